@@ -1,0 +1,165 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""The tiers of a gateway: what users write in ``llm_gateway_tiers``, checked and made immutable."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing as t
+from decimal import Decimal, InvalidOperation
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.problems import At, Problems
+
+# A duration of the Gateway API (GEP-2257), as in the RateLimitPolicy CRD of kuadrant-operator: no days, no fractions.
+_WINDOW = re.compile(r"([0-9]{1,5}(h|m|s|ms)){1,4}")
+_WINDOW_PART = re.compile(r"([0-9]+)(h|ms|m|s)")
+_MILLISECONDS = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
+
+# The name becomes the name of a limit, a label value in Prometheus and a string in CEL and Rego.
+NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+NAME_RULE = "must be lower-case letters, digits and '-', at most 63 characters, starting and ending with a letter or digit"
+
+
+@dataclasses.dataclass(frozen=True)
+class Rate:
+    """``limit`` requests in any ``window`` that starts with the first of them; ``seconds`` is the window's length."""
+
+    limit: int
+    window: str
+    seconds: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Tier:
+    """One tier. ``request_price`` is in units of the price list's currency per authorized request; None: not for sale."""
+
+    name: str
+    requests: tuple[Rate, ...] = ()
+    request_price: Decimal | None = None
+
+
+def parse_tiers(raw: t.Any) -> list[Tier]:
+    """The tiers of ``llm_gateway_tiers``, in the given order.
+
+    Raises GatewayError that lists every problem, each with the entry and the field, as in
+    ``llm_gateway_tiers[2] (gold): requests[0].window: ...``.
+    """
+    problems = Problems()
+    tiers = read_tiers(raw, problems)
+    problems.raise_if_any()
+    return tiers
+
+
+def read_tiers(raw: t.Any, problems: Problems) -> list[Tier]:
+    """As parse_tiers, but add what is wrong to ``problems`` and return the tiers whose name is usable."""
+    tiers: list[Tier] = []
+    first_at: dict[str, int] = {}
+    for index, entry in problems.entries("llm_gateway_tiers", raw):
+        tier = _read_tier(entry, problems.at(f"llm_gateway_tiers[{index}]{naming(entry)}"))
+        if tier is None:
+            continue
+        if tier.name in first_at:
+            problems.add(f"llm_gateway_tiers[{index}] ({tier.name})", f"name: already used by llm_gateway_tiers[{first_at[tier.name]}]")
+            continue
+        first_at[tier.name] = index
+        tiers.append(tier)
+    return tiers
+
+
+def naming(entry: t.Mapping[str, t.Any]) -> str:
+    """`` (gold)`` for an entry that has a name, else nothing."""
+    name = entry.get("name")
+    return f" ({name})" if isinstance(name, str) and name else ""
+
+
+def _read_tier(entry: dict[str, t.Any], at: At) -> Tier | None:
+    at.only_fields(entry, ("name", "requests", "price"))
+    requests = tuple(
+        rate
+        for index, item in at.entries("requests", entry.get("requests"))
+        if (rate := _read_rate(item, at.under(f"requests[{index}]"))) is not None
+    )
+    windows = [rate.window for rate in requests]
+    for window in sorted({window for window in windows if windows.count(window) > 1}):
+        at.add("requests", f"two limits for the window {window!r}; keep one of them")
+    price = _read_price(entry.get("price"), at)
+    name = at.text(entry, "name")
+    if name is None:
+        return None
+    if not NAME.fullmatch(name):
+        at.add("name", f"{name!r} {NAME_RULE}")
+        return None
+    return Tier(name=name, requests=requests, request_price=price)
+
+
+def _read_rate(item: dict[str, t.Any], at: At) -> Rate | None:
+    at.only_fields(item, ("limit", "window"))
+    limit = _read_limit(item.get("limit"), at)
+    window = at.text(item, "window")
+    if window is None:
+        return None
+    try:
+        seconds = parse_window(window)
+    except GatewayError as exc:
+        at.add("window", exc.message)
+        return None
+    return None if limit is None else Rate(limit=limit, window=window, seconds=seconds)
+
+
+def _read_limit(value: t.Any, at: At) -> int | None:
+    # Jinja hands over text for a templated number; a float or a boolean is a mistake.
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        at.add("limit", "is required" if value is None else f"{value!r} must be a whole number of requests, at least 1")
+        return None
+    return value
+
+
+def parse_window(window: str) -> int:
+    """Seconds of a Kuadrant duration such as ``2m``, ``1h30m``. Raises GatewayError without naming the entry."""
+    if not _WINDOW.fullmatch(window):
+        raise GatewayError(f"{window!r} is not a duration that Kuadrant accepts. Kuadrant accepts h, m, s, ms, e.g. 24h instead of 1d")
+    milliseconds = sum(int(number) * _MILLISECONDS[unit] for number, unit in _WINDOW_PART.findall(window))
+    # Limitador counts in whole seconds, and kuadrant-operator drops the rest.
+    if milliseconds < 1000 or milliseconds % 1000:
+        raise GatewayError(f"{window!r} is {milliseconds} ms, but Limitador counts in whole seconds. Use 1s or more, e.g. 24h")
+    return milliseconds // 1000
+
+
+def _read_price(raw: t.Any, at: At) -> Decimal | None:
+    if raw is None:
+        return None
+    if not isinstance(raw, dict):
+        at.add("price", f"must be a dictionary such as {{request: \"0.001\"}}, not {type(raw).__name__}")
+        return None
+    at.under("price").only_fields(raw, ("request",))
+    if raw.get("request") is None:
+        return None
+    try:
+        return parse_price(raw["request"])
+    except GatewayError as exc:
+        at.add("price.request", exc.message)
+        return None
+
+
+def parse_price(value: t.Any) -> Decimal:
+    """An exact price. A float is read as it is written in decimal, so that 0.1 is one tenth.
+
+    Raises GatewayError without naming the entry.
+    """
+    try:
+        if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
+            raise InvalidOperation
+        price = Decimal(str(value).strip())
+    except InvalidOperation:
+        raise GatewayError(f"{value!r} is not a decimal number such as \"0.001\"") from None
+    if not price.is_finite() or price < 0:
+        raise GatewayError(f"{value!r} must be a decimal number that is not negative, such as \"0.001\"")
+    return price
