@@ -1,0 +1,45 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""The one exception of the collection and the one place where it becomes a task failure."""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+
+class GatewayError(Exception):
+    """Something failed: the message says what, on which object, what the server said, and what to do.
+
+    ``details`` are JSON-serialisable values returned beside the message (never secrets).
+    """
+
+    def __init__(self, message: str, **details: t.Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+
+
+@contextlib.contextmanager
+def failing_to(action: str) -> t.Iterator[None]:
+    """Prefix a :class:`GatewayError` raised inside with ``Failed to <action>: ``; callers write only the verb phrase."""
+    try:
+        yield
+    except GatewayError as exc:
+        raise GatewayError(f"Failed to {action}: {exc.message}", **exc.details) from exc
+
+
+@contextlib.contextmanager
+def reporting(module: AnsibleModule) -> t.Iterator[None]:
+    """Turn a :class:`GatewayError` into ``fail_json``, once, at the outermost level of a module."""
+    try:
+        yield
+    except GatewayError as exc:
+        module.fail_json(msg=exc.message, **exc.details)
