@@ -1,0 +1,42 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# The commands of the README. Each prepares what it needs (hack/venv) and leaves its traces in build/ and in the user's cache.
+# ARGS reaches ansible-playbook or pytest:  make demo ARGS='-e llm_gateway_model=mine'   make unit ARGS='-k tier'
+
+DEMO := hack/venv demo
+TEST := hack/venv test
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo down test lint unit sanity integration bench build
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Start the gateway and run the three demos; it keeps running
+	@$(DEMO) ansible-playbook site.yml playbooks/demo_authorization.yml playbooks/demo_rate_limiting.yml playbooks/demo_chargeback.yml $(ARGS)
+
+down: ## Stop the gateway and remove its state; caches stay
+	@$(DEMO) ansible-playbook playbooks/teardown.yml $(ARGS)
+
+test: lint unit sanity integration ## Everything that CI runs
+
+lint: ## Linters and type checkers
+	@$(TEST) hack/lint
+
+unit: ## Unit tests and the collection's own rules (tests/unit)
+	@$(TEST) pytest tests/unit $(ARGS)
+
+sanity: ## ansible-test sanity, documentation and package checks, on a copy
+	@$(TEST) hack/sanity
+
+integration: ## Start a stack of its own; molecule, integration and end-to-end tests on it; remove it
+	@$(TEST) hack/integration $(ARGS)
+
+bench: ## Measure build, start, idempotence and memory; writes build/bench/stack.json
+	@$(DEMO) python tests/bench/stack.py $(ARGS)
+
+build: ## Build the collection's archive into build/
+	@$(DEMO) ansible-galaxy collection build --force --output-path build
