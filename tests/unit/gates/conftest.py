@@ -1,0 +1,54 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the gates look at: the files that git would commit, the roles, and the documentation of our plugins as Ansible reads it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import typing as t
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def files() -> list[Path]:
+    """Tracked files and new ones that are not ignored, relative to the root."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+    return sorted(Path(name) for name in listed.split("\0") if name and (ROOT / name).is_file())
+
+
+@pytest.fixture(scope="session")
+def ansible_env() -> dict[str, str]:
+    """The environment in which `kuadrant.llm` is this checkout (the link is made by hack/venv)."""
+    return {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+
+
+@pytest.fixture(scope="session")
+def plugin_docs(ansible_env: dict[str, str]) -> dict[str, dict[str, t.Any]]:
+    """Documentation of every module, filter and test by FQCN, with the fragments merged in: ``doc``, ``examples``, ``return``."""
+    names = {
+        kind: sorted(f"kuadrant.llm.{path.stem}" for path in (ROOT / "plugins" / folder).glob("*.py") if not path.stem.startswith("_"))
+        for kind, folder in {"module": "modules", "filter": "filter", "test": "test"}.items()
+    }
+    docs: dict[str, dict[str, t.Any]] = {}
+    for kind, fqcns in names.items():
+        if fqcns:
+            shown = subprocess.run(
+                ["ansible-doc", "--json", "--type", kind, *fqcns], cwd=ROOT, env=ansible_env, check=True, capture_output=True, text=True
+            )
+            docs |= json.loads(shown.stdout)
+    return docs

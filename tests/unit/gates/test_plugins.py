@@ -1,0 +1,137 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The public face of the plugins: groups, attributes, examples, and the one gate to Kubernetes."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import typing as t
+from pathlib import Path
+
+import yaml
+
+Docs = dict[str, dict[str, t.Any]]
+
+# The keys of a task that are not a module's name.
+TASK_KEYWORDS = set(
+    "become changed_when check_mode delay delegate_to diff environment failed_when ignore_errors loop loop_control module_defaults name no_log "
+    "notify register retries run_once tags until vars when".split()
+)
+
+
+def modules(docs: Docs) -> Docs:
+    return {fqcn: doc for fqcn, doc in docs.items() if doc["doc"]["plugin_type"] == "module"}
+
+
+def tasks(items: list[dict[str, t.Any]]) -> t.Iterator[dict[str, t.Any]]:
+    """Tasks of an EXAMPLES text, which may hold plays and blocks."""
+    for item in items:
+        for key in ("tasks", "pre_tasks", "post_tasks", "block", "rescue", "always"):
+            yield from tasks(item.get(key, []))
+        if not {"hosts", "block"} & item.keys():
+            yield item
+
+
+def unknown_options(given: t.Any, known: dict[str, t.Any], where: str) -> t.Iterator[str]:
+    if isinstance(given, list):
+        for entry in given:
+            yield from unknown_options(entry, known, where)
+    elif isinstance(given, dict):
+        names = known.keys() | {alias for option in known.values() for alias in option.get("aliases", [])}
+        for name, value in given.items():
+            if name not in names:
+                yield f"{where}.{name}"
+            elif known.get(name, {}).get("suboptions"):
+                yield from unknown_options(value, known[name]["suboptions"], f"{where}.{name}")
+
+
+def test_modules_that_talk_to_kubernetes_are_in_the_action_group(root: Path, plugin_docs: Docs) -> None:
+    group = yaml.safe_load((root / "meta/runtime.yml").read_text())["action_groups"]["llm_gateway"]
+    members = {f"kuadrant.llm.{entry}" for entry in group if isinstance(entry, str)}
+    assert members == {fqcn for fqcn, doc in modules(plugin_docs).items() if "kubeconfig" in doc["doc"]["options"]}
+
+
+def test_action_group_takes_in_kubernetes_core(root: Path) -> None:
+    group = yaml.safe_load((root / "meta/runtime.yml").read_text())["action_groups"]["llm_gateway"]
+    assert {"metadata": {"extend_group": ["kubernetes.core.k8s"]}} in group
+
+
+def test_every_module_says_what_check_diff_and_repetition_do(plugin_docs: Docs) -> None:
+    stated = {fqcn: set(doc["doc"].get("attributes", {})) for fqcn, doc in modules(plugin_docs).items()}
+    assert {fqcn for fqcn, names in stated.items() if not {"check_mode", "diff_mode", "idempotent"} <= names} == set()
+
+
+def test_every_option_and_return_value_is_described(plugin_docs: Docs) -> None:
+    silent = [
+        f"{fqcn}: {name}"
+        for fqcn, doc in plugin_docs.items()
+        for name, option in {**doc["doc"].get("options", {}), **(doc["return"] or {})}.items()
+        if not option.get("description")
+    ]
+    assert silent == []
+
+
+def test_examples_use_only_options_that_exist(plugin_docs: Docs) -> None:
+    wrong: list[str] = []
+    for fqcn, doc in modules(plugin_docs).items():
+        examples = list(tasks(yaml.safe_load(doc["examples"])))
+        used = [task for task in examples if fqcn in task]
+        assert used, f"{fqcn}: no example uses it"
+        wrong += [problem for task in used for problem in unknown_options(task[fqcn], doc["doc"]["options"], fqcn)]
+        wrong += [
+            f"{fqcn}: {key} is neither a keyword nor a fully qualified module"
+            for task in examples
+            for key in task
+            if key not in TASK_KEYWORDS and key.count(".") < 2
+        ]
+    assert wrong == []
+
+
+def test_examples_pass_the_syntax_check(root: Path, plugin_docs: Docs, ansible_env: dict[str, str], tmp_path: Path) -> None:
+    plays: list[dict[str, t.Any]] = []
+    for doc in plugin_docs.values():
+        items = yaml.safe_load(doc["examples"])
+        plays += [item for item in items if "hosts" in item] if isinstance(items, list) else []
+        loose = [item for item in items if "hosts" not in item] if isinstance(items, list) else []
+        plays += [{"hosts": "localhost", "gather_facts": False, "tasks": loose}] if loose else []
+    playbook = tmp_path / "examples.yml"
+    playbook.write_text(yaml.safe_dump(plays, sort_keys=False))
+    checked = subprocess.run(
+        ["ansible-playbook", "--syntax-check", str(playbook)], cwd=root, env=ansible_env, check=False, capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_only_one_file_imports_a_kubernetes_client(root: Path) -> None:
+    def imports(path: Path) -> set[str]:
+        tree = ast.walk(ast.parse(path.read_text()))
+        names: set[str] = set()
+        for node in tree:
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module)
+        return names
+
+    prefixes = ("kubernetes", "ansible_collections.kubernetes")
+    importers = {
+        path.relative_to(root).as_posix()
+        for path in (root / "plugins").rglob("*.py")
+        if any(name == prefix or name.startswith(f"{prefix}.") for name in imports(path) for prefix in prefixes)
+    }
+    assert importers <= {"plugins/module_utils/_kube.py"}
+
+
+def test_private_utilities_say_so(root: Path) -> None:
+    utilities = root / "plugins/module_utils"
+    files = [path.relative_to(utilities) for path in utilities.rglob("*.py") if path.read_text().strip()]
+    assert [str(path) for path in files if not path.parts[0].startswith("_")] == []
+    assert [str(path) for path in files if "# This module util is PRIVATE to the collection." not in (utilities / path).read_text()] == []
+
+
+def test_modules_do_not_know_the_provider(root: Path) -> None:
+    service = [path for path in (root / "plugins").rglob("*.py") if not path.stem.startswith(("stack_", "machine_"))]
+    assert [path.name for path in service for word in ("cluster_provider", "local_stack") if word in path.read_text()] == []
