@@ -137,7 +137,7 @@ def _read_price(raw: t.Any, at: At) -> Decimal | None:
     if raw is None:
         return None
     if not isinstance(raw, dict):
-        at.add("price", f"must be a dictionary such as {{request: \"0.001\"}}, not {type(raw).__name__}")
+        at.add("price", f'must be a dictionary such as {{request: "0.001"}}, not {type(raw).__name__}')
         return None
     at.under("price").only_fields(raw, ("request",))
     if raw.get("request") is None:
@@ -159,7 +159,7 @@ def parse_price(value: t.Any) -> Decimal:
             raise InvalidOperation
         price = Decimal(str(value).strip())
     except InvalidOperation:
-        raise GatewayError(f"{value!r} is not a decimal number such as \"0.001\"") from None
+        raise GatewayError(f'{value!r} is not a decimal number such as "0.001"') from None
     if not price.is_finite() or price < 0:
-        raise GatewayError(f"{value!r} must be a decimal number that is not negative, such as \"0.001\"")
+        raise GatewayError(f'{value!r} must be a decimal number that is not negative, such as "0.001"')
     return price

@@ -1,0 +1,34 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""gateway_config runs on the controller: it touches no host, and key values need not travel to one."""
+
+from __future__ import annotations
+
+import datetime as dt
+import typing as t
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.config import read_config
+
+_OPTIONS = ("tiers", "keys")
+
+
+class ActionModule(ActionBase):
+    _requires_connection = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        args = self._task.args
+        unknown = sorted(set(args) - set(_OPTIONS))
+        if unknown:
+            return {**result, "failed": True, "msg": f"gateway_config has no option {', '.join(unknown)}. Its options are {', '.join(_OPTIONS)}."}
+        try:
+            config = read_config(args.get("tiers"), args.get("keys"), now=dt.datetime.now(dt.UTC))
+        except GatewayError as exc:
+            return {**result, "failed": True, "msg": exc.message, **exc.details}
+        return {**result, "changed": False, **config}

@@ -1,0 +1,35 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""Tiers and keys together, as ``gateway_config`` returns them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import typing as t
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.keys import read_keys
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import Tier, read_tiers
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.problems import Problems
+
+
+def read_config(tiers: t.Any, keys: t.Any, *, now: dt.datetime) -> dict[str, t.Any]:
+    """``{tiers: [...], keys: [...]}``, JSON-serialisable and without key values. Raises GatewayError that lists every problem."""
+    problems = Problems()
+    read = read_tiers(tiers, problems)
+    if not tiers:
+        problems.add("llm_gateway_tiers", "is empty; describe at least one tier, e.g. {name: free, requests: [{limit: 2, window: 2m}]}")
+    checked = read_keys(keys, read, now, problems)
+    problems.raise_if_any()
+    return {"tiers": [_tier_facts(tier) for tier in read], "keys": checked}
+
+
+def _tier_facts(tier: Tier) -> dict[str, t.Any]:
+    return {
+        "name": tier.name,
+        "requests": [{"limit": rate.limit, "window": rate.window} for rate in tier.requests],
+        "price": {"request": None if tier.request_price is None else str(tier.request_price)},
+    }

@@ -1,0 +1,194 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""Kuadrant policies composed from tiers. Pure: tiers in, Kubernetes objects out.
+
+Kuadrant enforces one policy of a kind per target (the newest silently wins), so every function makes the one policy for all tiers.
+Authorino resolves user, groups and tier once per request; everything after it compares ``auth.identity.*``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing as t
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import Rate, Tier
+
+MANAGED_BY = {"app.kubernetes.io/managed-by": "kuadrant.llm"}
+
+USER_ANNOTATION = "secret.kuadrant.io/user-id"
+GROUPS_ANNOTATION = "kuadrant.io/groups"
+TIER_ANNOTATION = "secret.kuadrant.io/plan-id"
+EXPIRY_ANNOTATION = "secret.kuadrant.io/expires-at"
+
+# What the gateway knows of a caller, and the key annotation that says it.
+IDENTITY = {"userid": USER_ANNOTATION, "groups": GROUPS_ANNOTATION, "tier": TIER_ANNOTATION}
+
+# Limits count by these. Groups and tier are constant for a key, so they split no bucket; Limitador makes them metric labels.
+COUNTERS = tuple(f"auth.identity.{name}" for name in IDENTITY)
+
+# A tier without limits is counted all the same: a limit that nobody reaches.
+_UNLIMITED = {"limit": 1_000_000_000, "window": "24h"}
+
+# Rego v0, without the header line that Authorino writes itself. A missing annotation leaves a rule undefined, and undefined is a refusal:
+# a key without user or tier would otherwise pass uncounted.
+_REGO = """\
+annotations := input.auth.identity.metadata.annotations
+
+tiers := {tiers}
+
+allowed_groups := {groups}
+
+known_tier {{
+  annotations["{tier}"] == tiers[_]
+}}
+
+allowed_group {{
+  groups := split(annotations["{group}"], ",")
+  trim_space(groups[_]) == allowed_groups[_]
+}}
+
+valid {{
+  not annotations["{expiry}"]
+}}
+
+valid {{
+  time.parse_rfc3339_ns(annotations["{expiry}"]) > time.now_ns()
+}}
+
+allow {{
+  annotations["{user}"] != ""
+  known_tier
+  allowed_group
+  valid
+}}
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """The Gateway or HTTPRoute of a policy. A policy lives in the namespace of its target."""
+
+    kind: str
+    name: str
+    namespace: str
+
+
+def auth_policy(
+    tiers: t.Sequence[Tier], *, name: str, target: Target, groups: t.Sequence[str], key_labels: t.Mapping[str, str]
+) -> dict[str, t.Any]:
+    """API keys from Secrets with ``key_labels``; known keys of other groups or tiers, and expired ones, get 403."""
+    if not groups:
+        raise GatewayError(
+            f"AuthPolicy {target.namespace}/{name}: no group is allowed, every key would be refused. Allow at least one group."
+        )
+    if not key_labels:
+        raise GatewayError(f"AuthPolicy {target.namespace}/{name}: without key labels any Secret would be a key. Give at least one label.")
+    rego = _REGO.format(
+        tiers=json.dumps([tier.name for tier in tiers]),
+        groups=json.dumps(list(groups)),
+        user=USER_ANNOTATION,
+        group=GROUPS_ANNOTATION,
+        tier=TIER_ANNOTATION,
+        expiry=EXPIRY_ANNOTATION,
+    )
+    return _policy(
+        "kuadrant.io/v1",
+        "AuthPolicy",
+        name,
+        target,
+        {
+            "rules": {
+                "authentication": {
+                    "api-key": {
+                        "apiKey": {"selector": {"matchLabels": dict(key_labels)}, "allNamespaces": True},
+                        "credentials": {"authorizationHeader": {"prefix": "APIKEY"}},
+                    }
+                },
+                "authorization": {"allowed-groups": {"opa": {"rego": rego}}},
+                "response": {
+                    "success": {
+                        "filters": {
+                            "identity": {
+                                "json": {"properties": {key: {"selector": _annotation_selector(name)} for key, name in IDENTITY.items()}}
+                            }
+                        }
+                    }
+                },
+            }
+        },
+    )
+
+
+def rate_limit_policy(tiers: t.Sequence[Tier], *, name: str, target: Target) -> dict[str, t.Any]:
+    """One limit per tier, named as the tier, counted per user."""
+    limits = {
+        tier.name: {
+            "rates": [_rate(rate) for rate in tier.requests] or [dict(_UNLIMITED)],
+            "when": [{"predicate": f"auth.identity.tier == {json.dumps(tier.name)}"}],
+            "counters": [{"expression": counter} for counter in COUNTERS],
+        }
+        for tier in tiers
+    }
+    return _policy("kuadrant.io/v1", "RateLimitPolicy", name, target, {"limits": limits})
+
+
+def telemetry_policy(*, name: str, target: Target) -> dict[str, t.Any]:
+    """User, group and tier as labels of Limitador's metrics, for a Limitador that does not take them from the limits' counters."""
+    labels = {"user": "auth.identity.userid", "group": "auth.identity.groups", "tier": "auth.identity.tier"}
+    return _policy("extensions.kuadrant.io/v1alpha1", "TelemetryPolicy", name, target, {"metrics": {"default": {"labels": labels}}})
+
+
+def rivals(policies: t.Sequence[t.Mapping[str, t.Any]], policy: t.Mapping[str, t.Any]) -> list[str]:
+    """Names of the other ``policies`` (of one kind and namespace) with the same target as ``policy``."""
+    wanted = _target_key(policy)
+    mine = policy["metadata"]["name"]
+    return sorted(other["metadata"]["name"] for other in policies if other["metadata"]["name"] != mine and _target_key(other) == wanted)
+
+
+def converging(policy: t.Mapping[str, t.Any], policies: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    """``policy`` as a merge patch for its namesake among ``policies``: what the namesake's spec has beyond it becomes null."""
+    for current in policies:
+        if current["metadata"]["name"] == policy["metadata"]["name"]:
+            return {**policy, "spec": _with_nulls(policy["spec"], current.get("spec") or {})}
+    return dict(policy)
+
+
+def _with_nulls(wanted: t.Mapping[str, t.Any], current: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    merged: dict[str, t.Any] = {key: None for key in current if key not in wanted}
+    for key, value in wanted.items():
+        before = current.get(key)
+        merged[key] = _with_nulls(value, before) if isinstance(value, dict) and isinstance(before, dict) else value
+    return merged
+
+
+def _target_key(policy: t.Mapping[str, t.Any]) -> tuple[t.Any, ...]:
+    ref = policy["spec"].get("targetRef") or {}
+    return (ref.get("group"), ref.get("kind"), ref.get("name"), ref.get("sectionName"))
+
+
+def _policy(api_version: str, kind: str, name: str, target: Target, spec: dict[str, t.Any]) -> dict[str, t.Any]:
+    ref = {"group": "gateway.networking.k8s.io", "kind": target.kind, "name": target.name}
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {"name": name, "namespace": target.namespace, "labels": dict(MANAGED_BY)},
+        "spec": {"targetRef": ref, **spec},
+    }
+
+
+def _annotation_selector(annotation: str) -> str:
+    # gjson takes an unescaped dot for a path separator.
+    escaped = annotation.replace(".", r"\.")
+    return f"auth.identity.metadata.annotations.{escaped}"
+
+
+def _rate(rate: Rate) -> dict[str, t.Any]:
+    return {"limit": rate.limit, "window": rate.window}

@@ -1,0 +1,168 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Documentation only: the action plugin of this name does the work, on the controller."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gateway_config
+short_description: Check the tiers and keys of an LLM gateway
+version_added: 1.0.0
+author:
+  - The kuadrant.llm authors (@kuadrant)
+description:
+  - Checks the description of a gateway, its tiers and its API keys together, before anything is changed.
+  - All problems are reported at once, each with the entry and the field, such as
+    C(llm_gateway_tiers[2] (gold), requests[0].window).
+  - Runs on the controller and reads and writes nothing. Key values are neither shown nor returned.
+extends_documentation_fragment:
+  - kuadrant.llm._attributes
+  - kuadrant.llm._attributes.INFO_MODULE
+options:
+  tiers:
+    description:
+      - The tiers, as in C(llm_gateway_tiers). At least one is needed.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Name of the tier. It becomes the name of a limit and a metric label.
+        type: str
+        required: true
+      requests:
+        description:
+          - Limits on requests per user, all of which hold.
+          - A tier without limits is counted and never refused.
+        type: list
+        elements: dict
+        suboptions:
+          limit:
+            description: Number of requests in one window.
+            type: int
+            required: true
+          window:
+            description:
+              - Length of the window, which starts with its first request.
+              - Kuadrant accepts V(h), V(m), V(s) and V(ms), for example V(2m), V(24h), V(1h30m). Limitador counts in whole seconds.
+            type: str
+            required: true
+      price:
+        description: Prices of the tier, as decimal numbers, best written as text.
+        type: dict
+        suboptions:
+          request:
+            description: Price of one authorized request.
+            type: str
+  keys:
+    description:
+      - The API keys, as in C(llm_gateway_keys).
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: Name of the key, and of its Secret.
+        type: str
+        required: true
+      user:
+        description: User that the key belongs to. Required unless O(keys[].state=absent).
+        type: str
+      tier:
+        description: One of O(tiers[].name). Required unless O(keys[].state=absent).
+        type: str
+      groups:
+        description: Groups of the user. The default is the tier alone.
+        type: list
+        elements: str
+      expires_at:
+        description: RFC 3339 time from which the key is refused. It must be in the future unless O(keys[].state=absent).
+        type: str
+      key:
+        description: Value of the key. Generated when it is left out.
+        type: str
+      state:
+        description: Whether the key shall exist.
+        type: str
+        choices: [present, absent]
+        default: present
+seealso:
+  - module: kuadrant.llm.api_key
+"""
+
+EXAMPLES = r"""
+- name: Check the description of the gateway
+  kuadrant.llm.gateway_config:
+    tiers:
+      - name: free
+        requests:
+          - limit: 2
+            window: 2m
+        price:
+          request: "0.001"
+    keys:
+      - name: alice-laptop
+        user: alice
+        tier: free
+        expires_at: "2099-01-01T00:00:00Z"
+"""
+
+RETURN = r"""
+tiers:
+  description: The tiers with every field filled in, prices as text. Every plugin of this collection that takes tiers takes this.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: free
+      requests:
+        - limit: 2
+          window: 2m
+      price:
+        request: "0.001"
+keys:
+  description:
+    - The keys with every field filled in, without their values. Write C(result['keys']), because C(result.keys) is something else in Jinja.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the key.
+      type: str
+    user:
+      description: User that the key belongs to.
+      type: str
+    tier:
+      description: Tier of the key.
+      type: str
+    groups:
+      description: Groups of the user.
+      type: list
+      elements: str
+    expires_at:
+      description: Time from which the key is refused, in UTC.
+      type: str
+    state:
+      description: Whether the key shall exist.
+      type: str
+    has_value:
+      description: Whether the description gives the value of the key.
+      type: bool
+  sample:
+    - name: alice-laptop
+      user: alice
+      tier: free
+      groups: [free]
+      expires_at: "2099-01-01T00:00:00Z"
+      state: present
+      has_value: false
+problems:
+  description: Every problem by itself.
+  returned: failure
+  type: list
+  elements: str
+  sample:
+    - "llm_gateway_keys[3] (bob): tier: 'gold' is not one of the tiers free, premium"
+"""
