@@ -6,6 +6,7 @@
 
 A stack of its own is started with the caches that are there, on ports of its own, and removed at the end. The times of the cold build
 are the ones that roles/local_stack noted when it built the cached programs; remove the cache first to measure them on this machine.
+"""
 
 from __future__ import annotations
 
