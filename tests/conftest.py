@@ -1,0 +1,92 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Fixtures on a running local stack, for tests/integration and tests/e2e. LLM_TEST_STATE_DIR names its state folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import typing as t
+
+import pytest
+import yaml
+
+ROOT = pathlib.Path(__file__).parents[1]
+STACK_VARIABLES = ROOT / "tests/integration/stack.yml"
+
+Playbook = t.Callable[..., "subprocess.CompletedProcess[str]"]
+Kubectl = t.Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def state_dir() -> pathlib.Path:
+    """The state folder of the running stack."""
+    folder = os.environ.get("LLM_TEST_STATE_DIR")
+    if not folder:
+        pytest.fail("LLM_TEST_STATE_DIR is not set: these tests need the stack that `make integration` starts")
+    return pathlib.Path(folder)
+
+
+@pytest.fixture(scope="session")
+def port_base() -> int:
+    """The gateway's port, from which the others count."""
+    return int(yaml.safe_load(STACK_VARIABLES.read_text(encoding="utf-8"))["local_stack_port_base"])
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(state_dir: pathlib.Path) -> str:
+    """Path of the administrator's kubeconfig."""
+    return str(state_dir / "kubeconfig")
+
+
+@pytest.fixture(scope="session")
+def gateway_url(port_base: int) -> str:
+    """Where the gateway answers."""
+    return f"http://127.0.0.1:{port_base}"
+
+
+@pytest.fixture(scope="session")
+def prometheus_url(port_base: int) -> str:
+    """Where Prometheus answers."""
+    return f"http://127.0.0.1:{port_base + 1}"
+
+
+@pytest.fixture(scope="session")
+def kubectl(state_dir: pathlib.Path, kubeconfig: str) -> Kubectl:
+    """Run kubectl and return what it prints; ``stdin`` reaches it as text."""
+
+    def run(*arguments: str, stdin: str | None = None) -> str:
+        command = [str(state_dir / "kubectl"), f"--kubeconfig={kubeconfig}", *arguments]
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def playbook(state_dir: pathlib.Path) -> Playbook:
+    """Run a playbook (a path in the checkout, or a name such as kuadrant.llm.site) against the stack; return the finished process.
+
+    ``extra_vars`` go on top; ``arguments`` reach ansible-playbook as they are.
+    """
+
+    def run(
+        name: str, extra_vars: dict[str, t.Any] | None = None, *arguments: str, environment: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        variables = {"local_stack_state_dir": str(state_dir), **(extra_vars or {})}
+        return subprocess.run(
+            ["ansible-playbook", name, "-e", f"@{STACK_VARIABLES}", "-e", json.dumps(variables), *arguments],
+            cwd=ROOT,
+            env={**os.environ, "ANSIBLE_FORCE_COLOR": "0", **(environment or {})},
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+        )
+
+    return run
