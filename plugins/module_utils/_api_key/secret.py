@@ -1,0 +1,137 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""The Secret of a key: body, reading, and new key values. Pure, apart from drawing random numbers.
+
+Authorino 0.26 and 0.27 look for data key ``api_key``, find Secrets by the AuthPolicy's selector, and follow later changes only of
+Secrets with the label ``authorino.kuadrant.io/managed-by``: without it a deleted key goes on working.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import secrets
+import string
+import typing as t
+import zlib
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import STAND_IN_SUFFIX, Grant, StoredKey
+
+USER = "secret.kuadrant.io/user-id"
+TIER = "secret.kuadrant.io/plan-id"
+GROUPS = "kuadrant.io/groups"
+EXPIRES_AT = "secret.kuadrant.io/expires-at"
+REFRESHING = "kuadrant.llm/refreshing"
+
+WATCHED = {"authorino.kuadrant.io/managed-by": "authorino"}
+AUTH_SECRET = {"kuadrant.io/auth-secret": "true"}
+MANAGED = {"app.kubernetes.io/managed-by": "kuadrant.llm"}
+STAND_IN = {"kuadrant.llm/stand-in": "true"}
+
+_ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_KEY = re.compile(r"(llm_([0-9A-Za-z]{8})_[0-9A-Za-z]{33})([0-9A-Za-z]{6})")
+
+
+def new_value() -> str:
+    """``llm_<key id, 8>_<secret, 33><checksum, 6>`` in base 62: 196 random bits, and a CRC 32 by which scanners tell a key from chance."""
+    key_id, secret = ("".join(secrets.choice(_ALPHABET) for _ in range(length)) for length in (8, 33))
+    body = f"llm_{key_id}_{secret}"
+    return body + _checksum(body)
+
+
+def is_generated(value: str) -> bool:
+    """Whether this is a key of our making, by form and checksum."""
+    match = _KEY.fullmatch(value)
+    return match is not None and match[3] == _checksum(match[1])
+
+
+def _checksum(text: str) -> str:
+    number, digits = zlib.crc32(text.encode()), ""
+    while len(digits) < 6:
+        number, digit = divmod(number, 62)
+        digits = _ALPHABET[digit] + digits
+    return digits
+
+
+def labels_of(selector: t.Mapping[str, str]) -> dict[str, str]:
+    """All labels of a key Secret that the ``selector`` labels shall find."""
+    return {**selector, **WATCHED, **AUTH_SECRET, **MANAGED}
+
+
+def annotations_of(grant: Grant) -> dict[str, str | None]:
+    """The annotations that say who the key speaks for; None removes one (merge patch)."""
+    return {USER: grant.user, TIER: grant.tier, GROUPS: ",".join(grant.groups), EXPIRES_AT: grant.expires_at}
+
+
+def body_of(key: StoredKey) -> dict[str, t.Any]:
+    """The Secret to create for a key whose value is known."""
+    return _secret(key, key.name, dict(key.labels))
+
+
+def stand_in_of(key: StoredKey) -> dict[str, t.Any]:
+    """A second Secret with the same value and grant (see :mod:`.apply`)."""
+    return _secret(key, key.name + STAND_IN_SUFFIX, {**key.labels, **STAND_IN})
+
+
+def _secret(key: StoredKey, name: str, labels: dict[str, str]) -> dict[str, t.Any]:
+    annotations = {name: text for name, text in annotations_of(key.grant).items() if text is not None}
+    return {
+        "metadata": {"name": name, "labels": labels, "annotations": annotations},
+        "type": "Opaque",
+        "data": {"api_key": _encoded(key.value)},
+    }
+
+
+def patch_of(before: StoredKey, after: StoredKey, *, refreshing: bool) -> dict[str, t.Any]:
+    """The merge patch that turns one into the other; refused by the server if ``before`` is out of date."""
+    metadata = {
+        "labels": dict(after.labels),
+        "annotations": {**annotations_of(after.grant), REFRESHING: "true" if refreshing else None},
+        "resourceVersion": before.resource_version,
+    }
+    return {"metadata": metadata} if after.value == before.value else {"metadata": metadata, "data": {"api_key": _encoded(after.value)}}
+
+
+def mark_of(text: str | None) -> dict[str, t.Any]:
+    """The merge patch that sets the mark of an unfinished refresh, or removes it (None)."""
+    return {"metadata": {"annotations": {REFRESHING: text}}}
+
+
+def is_stand_in(labels: t.Mapping[str, str]) -> bool:
+    return STAND_IN.items() <= labels.items()
+
+
+def from_secret(secret: t.Mapping[str, t.Any]) -> StoredKey:
+    """Read a Secret; what it lacks is None or empty."""
+    metadata = secret["metadata"]
+    annotations = metadata.get("annotations") or {}
+    groups = tuple(group.strip() for group in annotations.get(GROUPS, "").split(",") if group.strip())
+    return StoredKey(
+        name=metadata["name"],
+        namespace=metadata.get("namespace", ""),
+        grant=Grant(annotations.get(USER), annotations.get(TIER), groups, annotations.get(EXPIRES_AT)),
+        value=_decoded((secret.get("data") or {}).get("api_key")),
+        labels=metadata.get("labels") or {},
+        refreshing=REFRESHING in annotations,
+        created=metadata.get("creationTimestamp"),
+        uid=metadata.get("uid"),
+        resource_version=metadata.get("resourceVersion"),
+    )
+
+
+def _encoded(value: str | None) -> str:
+    if value is None:
+        raise ValueError("a key without a value cannot be written")
+    return base64.b64encode(value.encode()).decode()
+
+
+def _decoded(data: str | None) -> str | None:
+    try:
+        return base64.b64decode(data or "", validate=True).decode() or None
+    except (binascii.Error, UnicodeDecodeError):
+        return None

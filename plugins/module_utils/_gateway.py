@@ -1,0 +1,73 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""OpenAI requests to the gateway over one kept-alive connection. The only file that imports ``requests``."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._probe import EXCERPT, UNREACHABLE, Answer
+
+_IMPORT_ERROR: str | None = None
+try:
+    import requests
+except ImportError:
+    _IMPORT_ERROR = traceback.format_exc()
+
+
+class GatewayClient:
+    """Chat completions for a ``model``; the key travels as ``Authorization: APIKEY <key>``."""
+
+    def __init__(self, url: str, *, hostname: str | None, path: str, model: str, timeout: float) -> None:
+        self._session = requests.Session()
+        self._url = url.rstrip("/") + path
+        self._hostname = hostname
+        self._body = {"model": model, "messages": [{"role": "user", "content": "ping"}], "max_tokens": 1}
+        self._timeout = timeout
+
+    def send(self, key: str | None) -> Answer:
+        """One request. What the network does is an answer with status 0; the text never holds the key."""
+
+        def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
+            # As an auth callable, so that a .netrc of the user cannot replace the header.
+            if key is not None:
+                request.headers["Authorization"] = f"APIKEY {key}"
+            return request
+
+        headers = {"Host": self._hostname} if self._hostname else {}
+        try:
+            with self._session.post(
+                self._url, json=self._body, headers=headers, auth=authorize, timeout=self._timeout, allow_redirects=False
+            ) as response:
+                return Answer(response.status_code, response.text[: 10 * EXCERPT])
+        except requests.exceptions.SSLError:
+            return Answer(UNREACHABLE, "its certificate is not trusted (set REQUESTS_CA_BUNDLE to the authority that signed it)")
+        except requests.exceptions.Timeout:
+            return Answer(UNREACHABLE, f"no answer in {self._timeout:g} seconds")
+        except requests.exceptions.ConnectionError:
+            return Answer(UNREACHABLE, "connection refused or lost")
+        except requests.exceptions.RequestException as exc:  # its text may quote headers
+            return Answer(UNREACHABLE, type(exc).__name__)
+
+    def close(self) -> None:
+        self._session.close()
+
+
+@contextlib.contextmanager
+def gateway_client(module: AnsibleModule, url: str, **options: t.Any) -> t.Iterator[GatewayClient]:
+    """A client to be closed, or a failure of the module that names the missing library."""
+    if _IMPORT_ERROR:
+        module.fail_json(msg=missing_required_lib("requests"), exception=_IMPORT_ERROR)
+    client = GatewayClient(url, **options)
+    try:
+        yield client
+    finally:
+        client.close()
