@@ -1,0 +1,86 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""What is measured and what comes out. Times are milliseconds since the epoch."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+# Above this, a float64 cannot tell a count from the next one.
+MAX_COUNT = 2**53
+
+Sample = tuple[int, int]
+Interval = tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """One address that Prometheus scrapes, with the times of its successful scrapes, in order."""
+
+    labels: dict[str, str]
+    scrapes: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return self.labels.get("instance", "") or "(no instance label)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """One counter of one target: its labels and its samples, in order."""
+
+    labels: dict[str, str]
+    samples: tuple[Sample, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Count:
+    """Calls: at least ``lower``, at most ``upper``. ``upper`` None: the samples prove no upper bound. ``notes`` say why they differ."""
+
+    lower: int = 0
+    upper: int | None = 0
+    notes: frozenset[str] = frozenset()
+
+    def __add__(self, other: Count) -> Count:
+        upper = None if self.upper is None or other.upper is None else self.upper + other.upper
+        return Count(self.lower + other.lower, upper, self.notes | other.notes)
+
+    @property
+    def exact(self) -> bool:
+        return self.lower == self.upper
+
+    @property
+    def nothing(self) -> bool:
+        return self.lower == 0 and self.upper == 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """Usage of one user, group and tier. None: the calls carry no such label."""
+
+    user: str | None
+    group: str | None
+    tier: str | None
+    authorized: Count
+    limited: Count
+
+    @property
+    def notes(self) -> list[str]:
+        return sorted(self.authorized.notes | self.limited.notes)
+
+    def as_dict(self) -> dict[str, t.Any]:
+        return {"user": self.user, "group": self.group, "tier": self.tier, **figures(self.authorized, self.limited), "notes": self.notes}
+
+
+def figures(authorized: Count, limited: Count) -> dict[str, int | None]:
+    return {
+        "authorized": authorized.lower,
+        "limited": limited.lower,
+        "authorized_upper": authorized.upper,
+        "limited_upper": limited.upper,
+    }

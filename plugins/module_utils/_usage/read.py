@@ -1,0 +1,154 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""Read a period from Prometheus. The only part that asks a server; everything it decides is decided elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import time
+import typing as t
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus, RawSeries, quote
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import AUTHORIZED, LIMITED, Usage, tally, to_series
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time, parse_duration, parse_time
+
+# Limitador's own sign of life, present from its first scrape on, also before any call: a sample of it is a successful scrape of a limiter.
+SCRAPED = "limitador_up"
+FAMILIES: dict[str, dict[str, str]] = {
+    "upstream": {AUTHORIZED: "authorized_calls", LIMITED: "limited_calls"},
+    "user_and_group": {AUTHORIZED: "authorized_calls_with_user_and_group", LIMITED: "limited_calls_with_user_and_group"},
+}
+
+# How far back to look for the last scrape before the period. One series per limiter, so a day costs little.
+_LOOKBACK_MS = 24 * 3_600_000
+# Who was scraped this recently is expected to be scraped again.
+_ALIVE_MS = 5 * 60_000
+_POLL_SECONDS = 0.25
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """What to measure; times in milliseconds since the epoch. ``wait_seconds`` 0: take the samples that are there."""
+
+    start: int
+    end: int
+    namespaces: tuple[str, ...] = ()
+    match_labels: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    family: str = "auto"
+    wait_seconds: int = 0
+
+
+def read_usage(prometheus: Prometheus, question: Question) -> Usage:
+    """Usage in (start, end]. Raises GatewayError if no limiter was scraped in that time."""
+    end = wait_for_scrape(prometheus, question) if question.wait_seconds else question.end
+    start = question.start
+    scraped = [_target(one) for one in prometheus.raw(selector(SCRAPED, question.match_labels), start - _LOOKBACK_MS, end)]
+    begin = _begin(scraped, start)
+    family = _family(prometheus, question, begin, end)
+    series = {
+        kind: [to_series(one) for one in prometheus.raw(_counter(metric, question), begin, end)]
+        for kind, metric in FAMILIES[family].items()
+    }
+    usage = tally(scraped, series, start=start, end=end, family=family)
+    if not usage.scrapes:
+        raise GatewayError(
+            f"Prometheus at {prometheus.url} did not scrape a limiter between {format_time(start)} and {format_time(end)}: "
+            f"there is no {selector(SCRAPED, question.match_labels)} and no call counter, so what was used is unknown, not zero. "
+            "Check that Limitador is among its targets (a ServiceMonitor or PodMonitor that it selects), that the period lies within its "
+            "retention, and match_labels."
+        )
+    return usage
+
+
+def wait_for_scrape(prometheus: Prometheus, question: Question) -> int:
+    """The time of the first scrape after the end of the period, when every limiter that is alive has had one."""
+    deadline = time.monotonic() + question.wait_seconds
+    up = selector(SCRAPED, question.match_labels)
+    far = question.end + (question.wait_seconds + 60) * 1000
+    while True:
+        alive = prometheus.raw(up, question.end - _ALIVE_MS, far)
+        after = [next((moment for moment, _value in one.samples if moment > question.end), None) for one in alive]
+        seen = [moment for moment in after if moment is not None]
+        if seen and len(seen) == len(after):
+            return max(seen)
+        if time.monotonic() >= deadline:
+            if seen:  # who was not scraped again is named in the result
+                return max(seen)
+            raise GatewayError(
+                f"Prometheus at {prometheus.url} did not scrape a limiter in the {question.wait_seconds} s after "
+                f"{format_time(question.end)}. "
+                "Check that Limitador runs and is an active target, and that wait_for_scrape is longer than the scrape interval."
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def selector(metric: str, labels: t.Mapping[str, str], *more: str) -> str:
+    """A PromQL selector of one metric whose labels equal ``labels``."""
+    matchers = [f"{label}={quote(value)}" for label, value in sorted(labels.items())]
+    return f"{metric}{{{','.join([*matchers, *more])}}}"
+
+
+def parse_question(params: t.Mapping[str, t.Any], now: int) -> Question:
+    """The options of the modules. Raises GatewayError naming the option."""
+    end = now if params["end"] is None else parse_time(params["end"], "end")
+    start = end - parse_duration(params["period"], "period") if params["start"] is None else parse_time(params["start"], "start")
+    if end > now:
+        raise GatewayError(f"end: {format_time(end)} is in the future; Prometheus' clock shows {format_time(now)}")
+    if start >= end:
+        raise GatewayError(f"start: {format_time(start)} is not before end, {format_time(end)}")
+    for label in params["match_labels"]:
+        if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", label):
+            raise GatewayError(f"match_labels: {label!r} is not the name of a Prometheus label")
+    if params["wait_for_scrape"] < 0:
+        raise GatewayError("wait_for_scrape: must be 0 or a number of seconds")
+    return Question(
+        start=start,
+        end=end,
+        namespaces=tuple(sorted(set(params["limitador_namespace"]))),
+        match_labels={label: str(value) for label, value in params["match_labels"].items()},
+        family=params["family"],
+        wait_seconds=params["wait_for_scrape"],
+    )
+
+
+def _target(sign: RawSeries) -> Target:
+    labels = {label: value for label, value in sign.labels.items() if label != "__name__"}
+    return Target(labels, tuple(moment for moment, _value in sign.samples))
+
+
+def _begin(scraped: t.Iterable[Target], start: int) -> int:
+    """Just before the last scrape at or before the start, of any limiter that was scraped in the period."""
+    last_before = []
+    for target in scraped:
+        before = [moment for moment in target.scrapes if moment <= start]
+        if before and (target.scrapes[-1] > start or start - before[-1] <= _ALIVE_MS):
+            last_before.append(before[-1])
+    return min(last_before, default=start - _ALIVE_MS) - 1
+
+
+def _counter(metric: str, question: Question, *more: str) -> str:
+    matchers = list(more)
+    if len(question.namespaces) == 1:
+        matchers.append(f"limitador_namespace={quote(question.namespaces[0])}")
+    elif question.namespaces:
+        matchers.append(f"limitador_namespace=~{quote('|'.join(re.escape(namespace) for namespace in question.namespaces))}")
+    return selector(metric, question.match_labels, *matchers)
+
+
+def _family(prometheus: Prometheus, question: Question, begin: int, end: int) -> str:
+    """The family that carries users. A custom Limitador writes the same calls in both: adding them would bill twice."""
+    if question.family != "auto":
+        return question.family
+    for family, metrics in FAMILIES.items():
+        for metric in metrics.values():
+            named = _counter(metric, question, 'user!=""')
+            if prometheus.vector(f"count(last_over_time({named}[{end - begin}ms]))", end):
+                return family
+    return "upstream"

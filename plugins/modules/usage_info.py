@@ -1,0 +1,170 @@
+#!/usr/bin/python
+
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Module usage_info."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: usage_info
+short_description: Count calls by user, group and tier over a period
+version_added: 1.0.0
+description:
+  - Counts the calls that Limitador let through and the ones that it limited, from the raw samples that Prometheus keeps of its counters.
+  - Never extrapolates, as the function C(increase) of Prometheus does. Counters that start anew, and ones that appear within the period, are followed from scrape
+    to scrape.
+  - Fails if no limiter was scraped in the period, because then the usage is unknown, not zero.
+author:
+  - The kuadrant.llm authors
+extends_documentation_fragment:
+  - kuadrant.llm._attributes
+  - kuadrant.llm._attributes.info_module
+  - kuadrant.llm._usage
+seealso:
+  - module: kuadrant.llm.chargeback
+"""
+
+EXAMPLES = r"""
+- name: Count the calls of the last day
+  kuadrant.llm.usage_info:
+    prometheus_url: http://127.0.0.1:18001
+    period: 24h
+  register: day
+
+- name: Count the calls of November on one route
+  kuadrant.llm.usage_info:
+    prometheus_url: https://prometheus.example.com
+    prometheus_token: "{{ prometheus_token }}"
+    start: "2026-11-01T00:00:00Z"
+    end: "2026-12-01T00:00:00Z"
+    limitador_namespace: llm/vllm-httproute
+
+- name: Count what was sent just now
+  kuadrant.llm.usage_info:
+    prometheus_url: http://127.0.0.1:18001
+    start: "{{ day.end }}"
+    wait_for_scrape: 60
+"""
+
+RETURN = r"""
+start:
+  description: Start of the period, in RFC 3339 and UTC.
+  returned: success
+  type: str
+  sample: "2026-11-01T00:00:00Z"
+end:
+  description: End of the period, in RFC 3339 and UTC. With O(wait_for_scrape), the time of the scrape that was awaited.
+  returned: success
+  type: str
+  sample: "2026-12-01T00:00:00Z"
+family:
+  description: The counters that were read, V(upstream) or V(user_and_group).
+  returned: success
+  type: str
+  sample: upstream
+usage:
+  description: One entry per user, group and tier that made calls, sorted. Calls without a user come last, with C(user) V(null).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    user:
+      description: The user. V(null) where the calls carry none.
+      type: str
+      sample: alice
+    group:
+      description: The groups, separated by commas. V(null) where the calls carry none.
+      type: str
+      sample: free
+    tier:
+      description: The tier. V(null) where the calls carry none.
+      type: str
+      sample: free
+    authorized:
+      description: Calls let through, at least.
+      type: int
+      sample: 2
+    limited:
+      description: Calls refused because a limit was reached, at least.
+      type: int
+      sample: 3
+    authorized_upper:
+      description: Calls let through, at most. Equal to C(authorized) where the samples decide, V(null) where they prove no bound.
+      type: int
+      sample: 2
+    limited_upper:
+      description: Calls refused, at most. Equal to C(limited) where the samples decide, V(null) where they prove no bound.
+      type: int
+      sample: 3
+    notes:
+      description: Why upper and lower figures differ.
+      type: list
+      elements: str
+totals:
+  description:
+    - The sums of C(authorized), C(limited), C(authorized_upper) and C(limited_upper). An upper sum is V(null) if one of its parts is.
+  returned: success
+  type: dict
+  sample: {authorized: 2, limited: 3, authorized_upper: 2, limited_upper: 3}
+scrapes:
+  description: One entry per limiter that Prometheus scraped.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    instance:
+      description: Its address.
+      type: str
+    job:
+      description: The scrape job.
+      type: str
+    scrapes:
+      description: Successful scrapes in the period.
+      type: int
+    first:
+      description: Time of the first scrape in the period.
+      type: str
+    last:
+      description: Time of the last scrape in the period.
+      type: str
+    interval_seconds:
+      description: The usual time between two scrapes.
+      type: float
+    gaps:
+      description: Where scrapes are missing, as C(after) and C(until).
+      type: list
+      elements: dict
+    restarts:
+      description: Where the limiter lost its counters, as C(after) and C(until).
+      type: list
+      elements: dict
+data_quality:
+  description: Whether all figures are exact (C(exact)), and what is to be known about the samples (C(notes)).
+  returned: success
+  type: dict
+  sample: {exact: true, notes: []}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import ARGUMENT_SPEC, MUTUALLY_EXCLUSIVE, REQUIRED_ONE_OF, measure
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=ARGUMENT_SPEC,
+        mutually_exclusive=MUTUALLY_EXCLUSIVE,
+        required_one_of=REQUIRED_ONE_OF,
+        supports_check_mode=True,
+    )
+    with reporting(module):
+        usage = measure(module)
+        module.exit_json(changed=False, **usage.as_dict())
+
+
+if __name__ == "__main__":
+    main()
