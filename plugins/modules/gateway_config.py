@@ -15,7 +15,7 @@ author:
 description:
   - Checks the description of a gateway, its tiers and its API keys together, before anything is changed.
   - All problems are reported at once, each with the entry and the field, such as
-    C(llm_gateway_tiers[2] (gold), requests[0].window).
+    C(llm_gateway_tiers[2].requests[0].window).
   - Runs on the controller and reads and writes nothing. Key values are neither shown nor returned.
 extends_documentation_fragment:
   - kuadrant.llm._attributes
@@ -24,9 +24,9 @@ options:
   tiers:
     description:
       - The tiers, as in C(llm_gateway_tiers). At least one is needed.
+      - If omitted, V(free), V(premium) and V(enterprise) with 2, 10 and 50 requests in 2 minutes, at 0.001, 0.002 and 0.005 for each.
     type: list
     elements: dict
-    required: true
     suboptions:
       name:
         description: Name of the tier. It becomes the name of a limit and a metric label.
@@ -34,7 +34,7 @@ options:
         required: true
       requests:
         description:
-          - Limits on requests per user, all of which hold.
+          - Limits on requests per user. All of them hold at once.
           - A tier without limits is counted and never refused.
         type: list
         elements: dict

@@ -11,20 +11,27 @@ from __future__ import annotations
 import datetime as dt
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import ApiKey
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.keys import read_keys
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import Tier, read_tiers
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import DEFAULT_TIERS, Tier, read_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.problems import Problems
 
 
 def read_config(tiers: t.Any, keys: t.Any, *, now: dt.datetime) -> dict[str, t.Any]:
-    """``{tiers: [...], keys: [...]}``, JSON-serialisable and without key values. Raises GatewayError that lists every problem."""
+    """``{tiers: [...], keys: [...]}``, JSON-serialisable and without key values; ``tiers`` None means the default ones.
+
+    Raises GatewayError that lists every problem.
+    """
     problems = Problems()
+    tiers = DEFAULT_TIERS if tiers is None else tiers
     read = read_tiers(tiers, problems)
     if not tiers:
         problems.add("llm_gateway_tiers", "is empty; describe at least one tier, e.g. {name: free, requests: [{limit: 2, window: 2m}]}")
-    checked = read_keys(keys, read, now, problems)
+    # A tier that could not be read may still be meant by a key: do not report that key too.
+    names = None if problems.messages else [tier.name for tier in read]
+    wanted = read_keys(keys, names, now, problems)
     problems.raise_if_any()
-    return {"tiers": [_tier_facts(tier) for tier in read], "keys": checked}
+    return {"tiers": [_tier_facts(tier) for tier in read], "keys": [_key_facts(key) for key in wanted]}
 
 
 def _tier_facts(tier: Tier) -> dict[str, t.Any]:
@@ -32,4 +39,18 @@ def _tier_facts(tier: Tier) -> dict[str, t.Any]:
         "name": tier.name,
         "requests": [{"limit": rate.limit, "window": rate.window} for rate in tier.requests],
         "price": {"request": None if tier.request_price is None else str(tier.request_price)},
+    }
+
+
+def _key_facts(key: ApiKey) -> dict[str, t.Any]:
+    if key.grant is None:
+        return {"name": key.name, "state": "absent"}
+    return {
+        "name": key.name,
+        "state": "present",
+        "user": key.grant.user,
+        "tier": key.grant.tier,
+        "groups": list(key.grant.groups),
+        "expires_at": key.grant.expires_at,
+        "has_value": key.value is not None,
     }

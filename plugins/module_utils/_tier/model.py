@@ -25,6 +25,13 @@ _MILLISECONDS = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 NAME_RULE = "must be lower-case letters, digits and '-', at most 63 characters, starting and ending with a letter or digit"
 
+# What a gateway has whose description names no tiers.
+DEFAULT_TIERS: t.Final = (
+    {"name": "free", "requests": [{"limit": 2, "window": "2m"}], "price": {"request": "0.001"}},
+    {"name": "premium", "requests": [{"limit": 10, "window": "2m"}], "price": {"request": "0.002"}},
+    {"name": "enterprise", "requests": [{"limit": 50, "window": "2m"}], "price": {"request": "0.005"}},
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Rate:
