@@ -69,8 +69,8 @@ class Stack:
 def _processes() -> t.Iterator[tuple[int, dict[str, str]]]:
     for path in Path("/proc").glob("[0-9]*/status"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
-            lines = (line.partition(":") for line in path.read_text().splitlines())
-            yield int(path.parent.name), {name: value.strip() for name, _, value in lines}
+            lines = (line.split(":", 1) for line in path.read_text().splitlines())
+            yield int(path.parent.name), {name: value.strip() for name, value in lines}
 
 
 def _line(pid: int, status: dict[int, dict[str, str]]) -> t.Iterator[int]:
@@ -84,7 +84,7 @@ def measure(state: Path, cache: Path, output: Path) -> dict[str, t.Any]:
     stack = Stack(state, output / "stack.log")
     stack.log.unlink(missing_ok=True)
     try:
-        demo, _ = stack.play(*DEMO)
+        demo = stack.play(*DEMO)[0]
         second, changed = stack.play("site.yml")
         resident = stack.resident()
     finally:
@@ -107,7 +107,7 @@ def table(figures: dict[str, t.Any]) -> str:
     rows += [(f"site.yml again ({figures['second_run_changed']} changed)", f"{figures['second_run_s']:8.1f} s")]
     rows += [(f"resident: {name}", f"{size:8.1f} MiB") for name, size in figures["idle_rss_by_program_mib"].items()]
     rows += [("resident: all", f"{figures['idle_rss_mib']:8.1f} MiB")]
-    width = max(len(label) for label, _ in rows)
+    width = max(len(label) for label, value in rows)
     return "\n".join(f"{label:<{width}}  {value}" for label, value in rows)
 
 
