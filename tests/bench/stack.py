@@ -10,7 +10,6 @@ are the ones that roles/local_stack noted when it built the cached programs; rem
 
 from __future__ import annotations
 
-import configparser
 import contextlib
 import json
 import os
@@ -55,9 +54,7 @@ class Stack:
 
     def resident(self) -> dict[str, float]:
         """Resident MiB of the supervisor and of everything under it, by program."""
-        config = configparser.RawConfigParser(strict=False)
-        config.read(self.state / "supervisord.conf")
-        supervisor = int(Path(config["supervisord"]["pidfile"]).read_text())
+        supervisor = int((self.state / "run/supervisord.pid").read_text())
         status = dict(_processes())
         total: dict[str, float] = {}
         for pid, fields in status.items():
@@ -115,7 +112,7 @@ def main() -> None:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kuadrant-llm"
     output = ROOT / "build/bench"
     output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="llm-") as state:  # a short path: unix sockets lie under it
+    with tempfile.TemporaryDirectory(prefix="llm-", ignore_cleanup_errors=True) as state:  # a short path: unix sockets lie under it
         figures = measure(Path(state), cache, output)
     (output / "stack.json").write_text(json.dumps(figures, indent=2) + "\n")
     print(table(figures))

@@ -87,9 +87,9 @@ def test_every_option_is_described_and_carries_the_name_of_its_role(role: str) -
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_readme_names_every_option(role: str) -> None:
+def test_readme_names_every_option_or_says_where_they_are(role: str) -> None:
     readme = (ROOT / "roles" / role / "README.md").read_text()
-    assert [name for name in options(role) if name not in readme] == []
+    assert "(meta/argument_specs.yml)" in readme or [name for name in options(role) if name not in readme] == []
 
 
 @pytest.mark.parametrize("role", SERVICE_ROLES)
