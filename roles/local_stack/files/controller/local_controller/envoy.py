@@ -1,0 +1,194 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The stock Envoy filters, clusters and route settings that the translation is made of, as Istio EnvoyFilter patches."""
+
+from __future__ import annotations
+
+import dataclasses
+import decimal
+import re
+import typing as t
+
+from . import cel
+from .routes import EnvoyRoute
+
+Patch = dict[str, t.Any]
+
+# ext_authz keeps its canonical name: it is also the metadata namespace that rate limit expressions read.
+EXT_AUTHZ = cel.AUTH_NAMESPACE
+RATE_LIMIT_BEFORE_AUTH = "envoy.filters.http.ratelimit.kuadrant_llm_before_auth"
+RATE_LIMIT_AFTER_AUTH = "envoy.filters.http.ratelimit.kuadrant_llm_after_auth"
+
+_AUTHORINO = "kuadrant-llm-authorino"
+_LIMITADOR = "kuadrant-llm-limitador"
+_SECONDS = {u: decimal.Decimal(s) for u, s in (("ns", "1e-9"), ("us", "1e-6"), ("ms", "1e-3"), ("s", "1"), ("m", "60"), ("h", "3600"))}
+_TYPE = "type.googleapis.com/envoy.extensions"
+
+
+@dataclasses.dataclass(frozen=True)
+class Upstreams:
+    """Loopback gRPC ports of the processes."""
+
+    authorino_port: int
+    limitador_port: int
+
+
+def infrastructure(services: dict[str, t.Any], upstreams: Upstreams) -> list[Patch]:
+    """Clusters and filters. They depend on no policy, so listeners do not drain when policies change; routes switch the filters on.
+
+    :param services: ``services`` of the plugin configuration: ``{name: {type, failureMode, timeout}}``.
+    """
+    by_type = {service.get("type"): service for service in services.values()}
+    auth, rate_limit = by_type.get("auth") or {}, by_type.get("ratelimit") or {}
+    return [
+        _cluster(_AUTHORINO, upstreams.authorino_port),
+        _cluster(_LIMITADOR, upstreams.limitador_port),
+        # Each is put directly before the router, so this is the order in which they run.
+        _rate_limit_filter(RATE_LIMIT_BEFORE_AUTH, rate_limit),
+        _ext_authz_filter(auth),
+        _rate_limit_filter(RATE_LIMIT_AFTER_AUTH, rate_limit),
+    ]
+
+
+def enforce(route: EnvoyRoute, settings: dict[str, t.Any]) -> Patch:
+    """Switch filters on for one route: ``settings`` maps filter name to per-route configuration."""
+    return _merge_route(route, {"typed_per_filter_config": settings})
+
+
+def refuse(route: EnvoyRoute, policies: t.Sequence[str]) -> Patch:
+    """Fail closed: answer 503 on one route (or, with an empty route name, on the whole virtual host)."""
+    names = ", ".join(policies) or "unknown"
+    body = f"Service Unavailable: the local data plane cannot enforce {names}; the policy's status conditions say why.\n"
+    return _merge_route(
+        route,
+        {
+            "direct_response": {"status": 503, "body": {"inline_string": body}},
+            "response_headers_to_add": [
+                {"header": {"key": "x-kuadrant-refused", "value": names.replace("%", "%%")}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+            ],
+        },
+    )
+
+
+def auth_setting(scope: str) -> dict[str, t.Any]:
+    """Authorino looks its AuthConfig up by ``context_extensions.host``."""
+    return {
+        "@type": f"{_TYPE}.filters.http.ext_authz.v3.ExtAuthzPerRoute",
+        "check_settings": {"context_extensions": {"host": scope}},
+    }
+
+
+def rate_limit_setting(domain: str, descriptors: t.Sequence[t.Sequence[dict[str, t.Any]]]) -> dict[str, t.Any]:
+    """``domain`` is Limitador's namespace; each descriptor is a list of :func:`entry`."""
+    return {
+        "@type": f"{_TYPE}.filters.http.ratelimit.v3.RateLimitPerRoute",
+        "domain": domain,
+        "rate_limits": [{"actions": list(entries)} for entries in descriptors],
+    }
+
+
+def entry(key: str, expression: str, *, required: bool = False) -> dict[str, t.Any]:
+    """One descriptor entry with a CEL value. On an evaluation error the entry is left out, or, if ``required``, the whole descriptor."""
+    return {
+        "extension": {
+            "name": "envoy.rate_limit_descriptors.expr",
+            "typed_config": {
+                "@type": f"{_TYPE}.rate_limit_descriptors.expr.v3.Descriptor",
+                "descriptor_key": key,
+                "skip_if_error": not required,
+                "text": expression,
+            },
+        }
+    }
+
+
+def _ext_authz_filter(service: dict[str, t.Any]) -> Patch:
+    return _http_filter(
+        EXT_AUTHZ,
+        {
+            "@type": f"{_TYPE}.filters.http.ext_authz.v3.ExtAuthz",
+            "transport_api_version": "V3",
+            "grpc_service": {"envoy_grpc": {"cluster_name": _AUTHORINO}, "timeout": _timeout(service, "200ms")},
+            "failure_mode_allow": service.get("failureMode", "deny") == "allow",
+            # As Kuadrant's filter: an unreachable Authorino is our failure (500), not the caller's (403).
+            "status_on_error": {"code": "InternalServerError"},
+        },
+    )
+
+
+def _rate_limit_filter(name: str, service: dict[str, t.Any]) -> Patch:
+    return _http_filter(
+        name,
+        {
+            "@type": f"{_TYPE}.filters.http.ratelimit.v3.RateLimit",
+            "domain": "unused",  # every route that switches the filter on sets its own
+            "rate_limit_service": {"transport_api_version": "V3", "grpc_service": {"envoy_grpc": {"cluster_name": _LIMITADOR}}},
+            "timeout": _timeout(service, "100ms"),
+            "failure_mode_deny": service.get("failureMode", "allow") == "deny",
+            "disable_x_envoy_ratelimited_header": True,
+        },
+    )
+
+
+def _http_filter(name: str, config: dict[str, t.Any]) -> Patch:
+    return {
+        "applyTo": "HTTP_FILTER",
+        "match": {
+            "context": "GATEWAY",
+            "listener": {
+                "filterChain": {
+                    "filter": {"name": "envoy.filters.network.http_connection_manager", "subFilter": {"name": "envoy.filters.http.router"}}
+                }
+            },
+        },
+        "patch": {"operation": "INSERT_BEFORE", "value": {"name": name, "disabled": True, "typed_config": config}},
+    }
+
+
+def _cluster(name: str, port: int) -> Patch:
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    return {
+        "applyTo": "CLUSTER",
+        "match": {"context": "GATEWAY"},
+        "patch": {
+            "operation": "ADD",
+            "value": {
+                "name": name,
+                "type": "STATIC",
+                "connect_timeout": "1s",
+                "typed_extension_protocol_options": {
+                    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                        "@type": f"{_TYPE}.upstreams.http.v3.HttpProtocolOptions",
+                        "explicit_http_config": {"http2_protocol_options": {}},
+                    }
+                },
+                "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]},
+            },
+        },
+    }
+
+
+def _merge_route(route: EnvoyRoute, value: dict[str, t.Any]) -> Patch:
+    vhost: dict[str, t.Any] = {"domainName": route.domain}
+    if route.name:
+        vhost["route"] = {"name": route.name}
+    configuration: dict[str, t.Any] = {"vhost": vhost}
+    if route.port:
+        configuration["portNumber"] = route.port
+    return {
+        "applyTo": "HTTP_ROUTE",
+        "match": {"context": "GATEWAY", "routeConfiguration": configuration},
+        "patch": {"operation": "MERGE", "value": value},
+    }
+
+
+def _timeout(service: dict[str, t.Any], default: str) -> str:
+    """Go's duration as protobuf's: ``200ms`` is ``0.2s``."""
+    text = service.get("timeout") or default
+    if not re.fullmatch(r"(\d+(\.\d+)?(ns|us|ms|s|m|h))+", text):
+        raise ValueError(f"service timeout {text!r} is not a duration such as 200ms or 1s")
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h)", text)
+    seconds = sum((decimal.Decimal(number) * _SECONDS[unit] for number, unit in parts), decimal.Decimal(0))
+    return f"{seconds.normalize():f}s"
