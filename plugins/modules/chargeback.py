@@ -215,7 +215,7 @@ def main() -> None:
         for option, path in wanted.items():
             check_destination(path, option)
         usage = measure(module)
-        report = chargeback_report(usage, bill(usage.rows, tiers, module.params["currency"]))
+        report = chargeback_report(usage, bill(usage, tiers, module.params["currency"]))
         written = [write_text(module, path, OUTPUTS[option](report)) for option, path in wanted.items()]
         diffs = [diff for diff in written if diff is not None]
         module.exit_json(changed=bool(diffs), diff=diffs, table=chargeback_table(report), **report)

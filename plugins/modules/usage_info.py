@@ -14,7 +14,8 @@ short_description: Count calls by user, group and tier over a period
 version_added: 1.0.0
 description:
   - Counts the calls that Limitador let through and the ones that it limited, from the raw samples that Prometheus keeps of its counters.
-  - Never extrapolates, as the function C(increase) of Prometheus does. Counters that start anew, and ones that appear within the period, are followed from scrape
+  - Never extrapolates, as the function C(increase) of Prometheus does. Counters that start anew, and ones that appear within the period,
+    are followed from scrape
     to scrape.
   - Fails if no limiter was scraped in the period, because then the usage is unknown, not zero.
 author:

@@ -16,10 +16,12 @@ from decimal import Decimal
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import Tier
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, Row, figures
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import Usage
 
 # Traps what is not exact; 2^53 calls times any sensible price fits many times over.
 _EXACT = decimal.Context(prec=80, traps=[decimal.Inexact, decimal.InvalidOperation, decimal.Overflow])
 _PLACES = 2
+_NOTHING = Count()
 _UNPRICED = "no tier, hence no price: not in the cost"
 
 
@@ -59,6 +61,7 @@ class Bill:
     """Lines in the order of the usage. ``places`` decimals show every price and cost without rounding."""
 
     lines: tuple[Line, ...]
+    unseen: Count
     currency: str
     places: int
 
@@ -81,15 +84,15 @@ class Bill:
             "user": self._by("user", lambda line: line.row.user),
             "group": self._by("group", lambda line: line.row.group),
             "tier": self._by("tier", lambda line: line.tier),
-            "overall": self._sum(self.lines),
+            "overall": self._sum(self.lines, self.unseen),
         }
 
     def _by(self, name: str, of: t.Callable[[Line], str | None]) -> list[dict[str, t.Any]]:
         values = sorted({of(line) for line in self.lines}, key=lambda value: (value is None, value or ""))
         return [{name: value, **self._sum([line for line in self.lines if of(line) == value])} for value in values]
 
-    def _sum(self, lines: t.Iterable[Line]) -> dict[str, t.Any]:
-        authorized, limited, cost = Count(), Count(), Cost()
+    def _sum(self, lines: t.Iterable[Line], unseen: Count = _NOTHING) -> dict[str, t.Any]:
+        authorized, limited, cost = unseen, unseen, Cost(upper=None if unseen.upper is None else Decimal(0))
         for line in lines:
             authorized += line.row.authorized
             limited += line.row.limited
@@ -103,7 +106,7 @@ class Bill:
         return f"{amount.quantize(Decimal(1).scaleb(-self.places), context=_EXACT):f}"
 
 
-def bill(rows: t.Sequence[Row], tiers: t.Sequence[Tier], currency: str) -> Bill:
+def bill(usage: Usage, tiers: t.Sequence[Tier], currency: str) -> Bill:
     """Price every row. Raises GatewayError naming each user whose calls have a tier without a price, or no tier at all.
 
     Calls of no user (they came past the authorization, or the labels are not set up) are no one's to pay: they are a line without a price.
@@ -111,7 +114,7 @@ def bill(rows: t.Sequence[Row], tiers: t.Sequence[Tier], currency: str) -> Bill:
     prices = {tier.name: tier.request_price for tier in tiers}
     lines = []
     problems = []
-    for row in rows:
+    for row in usage.rows:
         tier = row.tier or _tier_of_group(row.group, prices)
         price = prices.get(tier) if tier is not None else None
         if price is None and not row.authorized.nothing and (row.user is not None or tier is not None):
@@ -120,7 +123,7 @@ def bill(rows: t.Sequence[Row], tiers: t.Sequence[Tier], currency: str) -> Bill:
     if problems:
         raise GatewayError("Usage without a price: " + "; ".join(problems) + ". Give every tier in tiers a price.request.")
     places = max((-t.cast("int", price.as_tuple().exponent) for price in prices.values() if price is not None), default=0)
-    return Bill(tuple(lines), currency, max(_PLACES, places))
+    return Bill(tuple(lines), usage.unseen, currency, max(_PLACES, places))
 
 
 def _tier_of_group(group: str | None, tiers: t.Container[str]) -> str | None:

@@ -36,47 +36,30 @@ def losses(samples: t.Sequence[Sample], scrapes: t.Sequence[int]) -> list[Interv
     return found
 
 
-def count(
-    samples: t.Sequence[Sample],
-    scrapes: t.Sequence[int],
-    start: int,
-    restarts: t.Container[Interval] = (),
-    unseen_after: int | None = None,
-) -> Count:
-    """Growth of one counter in (start, …]: ``samples`` and ``scrapes`` end with the period and should reach back to before its start.
+def count(samples: t.Sequence[Sample], scrapes: t.Sequence[int], start: int) -> Count:
+    """Calls of one counter that scrapes after ``start`` saw.
 
-    ``scrapes`` are the successful scrapes of the counter's target; ``restarts`` the losses of any counter of that target;
-    ``unseen_after`` is set where the target was no longer scraped although the period went on.
+    ``samples`` and ``scrapes`` end with the period, and reach back to the last scrape at or before its start, if there is one. ``scrapes`` are the successful scrapes of the counter's target. A counter that such a scrape did not have starts from 0.
     """
     lower = 0
-    first_value = 0
-    unbounded = False
+    unproved = 0
     notes: set[str] = set()
     lost = dict(losses(samples, scrapes))
     previous: Sample | None = None
     for moment, value in samples:
         if moment > start:
-            seen_before = _previous_scrape(scrapes, moment)
             if previous is not None:
                 lower += value if previous[0] in lost else value - previous[1]
-            elif seen_before is not None:
+            elif scrapes[0] < moment:
                 lower += value
             elif value:
-                first_value = value
-                notes.add(_unproved(moment, value))
-            if seen_before is not None and (seen_before, moment) in restarts:
-                # Another counter of the process was lost: this one survived, grew past its old value again, or is new since.
-                unbounded = True
-                notes.add(_restarted((seen_before, moment)))
+                unproved = value
+                notes.add(
+                    f"first seen at {format_time(moment)}, in the first scrape of its limiter, with {value} calls; "
+                    "how many of them are older than the period is unknown"
+                )
         previous = (moment, value)
-    for interval in lost.items():
-        if interval[1] > start:
-            unbounded = True
-            notes.add(_restarted(interval))
-    if unseen_after is not None and previous is not None and previous[0] == unseen_after:
-        unbounded = True
-        notes.add(f"not scraped after {format_time(unseen_after)}; later calls are unknown")
-    return Count(lower, None if unbounded else lower + first_value, frozenset(notes))
+    return Count(lower, lower + unproved, frozenset(notes))
 
 
 def usual_interval(scrapes: t.Sequence[int]) -> int | None:
@@ -110,18 +93,6 @@ def _unproved(moment: int, value: int) -> str:
     )
 
 
-def _restarted(interval: Interval) -> str:
-    return (
-        f"the limiter started anew between {format_time(interval[0])} and {format_time(interval[1])}; "
-        "its calls since the scrape before that are unknown"
-    )
-
-
 def _next_scrape(scrapes: t.Sequence[int], moment: int) -> int | None:
     index = bisect.bisect_right(scrapes, moment)
     return scrapes[index] if index < len(scrapes) else None
-
-
-def _previous_scrape(scrapes: t.Sequence[int], moment: int) -> int | None:
-    index = bisect.bisect_left(scrapes, moment)
-    return scrapes[index - 1] if index else None

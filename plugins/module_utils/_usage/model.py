@@ -40,7 +40,7 @@ class Series:
 
 @dataclasses.dataclass(frozen=True)
 class Count:
-    """Calls: at least ``lower``, at most ``upper``. ``upper`` None: the samples prove no upper bound. ``notes`` say why they differ."""
+    """Calls: at least ``lower``, at most ``upper``, or without a bound that samples could prove (None). ``notes`` say why they differ."""
 
     lower: int = 0
     upper: int | None = 0

@@ -32,12 +32,14 @@ class Usage:
     end: int
     family: str
     rows: tuple[Row, ...]
+    # Calls that no scrape saw. They may be anybody's, so they are in the bounds of every row, and of the totals.
+    unseen: Count
     scrapes: tuple[dict[str, t.Any], ...]
     notes: tuple[str, ...]
 
     @property
     def exact(self) -> bool:
-        return all(row.authorized.exact and row.limited.exact for row in self.rows)
+        return self.unseen.exact and all(row.authorized.exact and row.limited.exact for row in self.rows)
 
     def as_dict(self) -> dict[str, t.Any]:
         return {
@@ -45,14 +47,14 @@ class Usage:
             "end": format_time(self.end),
             "family": self.family,
             "usage": [row.as_dict() for row in self.rows],
-            "totals": totals(self.rows),
+            "totals": totals(self.rows, self.unseen),
             "scrapes": list(self.scrapes),
             "data_quality": {"exact": self.exact, "notes": list(self.notes)},
         }
 
 
-def totals(rows: t.Iterable[Row]) -> dict[str, int | None]:
-    authorized, limited = Count(), Count()
+def totals(rows: t.Iterable[Row], unseen: Count) -> dict[str, int | None]:
+    authorized, limited = unseen, unseen
     for row in rows:
         authorized += row.authorized
         limited += row.limited
@@ -88,32 +90,34 @@ def tally(
     counts: dict[Key, dict[str, Count]] = {}
     scrapes: list[dict[str, t.Any]] = []
     notes: list[str] = []
+    blind: set[str] = set()
     for observed in kept:
         target = observed.target
         restarts = {loss for one in observed.series for loss in counters.losses(one.samples, target.scrapes) if loss[1] > start}
-        unseen = counters.last_if_unseen(target.scrapes, start, end)
-        if unseen is None and target.scrapes[-1] <= start and not restarts:
+        last = counters.last_if_unseen(target.scrapes, start, end)
+        if last is None and target.scrapes[-1] <= start:
             continue
         for one in observed.series:
-            grown = counters.count(one.samples, target.scrapes, start, restarts, unseen)
-            if grown.nothing:
-                continue
-            row = counts.setdefault(_key(one.labels), {AUTHORIZED: Count(), LIMITED: Count()})
-            row[kind_of[id(one)]] += grown
+            grown = counters.count(one.samples, target.scrapes, start)
+            if not grown.nothing:
+                row = counts.setdefault(_key(one.labels), {AUTHORIZED: Count(), LIMITED: Count()})
+                row[kind_of[id(one)]] += grown
         missed = counters.gaps(target.scrapes, start)
+        blind.update(_blind(target, restarts, last))
+        notes.extend(_notes(target, start, missed))
         scrapes.append(_describe(target, start, restarts, missed))
-        notes.extend(_notes(target, start, restarts, missed, unseen))
     notes.extend(
         f"{targets.describe(one.target, twin.target)} is the same limiter as {targets.describe(twin.target, one.target)}; "
         "counted once, from the latter"
         for one, twin in left_out
     )
-    rows = tuple(Row(*key, authorized=counts[key][AUTHORIZED], limited=counts[key][LIMITED]) for key in sorted(counts, key=_order))
+    unseen = Count(0, None if blind else 0, frozenset(blind))
+    rows = tuple(Row(*key, counts[key][AUTHORIZED] + unseen, counts[key][LIMITED] + unseen) for key in sorted(counts, key=_order))
     if not rows and scrapes:
         seen = sum(entry["scrapes"] for entry in scrapes)
         notes.append(f"no calls: the limiter was scraped {seen} times in the period and counted none")
     scrapes.sort(key=lambda entry: (entry["instance"], entry["job"]))
-    return Usage(start, end, family, rows, tuple(scrapes), tuple(sorted(notes)))
+    return Usage(start, end, family, rows, unseen, tuple(scrapes), tuple(sorted(blind.union(notes))))
 
 
 def _key(labels: t.Mapping[str, str]) -> Key:
@@ -145,15 +149,20 @@ def _interval(interval: Interval) -> dict[str, str]:
     return {"after": format_time(interval[0]), "until": format_time(interval[1])}
 
 
-def _notes(
-    target: Target, start: int, restarts: t.Collection[Interval], missed: t.Collection[Interval], unseen: int | None
-) -> t.Iterator[str]:
+def _blind(target: Target, restarts: t.Iterable[Interval], last: int | None) -> t.Iterator[str]:
+    """When the limiter let calls through that no scrape saw."""
+    for after, until in restarts:
+        yield (
+            f"{target.name} started anew between {format_time(after)} and {format_time(until)}; "
+            "its calls before that, since the last scrape, are unknown"
+        )
+    if last is not None:
+        yield f"{target.name} was not scraped after {format_time(last)}; its later calls are unknown"
+
+
+def _notes(target: Target, start: int, missed: t.Collection[Interval]) -> t.Iterator[str]:
     if target.scrapes[0] > start:
-        yield f"{target.name}: first scraped at {format_time(target.scrapes[0])}; calls that it counted and lost before are unknown"
+        yield f"{target.name} was first scraped at {format_time(target.scrapes[0])}; calls that it counted and lost before are unknown"
     if missed:
-        longest = max(stop - begin for begin, stop in missed)
-        yield f"{target.name}: {len(missed)} gaps in its scrapes, the longest {longest / 1000:g} s; harmless unless it started anew in one"
-    if restarts:
-        yield f"{target.name}: started anew {len(restarts)} times; its calls since the scrape before are unknown"
-    if unseen is not None:
-        yield f"{target.name}: not scraped after {format_time(unseen)}; its later calls are unknown"
+        longest = max(until - after for after, until in missed) / 1000
+        yield f"{target.name}: {len(missed)} gaps in its scrapes, the longest {longest:g} s; harmless unless it started anew in one"

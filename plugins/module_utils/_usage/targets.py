@@ -29,7 +29,7 @@ class Observed:
 
 
 def assign(scraped: t.Sequence[Target], series: t.Iterable[Series]) -> list[Observed]:
-    """Put each series to the target whose labels it carries.
+    """Put each series to the target whose labels it carries, the most of them where several fit.
 
     ``scraped`` are the targets that ``limitador_up`` shows. A series without one (its samples were dropped on the way) makes a target
     from its job and instance. A scrape is also proved by any sample of the target: all samples of one scrape have its timestamp.
@@ -43,9 +43,9 @@ def assign(scraped: t.Sequence[Target], series: t.Iterable[Series]) -> list[Obse
     made: dict[tuple[str, str], int] = {}
     for one in series:
         address = _address(one.labels)
-        fitting = [target for target in by_address[address] if _agree(target.labels, one.labels)]
-        if len(fitting) == 1:
-            index = index_of[id(fitting[0])]
+        fitting = _best([(fit, target) for target in by_address[address] if (fit := _fit(target.labels, one.labels)) is not None])
+        if fitting is not None:
+            index = index_of[id(fitting)]
         elif address in made:
             index = made[address]
         else:
@@ -101,5 +101,14 @@ def _address(labels: t.Mapping[str, str]) -> tuple[str, str]:
     return labels.get("job", ""), labels.get("instance", "")
 
 
-def _agree(target: t.Mapping[str, str], series: t.Mapping[str, str]) -> bool:
-    return all(series[label] == value for label, value in target.items() if label in series and label != "__name__")
+def _fit(target: t.Mapping[str, str], series: t.Mapping[str, str]) -> int | None:
+    """How well they fit, 0 at best: less one for each label that the series lacks. None if a label says something else."""
+    if any(label in series and series[label] != value for label, value in target.items()):
+        return None
+    return -sum(label not in series for label in target)
+
+
+def _best(fitting: t.Sequence[tuple[int, Target]]) -> Target | None:
+    best = max((fit for fit, _target in fitting), default=None)
+    found = [target for fit, target in fitting if fit == best]
+    return found[0] if len(found) == 1 else None

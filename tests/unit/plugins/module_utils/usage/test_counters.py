@@ -1,0 +1,93 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The growth of one counter, case by case. Scrapes are every 10 s, the period starts at 1000 s; a value of None is a scrape without it."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters
+
+START = 1_000_000
+STEP = 10_000
+
+
+def history(first: int, *values: int | None) -> tuple[list[tuple[int, int]], list[int]]:
+    """Samples and scrapes; the first scrape is ``first`` steps after the start."""
+    scrapes = [START + (first + index) * STEP for index in range(len(values))]
+    return [(moment, value) for moment, value in zip(scrapes, values, strict=True) if value is not None], scrapes
+
+
+LOST_1 = (START, START + STEP)
+LOST_2 = (START + STEP, START + 2 * STEP)
+
+
+@pytest.mark.parametrize(
+    ("first", "values", "lower", "upper", "lost"),
+    [
+        pytest.param(0, (5, 7, 7, 9), 4, 4, [], id="grows-from-a-baseline-at-the-start"),
+        pytest.param(-1, (5, 7, 9), 2, 2, [], id="last-sample-at-or-before-the-start-is-the-baseline"),
+        pytest.param(-2, (1, 5, 5, 8), 3, 3, [], id="growth-before-the-start-is-not-in"),
+        pytest.param(0, (5, 5, 5), 0, 0, [], id="idle"),
+        pytest.param(0, (None, 3, 4), 4, 4, [], id="born-after-a-scrape-without-it"),
+        pytest.param(-1, (None, None, 4), 4, 4, [], id="born-after-a-scrape-at-the-start"),
+        pytest.param(-1, (None, 3, 4), 1, 1, [], id="born-before-the-start"),
+        pytest.param(1, (None, None, 1), 1, 1, [], id="first-call-ever-one-call"),
+        pytest.param(1, (3, 4), 1, 4, [], id="no-scrape-before-it-bounds-by-the-first-value"),
+        pytest.param(1, (0, 4), 4, 4, [], id="zero-in-the-first-scrape-needs-no-proof"),
+        pytest.param(0, (5, 2, 3), 3, 3, [LOST_1], id="reset-counts-the-new-value"),
+        pytest.param(0, (5, 0), 0, 0, [LOST_1], id="reset-to-zero"),
+        pytest.param(0, (5, 7, None, 9), 11, 11, [LOST_2], id="reset-hidden-by-a-higher-value-shows-as-absence"),
+        pytest.param(0, (5, 7, None), 2, 2, [LOST_2], id="lost-and-not-seen-again"),
+        pytest.param(0, (5, None, 2, 1), 3, 3, [LOST_1, (START + 2 * STEP, START + 3 * STEP)], id="lost-twice"),
+        pytest.param(-3, (5, None, None, None, 4), 4, 4, [(START - 3 * STEP, START - 2 * STEP)], id="lost-before-the-start"),
+        pytest.param(-2, (9, 2, 2, 4), 2, 2, [(START - 2 * STEP, START - STEP)], id="reset-before-the-start"),
+        pytest.param(-1, (9, None, None), 0, 0, [(START - STEP, START)], id="lost-until-the-start"),
+    ],
+)
+def test_count_and_losses_of_one_counter(
+    first: int, values: tuple[int | None, ...], lower: int, upper: int, lost: list[tuple[int, int]]
+) -> None:
+    samples, scrapes = history(first, *values)
+    counted = counters.count(samples, scrapes, START)
+    assert (counted.lower, counted.upper) == (lower, upper)
+    assert bool(counted.notes) == (upper != lower), "what is not exact says why"
+    assert counters.losses(samples, scrapes) == lost
+
+
+def test_count_missing_scrapes_do_not_matter() -> None:
+    samples = [(START, 5), (START + 10 * STEP, 9)]
+    assert counters.count(samples, [moment for moment, _value in samples], START).upper == 4
+
+
+def test_periods_that_follow_one_another_share_no_call_and_lose_none() -> None:
+    samples, scrapes = history(0, None, 2, 5, 5, 11, 12)
+    whole = counters.count(samples, scrapes, START)
+    middle = START + 2 * STEP + STEP // 2
+    first = counters.count([s for s in samples if s[0] <= middle], [s for s in scrapes if s <= middle], START)
+    second = counters.count(samples, scrapes, middle)
+    assert first.lower + second.lower == whole.lower == 12
+
+
+@pytest.mark.parametrize(
+    ("offsets", "end", "expected"),
+    [
+        pytest.param((0, 10, 20), 25, None, id="not-due-yet"),
+        pytest.param((0, 10, 20), 34, None, id="late-within-half-an-interval"),
+        pytest.param((0, 10, 20), 36, 20, id="due-and-missed"),
+        pytest.param((-50, -40, -30), 36, None, id="gone-before-the-period"),
+        pytest.param((-25, -15, -5), 36, -5, id="gone-with-the-start"),
+        pytest.param((5,), 60, None, id="one-scrape-says-little-about-the-interval"),
+        pytest.param((), 60, None, id="never-scraped"),
+    ],
+)
+def test_last_if_unseen(offsets: tuple[int, ...], end: int, expected: int | None) -> None:
+    seen = counters.last_if_unseen([START + offset * 1000 for offset in offsets], START, START + end * 1000)
+    assert seen == (None if expected is None else START + expected * 1000)
+
+
+def test_gaps_names_where_scrapes_are_missing() -> None:
+    scrapes = [START + offset * 1000 for offset in (-40, -10, 0, 10, 20, 50, 60, 74)]
+    assert counters.gaps(scrapes, START) == [(START + 20_000, START + 50_000)]

@@ -1,0 +1,156 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Rows, totals, duplicates and notes from series and scrapes."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import RawSeries
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Series, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import AUTHORIZED, LIMITED, Usage, tally, to_series
+
+START = 1_000_000
+END = 1_040_000
+SCRAPES = (1_000_000, 1_010_000, 1_020_000, 1_030_000, 1_040_000)
+LIMITER = {"job": "limitador", "instance": "10.0.0.1:8080"}
+
+
+def up(scrapes: tuple[int, ...] = SCRAPES, **labels: str) -> Target:
+    return Target({**LIMITER, **labels}, scrapes)
+
+
+def series(value: int, scrapes: tuple[int, ...] = SCRAPES, **labels: str) -> Series:
+    """A counter that appears in the second scrape with ``value``."""
+    return Series({"__name__": "any", **LIMITER, **labels}, tuple((moment, value) for moment in scrapes[1:]))
+
+
+def measured(scraped: list[Target], authorized: list[Series], limited: list[Series] | None = None) -> Usage:
+    return tally(scraped, {AUTHORIZED: authorized, LIMITED: limited or []}, start=START, end=END, family="upstream")
+
+
+def test_tally_sums_routes_limits_and_replicas_of_a_user() -> None:
+    usage = measured(
+        [up(), up(instance="10.0.0.2:8080")],
+        [
+            series(2, limitador_namespace="llm/a", user="ann", group="free", tier="free"),
+            series(3, limitador_namespace="llm/b", user="ann", group="free", tier="free"),
+            series(4, instance="10.0.0.2:8080", limitador_namespace="llm/a", user="ann", group="free", tier="free"),
+        ],
+        [
+            series(1, limit_name="x", user="ann", group="free", tier="free"),
+            series(1, limit_name="y", user="ann", group="free", tier="free"),
+        ],
+    )
+    result = usage.as_dict()
+    assert result["usage"] == [
+        {
+            "user": "ann",
+            "group": "free",
+            "tier": "free",
+            "authorized": 9,
+            "limited": 2,
+            "authorized_upper": 9,
+            "limited_upper": 2,
+            "notes": [],
+        }
+    ]
+    assert result["totals"] == {"authorized": 9, "limited": 2, "authorized_upper": 9, "limited_upper": 2}
+    assert result["data_quality"] == {"exact": True, "notes": []}
+    assert [entry["scrapes"] for entry in result["scrapes"]] == [4, 4]
+
+
+def test_tally_keeps_calls_without_a_user_and_sorts_them_last() -> None:
+    usage = measured([up()], [series(1), series(2, user=""), series(3, user="zoe", group="b"), series(4, user="zoe", group="a")])
+    assert [(row.user, row.group, row.authorized.lower) for row in usage.rows] == [("zoe", "a", 4), ("zoe", "b", 3), (None, None, 3)]
+
+
+def test_tally_leaves_out_who_did_nothing() -> None:
+    idle = Series({**LIMITER, "user": "idle"}, tuple((moment, 7) for moment in SCRAPES))
+    assert [row.user for row in measured([up()], [idle, series(1, user="ann")]).rows] == ["ann"]
+
+
+def test_tally_says_that_nobody_called() -> None:
+    usage = measured([up()], [])
+    assert usage.rows == ()
+    assert usage.notes == ("no calls: the limiter was scraped 4 times in the period and counted none",)
+
+
+@pytest.mark.parametrize(
+    ("labels", "same"),
+    [
+        pytest.param({"job": "llm/limitador-monitor"}, True, id="two-jobs"),
+        pytest.param({"prometheus_replica": "b"}, True, id="two-servers"),
+        pytest.param({"job": "other", "pod": "limitador-1", "namespace": "kuadrant-system"}, True, id="static-and-discovered"),
+        pytest.param({"cluster": "west"}, False, id="two-clusters"),
+        pytest.param({"instance": "10.0.0.2:8080"}, False, id="two-replicas"),
+    ],
+)
+def test_tally_counts_a_limiter_that_is_scraped_twice_once(labels: dict[str, str], same: bool) -> None:
+    usage = measured([up(cluster="east"), up((1_000_000, 1_015_000, 1_035_000), **{"cluster": "east", **labels})], [
+        series(5, user="ann", cluster="east"),
+        series(5, (1_000_000, 1_015_000, 1_035_000), user="ann", **{"cluster": "east", **labels}),
+    ])  # fmt: skip
+    assert usage.rows[0].authorized.lower == (5 if same else 10)
+    assert any("is the same limiter as" in note for note in usage.notes) == same
+
+
+def test_tally_keeps_the_more_complete_of_two_views() -> None:
+    late = (1_030_000, 1_035_000)
+    usage = measured([up(late, job="b"), up()], [series(9, late, job="b", user="ann"), series(7, user="ann")])
+    assert [(row.authorized.lower, row.authorized.upper) for row in usage.rows] == [(7, 7)]
+
+
+def test_tally_does_not_take_an_address_used_anew_for_a_duplicate() -> None:
+    early, late = (1_000_000, 1_010_000), (1_020_000, 1_030_000, 1_040_000)
+    usage = measured([up(early, pod="a"), up(late, pod="b")], [series(2, early, user="ann", pod="a"), series(3, late, user="ann", pod="b")])
+    assert usage.rows[0].authorized.lower == 5
+
+
+def test_tally_restart_opens_the_upper_bound_of_everybody() -> None:
+    """Who called between the last scrape and the restart is not known: it may have been anybody, also on another counter."""
+    restarted = Series({**LIMITER, "user": "ann"}, ((1_000_000, 5), (1_010_000, 1), (1_020_000, 1), (1_030_000, 1), (1_040_000, 1)))
+    usage = measured([up(), up(instance="other")], [restarted, series(2, user="bob"), series(2, instance="other", user="cid")])
+    assert {row.user: row.authorized.upper for row in usage.rows} == {"ann": None, "bob": None, "cid": None}
+    assert usage.as_dict()["scrapes"][0]["restarts"] == [{"after": "1970-01-01T00:16:40Z", "until": "1970-01-01T00:16:50Z"}]
+    assert usage.as_dict()["totals"] == {"authorized": 5, "limited": 0, "authorized_upper": None, "limited_upper": None}
+
+
+def test_tally_restart_before_the_period_is_not_ours() -> None:
+    restarted = Series({**LIMITER, "user": "ann"}, ((980_000, 5), (990_000, 1), (1_000_000, 1), (1_010_000, 3), (1_020_000, 3)))
+    scrapes = (980_000, 990_000, 1_000_000, 1_010_000, 1_020_000)
+    usage = tally([up(scrapes)], {AUTHORIZED: [restarted]}, start=START, end=1_025_000, family="upstream")
+    assert [(row.authorized.lower, row.authorized.upper) for row in usage.rows] == [(2, 2)]
+
+
+def test_tally_restart_without_any_call_opens_the_totals() -> None:
+    lost = Series({**LIMITER, "user": "ann"}, ((1_000_000, 5),))
+    usage = measured([up()], [lost])
+    assert usage.rows == ()
+    assert not usage.exact
+    assert usage.as_dict()["totals"]["authorized_upper"] is None
+
+
+def test_tally_without_scrape_evidence_takes_samples_of_the_target_for_it() -> None:
+    first = Series({**LIMITER, "user": "ann"}, tuple((moment, 4) for moment in SCRAPES))
+    usage = measured([], [first, series(3, user="bob")])
+    assert [(row.user, row.authorized.lower, row.authorized.upper) for row in usage.rows] == [("bob", 3, 3)]
+
+
+def test_tally_target_no_longer_scraped_is_named() -> None:
+    usage = measured([up(SCRAPES[:2]), up(instance="other")], [series(2, SCRAPES[:2], user="ann")])
+    assert usage.rows[0].authorized.upper is None
+    assert any(note.startswith("10.0.0.1:8080 was not scraped after 1970-01-01T00:16:50Z") for note in usage.notes)
+
+
+@pytest.mark.parametrize("value", ["1.5", "-1", "NaN", "+Inf", "9007199254740992"])
+def test_to_series_refuses_what_is_no_count(value: str) -> None:
+    with pytest.raises(GatewayError, match="is not a whole number of calls"):
+        to_series(RawSeries({"__name__": "authorized_calls"}, ((START, value),)))
+
+
+def test_to_series_reads_large_counts_exactly() -> None:
+    assert to_series(RawSeries({}, ((START, "9007199254740991"), (END, "1e+06")))).samples == ((START, 2**53 - 1), (END, 1_000_000))
