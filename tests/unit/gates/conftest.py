@@ -39,7 +39,7 @@ def ansible_env() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def plugin_docs(ansible_env: dict[str, str]) -> dict[str, dict[str, t.Any]]:
-    """Documentation of every module, filter and test by FQCN, with the fragments merged in: ``doc``, ``examples``, ``return``."""
+    """Documentation of every module, filter and test by FQCN, with the fragments merged in: ``kind``, ``doc``, ``examples``, ``return``."""
     names = {
         kind: sorted(f"kuadrant.llm.{path.stem}" for path in (ROOT / "plugins" / folder).glob("*.py") if not path.stem.startswith("_"))
         for kind, folder in {"module": "modules", "filter": "filter", "test": "test"}.items()
@@ -50,5 +50,5 @@ def plugin_docs(ansible_env: dict[str, str]) -> dict[str, dict[str, t.Any]]:
             shown = subprocess.run(
                 ["ansible-doc", "--json", "--type", kind, *fqcns], cwd=ROOT, env=ansible_env, check=True, capture_output=True, text=True
             )
-            docs |= json.loads(shown.stdout)
+            docs |= {fqcn: {"kind": kind, **doc} for fqcn, doc in json.loads(shown.stdout).items()}
     return docs

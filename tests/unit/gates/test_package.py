@@ -37,9 +37,12 @@ def test_archive_has_nothing_that_git_ignores_or_that_serves_development(archive
 
 
 def test_installed_collection_knows_its_playbooks(archive: Path, ansible_env: dict[str, str], tmp_path: Path) -> None:
-    env = {**ansible_env, "ANSIBLE_CONFIG": "/dev/null", "ANSIBLE_COLLECTIONS_PATH": str(tmp_path)}
+    config = tmp_path / "ansible.cfg"
+    config.write_text("")
+    env = {**ansible_env, "ANSIBLE_CONFIG": str(config), "ANSIBLE_COLLECTIONS_PATH": str(tmp_path)}
     install = ["ansible-galaxy", "collection", "install", "--offline", "--no-deps", "--collections-path", str(tmp_path), str(archive)]
-    subprocess.run(install, cwd=tmp_path, env=env, check=True, capture_output=True)
+    installed = subprocess.run(install, cwd=tmp_path, env=env, check=False, capture_output=True, text=True)
+    assert installed.returncode == 0, installed.stderr
     for playbook in sorted((tmp_path / "ansible_collections/kuadrant/llm/playbooks").glob("*.yml")):
         checked = subprocess.run(
             ["ansible-playbook", "--syntax-check", "--inventory", "localhost,", f"kuadrant.llm.{playbook.stem}"],

@@ -33,7 +33,7 @@ TASK_KEYWORDS |= {"delay", "retries", "until"}
 
 
 def modules(docs: Docs) -> Docs:
-    return {fqcn: doc for fqcn, doc in docs.items() if doc["doc"]["plugin_type"] == "module"}
+    return {fqcn: doc for fqcn, doc in docs.items() if doc["kind"] == "module"}
 
 
 def tasks(items: list[dict[str, t.Any]]) -> t.Iterator[dict[str, t.Any]]:
@@ -97,6 +97,18 @@ def test_examples_use_only_options_that_exist(plugin_docs: Docs) -> None:
             for key in task
             if key not in TASK_KEYWORDS and key.count(".") < 2
         ]
+    assert wrong == []
+
+
+def test_tasks_of_the_collection_use_only_options_that_exist(root: Path, files: list[Path], plugin_docs: Docs) -> None:
+    wrong: list[str] = []
+    for path in files:
+        if path.suffix != ".yml" or path.parts[0] not in {"molecule", "playbooks", "roles"}:
+            continue
+        content = yaml.safe_load((root / path).read_text())
+        for task in tasks([item for item in content if isinstance(item, dict)]) if isinstance(content, list) else []:
+            for fqcn in task.keys() & modules(plugin_docs).keys():
+                wrong += unknown_options(task[fqcn], plugin_docs[fqcn]["doc"]["options"], f"{path}: {fqcn}")
     assert wrong == []
 
 
