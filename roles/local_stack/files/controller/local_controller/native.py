@@ -25,15 +25,14 @@ _UNKNOWN_ROUTE_SECONDS = 5.0
 
 
 def plugin_config(envoy_filter: Object) -> Object | None:
-    """The wasm filter's configuration in Kuadrant's EnvoyFilter, or None if it has none.
+    """The wasm filter's configuration in Kuadrant's EnvoyFilter, or None if it has no wasm filter.
 
-    :raises ValueError: if it is not JSON.
+    :raises KeyError: if the filter is not of the documented shape. :raises ValueError: if its configuration is not JSON.
     """
     for patch in (envoy_filter.get("spec") or {}).get("configPatches") or []:
-        value = (patch.get("patch") or {}).get("value") or {}
+        value = patch["patch"].get("value") or {}
         if value.get("name") == _WASM_FILTER:
-            text = ((value.get("typed_config") or {}).get("value") or {}).get("configuration", {}).get("value")
-            return None if text is None else t.cast("Object", json.loads(text))
+            return t.cast("Object", json.loads(value["typed_config"]["value"]["config"]["configuration"]["value"]))
     return None
 
 
