@@ -273,9 +273,10 @@ def _unreachable(host: str, exc: Exception) -> str:
     cause: BaseException = exc
     while isinstance(cause, urllib3.exceptions.MaxRetryError) and cause.reason:
         cause = cause.reason
-    text = str(cause).split(": ", 1)[-1] if isinstance(cause, urllib3.exceptions.NewConnectionError) else str(cause)
     if isinstance(cause, urllib3.exceptions.SSLError):
-        return f"TLS with the API server {host} failed: {text}. Set ca_cert to the authority that signed its certificate."
-    if isinstance(cause, (urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.ReadTimeoutError)):
+        return f"TLS with the API server {host} failed: {cause}. Set ca_cert to the authority that signed its certificate."
+    refused = isinstance(cause, urllib3.exceptions.NewConnectionError)  # which is a ConnectTimeoutError to urllib3
+    if isinstance(cause, urllib3.exceptions.TimeoutError) and not refused:
         return f"the API server {host} did not answer in time. Check the address, the network and the server."
-    return f"the API server {host} cannot be reached: {text}. Check the address, the network and that the server runs."
+    told = str(cause).split(": ", 1)[-1] if refused else str(cause)
+    return f"the API server {host} cannot be reached: {told}. Check the address, the network and that the server runs."

@@ -1,0 +1,122 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""An in-memory Kubernetes, and running a module's ``main`` as Ansible does."""
+
+from __future__ import annotations
+
+import copy
+import json
+import typing as t
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube import KubeError, Object, Resource
+
+RunModule = t.Callable[..., dict[str, t.Any]]
+
+
+class FakeKube:
+    """:class:`Kube` on a dictionary: versions, uids, merge patches and preconditions as the API server has them.
+
+    ``writes`` lists what was written; ``allowed`` is how many more writes succeed; ``on_write`` sees each one after it was done.
+    """
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str, str], Object] = {}
+        self.writes: list[tuple[str, str]] = []
+        self.allowed: int | None = None
+        self.on_write: t.Callable[[str, Object], None] = lambda _verb, _body: None
+        self._version = 0
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        return copy.deepcopy(self.objects.get((resource.plural, namespace, name)))
+
+    def iterate(self, resource: Resource, namespace: str | None, labels: t.Mapping[str, str] | None = None) -> t.Iterator[Object]:
+        for (plural, space, _name), body in sorted(self.objects.items()):
+            has = body["metadata"].get("labels", {})
+            if plural == resource.plural and namespace in (None, space) and (labels or {}).items() <= has.items():
+                yield copy.deepcopy(body)
+
+    def create(self, resource: Resource, namespace: str, body: Object) -> Object:
+        name = body["metadata"]["name"]
+        if (resource.plural, namespace, name) in self.objects:
+            raise KubeError(f'{resource.plural} "{name}" already exists', 409, "AlreadyExists")
+        body = copy.deepcopy(body)
+        body["metadata"] |= {"namespace": namespace, "uid": f"uid-{self._version}", "creationTimestamp": "2026-11-23T00:00:00Z"}
+        return self._write("create", resource, namespace, body)
+
+    def patch(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:
+        current = self._existing(resource, namespace, name)
+        version = body["metadata"].get("resourceVersion")
+        if version is not None and version != current["metadata"]["resourceVersion"]:
+            raise KubeError(f'{resource.plural} "{name}" was changed meanwhile', 409, "Conflict")
+        return self._write("patch", resource, namespace, merged(current, body))
+
+    def replace(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:
+        metadata = self._existing(resource, namespace, name)["metadata"]
+        body = copy.deepcopy(body)
+        body["metadata"] |= {field: metadata[field] for field in ("namespace", "uid", "creationTimestamp")}
+        return self._write("replace", resource, namespace, body)
+
+    def delete(self, resource: Resource, namespace: str, name: str, uid: str | None = None) -> bool:
+        body = self.objects.get((resource.plural, namespace, name))
+        if body is None:
+            return False
+        if uid not in (None, body["metadata"]["uid"]):
+            raise KubeError(f'{resource.plural} "{name}" is another one', 409, "Conflict")
+        self._write("delete", resource, namespace, body)
+        return True
+
+    def _existing(self, resource: Resource, namespace: str, name: str) -> Object:
+        if (resource.plural, namespace, name) not in self.objects:
+            raise KubeError(f'{resource.plural} "{name}" not found', 404, "NotFound")
+        return self.objects[resource.plural, namespace, name]
+
+    def _write(self, verb: str, resource: Resource, namespace: str, body: Object) -> Object:
+        name = body["metadata"]["name"]
+        if self.allowed is not None:
+            if not self.allowed:
+                raise KubeError(f"Failed to {verb} {name}: the API server is gone")
+            self.allowed -= 1
+        self._version += 1
+        body["metadata"]["resourceVersion"] = str(self._version)
+        if verb == "delete":
+            del self.objects[resource.plural, namespace, name]
+        else:
+            self.objects[resource.plural, namespace, name] = body
+        self.writes.append((verb, name))
+        self.on_write(verb, copy.deepcopy(body))
+        return copy.deepcopy(body)
+
+
+def merged(current: t.Any, patch: t.Any) -> t.Any:
+    """RFC 7386."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(current) if isinstance(current, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name), value)
+    return result
+
+
+@pytest.fixture
+def kube() -> FakeKube:
+    return FakeKube()
+
+
+@pytest.fixture
+def run_module(capsys: pytest.CaptureFixture[str]) -> RunModule:
+    """Call ``main`` of a module with these options and return what it printed, masked by Ansible as in a real run."""
+
+    def run(main: t.Callable[[], None], *, check: bool = False, diff: bool = True, **options: t.Any) -> dict[str, t.Any]:
+        with patch_module_args({**options, "_ansible_check_mode": check, "_ansible_diff": diff}), pytest.raises(SystemExit):
+            main()
+        return t.cast("dict[str, t.Any]", json.loads(capsys.readouterr().out))
+
+    return run

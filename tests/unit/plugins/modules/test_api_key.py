@@ -1,0 +1,169 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import base64
+import typing as t
+
+import pytest
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube import SECRETS
+from ansible_collections.kuadrant.llm.plugins.modules import api_key, api_key_info
+
+Kube = t.Any  # the fakes of conftest.py
+Run = t.Callable[..., dict[str, t.Any]]
+ALICE = {"name": "alice", "user": "alice", "tier": "free"}
+
+
+@pytest.fixture
+def run(kube: Kube, run_module: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr(api_key, "connect", lambda module: kube)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    return lambda *keys, **options: run_module(api_key.main, namespace="llm", keys=list(keys), **options)
+
+
+@pytest.fixture
+def info(kube: Kube, run_module: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr(api_key_info, "connect", lambda module: kube)
+    return lambda **options: run_module(api_key_info.main, namespace="llm", **options)
+
+
+def value(kube: Kube, name: str = "alice") -> str:
+    return base64.b64decode(kube.objects["secrets", "llm", name]["data"]["api_key"]).decode()
+
+
+@pytest.mark.parametrize(
+    ("existing", "wanted", "action"),
+    [
+        ([], ALICE, "create"),
+        ([ALICE], ALICE, "none"),
+        ([ALICE], {**ALICE, "tier": "gold"}, "refresh"),
+        ([ALICE], {**ALICE, "key": "another"}, "update"),
+        ([ALICE], {"name": "alice", "state": "absent"}, "delete"),
+        ([], {"name": "alice", "state": "absent"}, "none"),
+    ],
+    ids=["create", "create again", "modify", "new value", "delete", "delete again"],
+)
+def test_check_mode_predicts_and_writes_nothing(run: Run, kube: Kube, existing: list[t.Any], wanted: dict[str, t.Any], action: str) -> None:
+    if existing:
+        run(*existing)
+    kube.writes.clear()
+    predicted = run(wanted, check=True)
+    assert kube.writes == []
+    done = run(wanted)
+    assert [result["api_keys"][0]["action"] for result in (predicted, done)] == [action, action]
+    assert predicted["changed"] is done["changed"] is bool(kube.writes) is (action != "none")
+    if action != "create":  # whose fingerprint cannot be known before
+        assert predicted["diff"] == done["diff"]
+        assert predicted["api_keys"] == done["api_keys"]
+    assert run(wanted)["changed"] is False
+
+
+def test_result_of_create(run: Run, kube: Kube) -> None:
+    result = run({**ALICE, "expires_at": "2099-01-01T01:00:00+01:00"})
+    entry = result["api_keys"][0]
+    assert entry.pop("fingerprint").startswith("sha256:")
+    assert entry == {
+        "name": "alice",
+        "namespace": "llm",
+        "user": "alice",
+        "tier": "free",
+        "groups": ["free"],
+        "expires_at": "2099-01-01T00:00:00Z",
+        "action": "create",
+        "reasons": ["there is no such key"],
+        "changed": True,
+    }
+    assert list(result["diff"]["after"]) == ["alice"]
+    assert result["diff"]["before"] == {}
+    assert value(kube) not in str(result)
+
+
+def test_return_secret_tells_a_generated_key_once(run: Run, kube: Kube) -> None:
+    given = {**ALICE, "name": "given", "key": "canary"}
+    first, second = (run(ALICE, given, return_secret=True) for _ in range(2))
+    assert [entry.get("key") for entry in first["api_keys"]] == [value(kube), None]
+    assert value(kube) not in str(second)
+    assert "canary" not in str(first) + str(second)
+    assert run({**ALICE, "name": "new"}, return_secret=True, check=True)["api_keys"][0]["key"] is None
+
+
+def test_failure_half_way_tells_what_was_done_and_converges(run: Run, kube: Kube) -> None:
+    kube.allowed = 1
+    failed = run(ALICE, {**ALICE, "name": "bob"}, return_secret=True)
+    assert (failed["failed"], failed["changed"]) == (True, True)
+    assert "Failed to create bob" in failed["msg"]
+    assert [entry["key"] for entry in failed["api_keys"]] == [value(kube)]
+    kube.allowed = None
+    assert [entry["action"] for entry in run(ALICE, {**ALICE, "name": "bob"})["api_keys"]] == ["none", "create"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "options", "said"),
+    [
+        (
+            [ALICE, {**ALICE, "name": "bob", "tier": "gold"}],
+            {"tiers": ["free"]},
+            "keys[1] (bob): tier: 'gold' is not one of the tiers free",
+        ),
+        ([ALICE, ALICE], {}, "keys[1] (alice): name: keys[0] (alice) has the same name"),
+        ([ALICE, {**ALICE, "name": "bob", "colour": "red"}], {}, "colour"),
+        ([{**ALICE, "expires_at": "2020-01-01T00:00:00Z"}], {}, 'API key "alice": expires_at 2020-01-01T00:00:00Z is already past'),
+        ([ALICE, {**ALICE, "name": "bob", "key": "taken"}], {}, 'API key "bob": API key "owner" has the same key'),
+    ],
+    ids=["unknown tier", "duplicate", "unknown field", "expired", "value taken"],
+)
+def test_bad_input_is_refused_before_any_write(run: Run, kube: Kube, keys: list[t.Any], options: dict[str, t.Any], said: str) -> None:
+    run({**ALICE, "name": "owner", "key": "taken"})
+    kube.writes.clear()
+    result = run(*keys, **options)
+    assert result["failed"] is True
+    assert said in result["msg"]
+    assert "taken" not in str(result["msg"])
+    assert kube.writes == []
+    assert "exception" not in result
+
+
+def test_foreign_secret_is_left_alone(run: Run, kube: Kube) -> None:
+    kube.create(SECRETS, "llm", {"metadata": {"name": "alice", "labels": {}}, "data": {"password": "Y2FuYXJ5"}})
+    kube.writes.clear()
+    for wanted in (ALICE, {"name": "alice", "state": "absent"}):
+        result = run(wanted)
+        assert 'a Secret of this name exists in namespace "llm" and is not managed by this collection' in result["msg"]
+    assert kube.writes == []
+
+
+def test_info_lists_by_label_without_values(run: Run, info: Run, kube: Kube) -> None:
+    run({**ALICE, "name": "zoe"}, ALICE)
+    run({**ALICE, "name": "other"}, labels={"app": "other"})
+    listed = info()
+    assert [entry["name"] for entry in listed["api_keys"]] == ["alice", "zoe"]
+    assert listed["changed"] is False
+    assert listed["api_keys"][0]["created"] == "2026-11-23T00:00:00Z"
+    assert [entry["problems"] for entry in listed["api_keys"]] == [[], []]
+    assert value(kube) not in str(listed)
+    assert [entry["name"] for entry in info(labels={"app": "other"})["api_keys"]] == ["other"]
+    assert info(labels={"app": "none"})["api_keys"] == []
+
+
+def test_info_finds_problems(info: Run, kube: Kube) -> None:
+    annotations = {"secret.kuadrant.io/expires-at": "2020-01-01T00:00:00Z", "kuadrant.io/groups": "free, gold"}
+    kube.create(SECRETS, "llm", {"metadata": {"name": "old", "labels": {"app": "llm-gateway"}, "annotations": annotations}})
+    (entry,) = info()["api_keys"]
+    assert (entry["expired"], entry["managed"], entry["fingerprint"], entry["groups"]) == (True, False, None, ["free", "gold"])
+    assert [problem.split(":")[0] for problem in entry["problems"]] == [
+        "the Secret holds no key (data api_key)",
+        "label authorino.kuadrant.io/managed-by=authorino is missing",
+        "label kuadrant.io/auth-secret=true is missing",
+        "label app.kubernetes.io/managed-by=kuadrant.llm is missing",
+        "no user is named",
+        "no tier is named",
+    ]
+
+
+def test_missing_kubeconfig_is_a_plain_failure(run_module: Run, tmp_path: t.Any) -> None:
+    result = run_module(api_key_info.main, namespace="llm", kubeconfig=str(tmp_path / "nowhere"))
+    assert result["msg"].startswith("Failed to load the Kubernetes configuration (file 'nowhere' in")
+    assert "exception" not in result
