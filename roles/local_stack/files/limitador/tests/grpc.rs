@@ -1,0 +1,188 @@
+// Copyright (c) The kuadrant.llm authors
+// GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+//! The services over real connections, in this process.
+
+mod common;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use common::{NAMESPACE, descriptor, get, limits, request, series};
+use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitResponse;
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient as EnvoyClient;
+use limitador::limit::Expression;
+use limitador_server::args::RateLimitHeaders;
+use limitador_server::engine::Engine;
+use limitador_server::grpc::Service;
+use limitador_server::grpc::kuadrant::rate_limit_service_client::RateLimitServiceClient as KuadrantClient;
+use limitador_server::http::Api;
+use limitador_server::labels::Labeler;
+use limitador_server::metrics::Metrics;
+use limitador_server::reload::Reloader;
+use limitador_server::store::Store;
+use tokio::net::TcpListener;
+use tonic::transport::Channel;
+
+struct Server {
+    envoy: EnvoyClient<Channel>,
+    kuadrant: KuadrantClient<Channel>,
+    http: SocketAddr,
+}
+
+async fn server(limits_file: &str) -> Server {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("limits.yaml");
+    std::fs::write(&file, limits_file).unwrap();
+    let metrics = Metrics::default();
+    let store = Arc::new(Store::in_memory(metrics.datastore.clone()));
+    let reloader = Reloader::new(&file, store.clone(), metrics.clone()).unwrap();
+    let mappings = ["user=auth.identity.userid", "group=auth.identity.groups"];
+    let engine = Arc::new(Engine {
+        limits: reloader.limits(),
+        store,
+        labeler: Labeler::new(
+            mappings.iter().map(|mapping| mapping.parse().unwrap()).collect(),
+            Some(Expression::parse("descriptors[1]").unwrap()),
+        ),
+        limit_name_in_labels: true,
+    });
+    let rls = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (rls_address, http_address) = (rls.local_addr().unwrap(), http.local_addr().unwrap());
+    let service = Service { engine: engine.clone(), headers: RateLimitHeaders::DraftVersion03 };
+    tokio::spawn(service.serve(rls, std::future::pending()));
+    tokio::spawn(Api { engine, metrics }.serve(http, std::future::pending()));
+    let channel = Channel::from_shared(format!("http://{rls_address}")).unwrap().connect().await.unwrap();
+    Server { envoy: EnvoyClient::new(channel.clone()), kuadrant: KuadrantClient::new(channel), http: http_address }
+}
+
+impl Server {
+    async fn should_rate_limit(&mut self, user: &str, hits: Option<u64>) -> Code {
+        self.envoy.should_rate_limit(request(user, hits)).await.unwrap().into_inner().overall_code()
+    }
+}
+
+fn header<'a>(response: &'a RateLimitResponse, key: &str) -> Option<&'a str> {
+    let found = response.response_headers_to_add.iter().find(|header| header.key == key);
+    found.map(|header| header.value.as_str())
+}
+
+const NAMESPACE_LABEL: &str = r#"limitador_namespace="llm/vllm-httproute""#;
+
+async fn labelled(server: &Server, name: &str, before: &str, after: &str) -> u64 {
+    series(server.http, &format!("{name}{{{before}{NAMESPACE_LABEL}{after}}}")).await
+}
+
+const ALICE: (&str, &str) = (r#"group="free","#, r#",user="alice""#);
+
+#[tokio::test]
+async fn requests_are_limited_and_counted_by_user() {
+    let mut server = server(&limits(2)).await;
+    for expected in [Code::Ok, Code::Ok, Code::OverLimit, Code::OverLimit] {
+        assert_eq!(server.should_rate_limit("alice", None).await, expected);
+    }
+    assert_eq!(server.should_rate_limit("bob", None).await, Code::Ok);
+
+    let (group, user) = ALICE;
+    assert_eq!(labelled(&server, "authorized_calls", group, user).await, 2);
+    assert_eq!(labelled(&server, "authorized_hits", group, user).await, 2);
+    assert_eq!(labelled(&server, "authorized_calls_with_user_and_group", group, user).await, 2);
+    assert_eq!(labelled(&server, "limited_calls_with_user_and_group", group, user).await, 2);
+    let named = r#"group="free",limit_name="free","#;
+    assert_eq!(labelled(&server, "limited_calls", named, user).await, 2);
+    assert_eq!(labelled(&server, "authorized_calls", group, r#",user="bob""#).await, 1);
+}
+
+#[tokio::test]
+async fn a_metric_descriptor_gives_labels_and_takes_nothing() {
+    let mut server = server(&limits(2)).await;
+    let mut request = request("alice", None);
+    request.descriptors.push(descriptor(&[("user", "alice@example"), ("limit.free__1", "1")], None));
+    for expected in [Code::Ok, Code::Ok, Code::OverLimit] {
+        let response = server.envoy.should_rate_limit(request.clone()).await.unwrap();
+        assert_eq!(response.into_inner().overall_code(), expected);
+    }
+    let after = r#",user="alice@example""#;
+    assert_eq!(labelled(&server, "authorized_calls", r#"group="free",limit_free__1="1","#, after).await, 2);
+    assert_eq!(labelled(&server, "authorized_calls_with_user_and_group", r#"group="free","#, after).await, 2);
+}
+
+#[tokio::test]
+async fn tokens_are_checked_first_and_reported_at_the_end() {
+    let mut server = server(&limits(100)).await;
+    let (group, user) = ALICE;
+    // As a stock Envoy does it.
+    assert_eq!(server.should_rate_limit("alice", Some(0)).await, Code::Ok);
+    assert_eq!(server.should_rate_limit("alice", Some(60)).await, Code::Ok);
+    // As Kuadrant's filter does it.
+    let checked = server.kuadrant.check_rate_limit(request("alice", None)).await.unwrap();
+    assert_eq!(checked.into_inner().overall_code(), Code::Ok);
+    let report =
+        envoy_types::pb::envoy::service::ratelimit::v3::RateLimitRequest { hits_addend: 57, ..request("alice", None) };
+    assert_eq!(server.kuadrant.report(report).await.unwrap().into_inner().overall_code(), Code::Ok);
+
+    assert_eq!(labelled(&server, "authorized_hits", group, user).await, 117);
+    assert_eq!(labelled(&server, "authorized_calls", group, user).await, 2);
+    let denied = server.kuadrant.check_rate_limit(request("alice", None)).await.unwrap();
+    assert_eq!(denied.into_inner().overall_code(), Code::OverLimit);
+    assert_eq!(server.should_rate_limit("alice", Some(0)).await, Code::OverLimit);
+    // Tokens of a response that was on its way still count.
+    server.should_rate_limit("alice", Some(5)).await;
+    assert_eq!(labelled(&server, "authorized_hits", group, user).await, 122);
+    assert_eq!(labelled(&server, "authorized_calls", group, user).await, 2);
+}
+
+#[tokio::test]
+async fn a_request_that_no_limit_matches_is_admitted_and_counted() {
+    let mut server = server(&limits(0)).await;
+    let mut request = request("alice", None);
+    request.descriptors = vec![descriptor(&[("other", "1")], None)];
+    assert_eq!(server.envoy.should_rate_limit(request.clone()).await.unwrap().into_inner().overall_code(), Code::Ok);
+    assert_eq!(labelled(&server, "authorized_calls", "", "").await, 1);
+    request.domain = String::new();
+    assert_eq!(server.envoy.should_rate_limit(request).await.unwrap().into_inner().overall_code(), Code::Unknown);
+    assert_eq!(labelled(&server, "authorized_calls", "", "").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parallel_requests_are_admitted_exactly() {
+    let server = server(&limits(50)).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        let mut envoy = server.envoy.clone();
+        tasks.spawn(async move {
+            envoy.should_rate_limit(request("alice", None)).await.unwrap().into_inner().overall_code()
+        });
+    }
+    let codes = tasks.join_all().await;
+    assert_eq!(codes.iter().filter(|code| **code == Code::Ok).count(), 50);
+    let (group, user) = ALICE;
+    assert_eq!(labelled(&server, "authorized_calls", group, user).await, 50);
+    assert_eq!(labelled(&server, "limited_calls_with_user_and_group", group, user).await, 150);
+}
+
+#[tokio::test]
+async fn limits_and_counters_are_shown() {
+    let mut server = server(&limits(7)).await;
+    let response = server.envoy.should_rate_limit(request("alice", None)).await.unwrap().into_inner();
+    assert_eq!(header(&response, "X-RateLimit-Limit"), Some("7, 7;w=3600;name=\"free\""));
+    assert_eq!(header(&response, "X-RateLimit-Remaining"), Some("6"));
+
+    let encoded = NAMESPACE.replace('/', "%2F");
+    let json = async |path: &str| -> serde_json::Value {
+        serde_json::from_str(&get(server.http, &format!("{path}{encoded}")).await).unwrap()
+    };
+    let limit = &json("/limits/").await[0];
+    assert_eq!((limit["namespace"].as_str(), limit["max_value"].as_u64()), (Some(NAMESPACE), Some(7)));
+    assert_eq!(limit["conditions"][0], r#"descriptors[0]["limit.free__1"] == "1""#);
+    let counter = &json("/counters/").await[0];
+    assert_eq!(counter["remaining"], 6);
+    assert_eq!(counter["limit"]["name"], "free");
+    assert_eq!(counter["set_variables"][r#"descriptors[0]["auth.identity.userid"]"#], "alice");
+    assert!(counter["expires_in_seconds"].as_u64().unwrap() <= 3600);
+    assert_eq!(get(server.http, "/limits/unknown").await, "[]");
+    get(server.http, "/status").await;
+}

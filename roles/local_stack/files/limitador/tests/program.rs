@@ -1,0 +1,127 @@
+// Copyright (c) The kuadrant.llm authors
+// GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+//! The program itself: killed under load, started again, stopped.
+
+mod common;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+use common::{NAMESPACE, get, limits, request, series};
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+
+const CLIENTS: u64 = 8;
+const CALLS: &str = r#"authorized_calls{group="free",limitador_namespace="llm/vllm-httproute",user="alice"}"#;
+
+struct Server {
+    child: Child,
+    rls: SocketAddr,
+    http: SocketAddr,
+}
+
+fn command(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_limitador-server"));
+    command.env_remove("RUST_LOG").kill_on_drop(true).stderr(Stdio::piped()).stdout(Stdio::null());
+    command.arg(directory.join("limits.yaml"));
+    command
+}
+
+async fn start(directory: &Path) -> Server {
+    let mut command = command(directory);
+    command.args(["--rls-ip=127.0.0.1", "--rls-port=0", "--http-ip=127.0.0.1", "--http-port=0", "--state-dir"]);
+    let mut child = command.arg(directory.join("state")).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut seen = vec![];
+    while let Some(line) = log.next_line().await.unwrap() {
+        let address = |name| line.split_once(name).and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok());
+        if let (Some(rls), Some(http)) = (address("rls="), address("http=")) {
+            tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+            return Server { child, rls, http };
+        }
+        seen.push(line);
+    }
+    panic!("the server did not start: {seen:#?}");
+}
+
+/// Sends requests from several clients at once, kills the server when `calls` are answered, and returns how many were.
+async fn kill_under_load(mut server: Server, calls: u64) -> u64 {
+    let answered = Arc::new(AtomicU64::new(0));
+    let mut clients = JoinSet::new();
+    for _ in 0..CLIENTS {
+        let mut client = RateLimitServiceClient::connect(format!("http://{}", server.rls)).await.unwrap();
+        let answered = answered.clone();
+        clients.spawn(async move {
+            let mut killed = false;
+            while !killed {
+                match client.should_rate_limit(request("alice", None)).await {
+                    Ok(_) => answered.fetch_add(1, SeqCst),
+                    Err(_) => return,
+                };
+                killed = answered.load(SeqCst) > calls * 100; // it never ended: fail rather than hang
+            }
+        });
+    }
+    while answered.load(SeqCst) < calls {
+        tokio::task::yield_now().await;
+    }
+    server.child.kill().await.unwrap();
+    clients.join_all().await;
+    answered.load(SeqCst)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_answered_is_lost_by_kill_9() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("limits.yaml"), limits(1_000_000)).unwrap();
+    let mut total = 0;
+    let mut server = start(directory.path()).await;
+    for round in 1..=5 {
+        let answered = kill_under_load(server, 500).await;
+        server = start(directory.path()).await;
+        let counted = series(server.http, CALLS).await - total;
+        assert!(
+            (answered..=answered + CLIENTS).contains(&counted),
+            "round {round}: {answered} answered, {counted} counted"
+        );
+        total += counted;
+        let path = format!("/counters/{}", NAMESPACE.replace('/', "%2F"));
+        let counters: serde_json::Value = serde_json::from_str(&get(server.http, &path).await).unwrap();
+        assert_eq!(counters[0]["remaining"], 1_000_000 - total);
+    }
+}
+
+async fn terminate(child: &mut Child) -> ExitStatus {
+    let kill = Command::new("kill").arg(child.id().unwrap().to_string()).status().await.unwrap();
+    assert!(kill.success());
+    child.wait().await.unwrap()
+}
+
+#[tokio::test]
+async fn sigterm_ends_it_cleanly_with_connections_open() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("limits.yaml"), limits(1)).unwrap();
+    let mut server = start(directory.path()).await;
+    let mut client = RateLimitServiceClient::connect(format!("http://{}", server.rls)).await.unwrap();
+    client.should_rate_limit(request("alice", None)).await.unwrap();
+    assert!(terminate(&mut server.child).await.success());
+}
+
+#[tokio::test]
+async fn validate_tells_good_from_bad() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("limits.yaml");
+    std::fs::write(&file, limits(1)).unwrap();
+    assert!(command(directory.path()).arg("--validate").status().await.unwrap().success());
+    std::fs::write(&file, "- {namespace: a}").unwrap();
+    let output = command(directory.path()).arg("--validate").output().await.unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && message.contains("max_value"), "{message}");
+}
