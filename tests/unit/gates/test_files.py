@@ -50,6 +50,13 @@ def test_versions_of_python_packages_stand_in_the_constraints_only(root: Path, f
     assert [str(path) for path in lists if re.search(r"[<=~]=", text(root / path))] == []
 
 
+def test_pins_of_the_local_stack_agree_with_the_constraints(root: Path) -> None:
+    constraints = (root / "constraints.txt").read_text().splitlines()
+    stack = (root / "roles/local_stack/files/python/requirements.txt").read_text().splitlines()
+    pinned = {line.split("==")[0] for line in stack if "==" in line}
+    assert [line for line in constraints if line.split("==")[0] in pinned and line not in stack] == []
+
+
 def test_runtime_requirements_have_no_upper_bound(root: Path) -> None:
     for name in ("requirements.txt", "meta/ee-requirements.txt"):
         lines = [line for line in (root / name).read_text().splitlines() if line and not line.startswith("#")]
