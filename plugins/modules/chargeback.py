@@ -19,7 +19,7 @@ description:
     without a price.
   - Can write the bill as CSV and JSON. Files are replaced as a whole, and only when they change.
 author:
-  - The kuadrant.llm authors
+  - The kuadrant.llm authors (@kuadrant)
 extends_documentation_fragment:
   - kuadrant.llm._attributes
   - kuadrant.llm._usage

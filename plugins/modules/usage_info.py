@@ -19,7 +19,7 @@ description:
     to scrape.
   - Fails if no limiter was scraped in the period, because then the usage is unknown, not zero.
 author:
-  - The kuadrant.llm authors
+  - The kuadrant.llm authors (@kuadrant)
 extends_documentation_fragment:
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.info_module

@@ -39,7 +39,8 @@ def losses(samples: t.Sequence[Sample], scrapes: t.Sequence[int]) -> list[Interv
 def count(samples: t.Sequence[Sample], scrapes: t.Sequence[int], start: int) -> Count:
     """Calls of one counter that scrapes after ``start`` saw.
 
-    ``samples`` and ``scrapes`` end with the period, and reach back to the last scrape at or before its start, if there is one. ``scrapes`` are the successful scrapes of the counter's target. A counter that such a scrape did not have starts from 0.
+    ``samples`` and ``scrapes`` end with the period, and reach back to the last scrape at or before its start, if there is one.
+    ``scrapes`` are the successful scrapes of the counter's target. A counter that such a scrape did not have starts from 0.
     """
     lower = 0
     unproved = 0
