@@ -143,6 +143,8 @@ def _title(status: int) -> str:
 
 
 def _remedy(status: int, expected: int) -> str:
+    if status == UNREACHABLE:
+        return "Check the url and that the gateway runs."
     if expected == 401 and status < 400:
         return "No AuthPolicy is enforced on this route: look at its status conditions."
     if expected == 403 and status < 400:
@@ -152,7 +154,6 @@ def _remedy(status: int, expected: int) -> str:
     if status >= 500:
         return "The gateway or what stands behind it is in trouble: look at their logs."
     return {
-        UNREACHABLE: "Check the url and that the gateway runs.",
         401: "The gateway does not know this key: api_key_info tells whether its Secret carries the labels that the AuthPolicy selects.",
         403: "The key is known and not allowed: check its groups and expiry, and the AuthPolicy.",
         404: "No route matches: check hostname and path, and the status of the HTTPRoute.",

@@ -9,6 +9,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key import apply
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import SECRETS
 from ansible_collections.kuadrant.llm.plugins.modules import api_key, api_key_info
 
@@ -19,14 +20,14 @@ ALICE = {"name": "alice", "user": "alice", "tier": "free"}
 
 @pytest.fixture
 def run(kube: Kube, run_module: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr(api_key, "connect", lambda module: kube)
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr(api_key, "connect", lambda _module: kube)
+    monkeypatch.setattr(apply, "SETTLE", 0)
     return lambda *keys, **options: run_module(api_key.main, namespace="llm", keys=list(keys), **options)
 
 
 @pytest.fixture
 def info(kube: Kube, run_module: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr(api_key_info, "connect", lambda module: kube)
+    monkeypatch.setattr(api_key_info, "connect", lambda _module: kube)
     return lambda **options: run_module(api_key_info.main, namespace="llm", **options)
 
 

@@ -72,7 +72,7 @@ def gateway() -> t.Iterator[Gateway]:
 @pytest.fixture
 def run(kube: Kube, run_module: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     kube.create(SECRETS, "llm", {"metadata": {"name": "alice"}, "data": {"api_key": "Y2FuYXJ5"}})
-    monkeypatch.setattr(gateway_check, "connect", lambda module: kube)
+    monkeypatch.setattr(gateway_check, "connect", lambda _module: kube)
     return lambda url, *probes, **options: run_module(gateway_check.main, url=url, model="m", probes=list(probes), **options)
 
 
@@ -131,7 +131,7 @@ def test_netrc_does_not_replace_the_key(run: Run, gateway: Gateway, monkeypatch:
 
 
 def test_key_and_key_secret_exclude_each_other(run: Run, gateway: Gateway) -> None:
-    assert "mutually exclusive" in run(gateway.url, {**ALICE, "key": "x", "expect": [200]})["msg"]
+    assert "mutually exclusive" in run(gateway.url, {**ALICE, "key": "not-a-key", "expect": [200]})["msg"]
 
 
 def test_missing_library_is_named(run: Run, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,9 @@ def grant(**fields: t.Any) -> Grant:
     return dataclasses.replace(GRANT, **fields)
 
 
+PAST = grant(expires_at="2020-01-01T00:00:00Z")
+
+
 @pytest.mark.parametrize(
     ("stored", "wanted", "verb", "reasons"),
     [
@@ -55,23 +58,9 @@ def grant(**fields: t.Any) -> Grant:
         ),
         pytest.param({"labels": {**labels_of(APP), "team": "red"}}, ApiKey("alice", GRANT), Verb.NONE, (), id="label of somebody else"),
         pytest.param({"refreshing": True}, ApiKey("alice", GRANT), Verb.REFRESH, ("an earlier refresh was interrupted",), id="interrupted"),
-        pytest.param(
-            {"grant": grant(expires_at="2020-01-01T00:00:00Z")}, ApiKey("alice", GRANT, keep_expiry=True), Verb.NONE, (), id="expiry kept"
-        ),
-        pytest.param(
-            {"grant": grant(expires_at="2020-01-01T00:00:00Z")},
-            ApiKey("alice", grant(expires_at="2020-01-01T00:00:00Z")),
-            Verb.NONE,
-            (),
-            id="expired since it was written",
-        ),
-        pytest.param(
-            {"grant": grant(expires_at="2027-01-01T00:00:00Z")},
-            ApiKey("alice", GRANT),
-            Verb.REFRESH,
-            ("expires_at changes",),
-            id="expiry removed",
-        ),
+        pytest.param({"grant": PAST}, ApiKey("alice", GRANT, keep_expiry=True), Verb.NONE, (), id="expiry kept"),
+        pytest.param({"grant": PAST}, ApiKey("alice", PAST), Verb.NONE, (), id="expired since it was written"),
+        pytest.param({"grant": PAST}, ApiKey("alice", GRANT), Verb.REFRESH, ("expires_at changes",), id="expiry removed"),
     ],
 )
 def test_plan_keys_chooses(stored: dict[str, t.Any] | None, wanted: ApiKey, verb: Verb, reasons: tuple[str, ...]) -> None:
