@@ -26,7 +26,8 @@ test: lint unit sanity integration ## Everything that CI runs
 lint: ## Linters and type checkers
 	@$(TEST) hack/lint
 
-unit: ## Unit tests and the collection's own rules (tests/unit)
+unit: ## Tests without a stack: the Limitador's own, and tests/unit with the collection's rules
+	@CARGO_TARGET_DIR=build/cargo cargo test --quiet --locked --manifest-path roles/local_stack/files/limitador/Cargo.toml
 	@$(TEST) pytest tests/unit $(ARGS)
 
 sanity: ## ansible-test sanity, documentation and package checks, on a copy
