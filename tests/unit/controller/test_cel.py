@@ -28,7 +28,7 @@ ACCEPTED = {
     "has(request.headers.x)": "has(request.headers.x)",
     # The word in a string, as a field or as part of a name is not the variable.
     "request.headers['auth'] == 'auth.identity'": "request.headers['auth'] == 'auth.identity'",
-    "request.headers.auth == \"it's auth\"": "request.headers.auth == \"it's auth\"",
+    'request.headers.auth == "it\'s auth"': 'request.headers.auth == "it\'s auth"',
     "auth.identity.auth == 'auth'": f"{AUTH}.identity.auth == 'auth'",
     "request.path.startsWith('/v1') && request.method in ['GET', 'POST']": "request.path.startsWith('/v1') && request.method in ['GET', 'POST']",
     "request.url_path.endsWith('x') || request.host.contains('y')": "request.url_path.endsWith('x') || request.host.contains('y')",

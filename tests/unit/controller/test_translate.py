@@ -12,7 +12,7 @@ import pytest
 
 from local_controller import envoy, routes
 from local_controller.envoy import Upstreams
-from local_controller.translate import TranslationResult, translate
+from local_controller.translate import TranslationResult, explain, translate
 
 from .conftest import action_set_name, gateway, route
 
@@ -89,7 +89,12 @@ def test_filters_and_clusters_do_not_depend_on_policies(index: routes.RouteIndex
 
 @pytest.mark.parametrize(
     ("auth_mode", "limit_mode", "timeout", "seconds"),
-    [("deny", "allow", "200ms", "0.2s"), ("allow", "deny", "1m1.5s", "61.5s"), ("deny", "deny", "10s", "10s"), ("allow", "allow", "5us", "0.000005s")],
+    [
+        ("deny", "allow", "200ms", "0.2s"),
+        ("allow", "deny", "1m1.5s", "61.5s"),
+        ("deny", "deny", "10s", "10s"),
+        ("allow", "allow", "5us", "0.000005s"),
+    ],
 )
 def test_failure_modes_and_timeouts(index: routes.RouteIndex, auth_mode: str, limit_mode: str, timeout: str, seconds: str) -> None:
     services = {
@@ -194,7 +199,9 @@ TOKENS = {
     ],
 }
 STATIC = {"data": [{"static": {"key": "a", "value": "b"}}]}
-HITS = {"data": [{"expression": {"key": "limit.x__a1b2c3d4", "value": "1"}}, {"expression": {"key": "ratelimit.hits_addend", "value": "2"}}]}
+HITS = {
+    "data": [{"expression": {"key": "limit.x__a1b2c3d4", "value": "1"}}, {"expression": {"key": "ratelimit.hits_addend", "value": "2"}}]
+}
 LABEL = {"metrics.labels.model": 'requestBodyJSON("/model")'}
 
 REFUSED: dict[str, tuple[Json, str, tuple[str, ...], list[str]]] = {
@@ -202,7 +209,12 @@ REFUSED: dict[str, tuple[Json, str, tuple[str, ...], list[str]]] = {
         config(auth(), rate_limit(limit("free", "auth.identity.groups.split(',').exists(g, g == 'free')"))),
         "UntranslatableExpression",
         (RLP,),
-        ["condition of limit 'free'", "auth.identity.groups.split(',').exists(g, g == 'free')", "no .exists()", "let the AuthPolicy compute"],
+        [
+            "condition of limit 'free'",
+            "auth.identity.groups.split(',').exists(g, g == 'free')",
+            "no .exists()",
+            "let the AuthPolicy compute",
+        ],
     ),
     "counter": (
         config(auth(), rate_limit(limit("free", counters=("auth.identity.a + auth.identity.b",)))),
@@ -248,7 +260,12 @@ REFUSED: dict[str, tuple[Json, str, tuple[str, ...], list[str]]] = {
         ("x.example:llm/x",),
         ["extension action of type 'grpc'"],
     ),
-    "unknown service": (config({"service": "tracing-service", "sources": [RLP]}), "UnsupportedAction", (RLP,), ["unknown service 'tracing-service'"]),
+    "unknown service": (
+        config({"service": "tracing-service", "sources": [RLP]}),
+        "UnsupportedAction",
+        (RLP,),
+        ["unknown service 'tracing-service'"],
+    ),
     "static data": (config(rate_limit(STATIC)), "UnsupportedAction", (RLP,), ["static data"]),
     "hits": (config(rate_limit(HITS)), "UnsupportedAction", (RLP,), ["sets ratelimit.hits_addend"]),
     "no identifier": (config(rate_limit({"data": []})), "UnsupportedAction", (RLP,), ["without an identifier"]),
@@ -262,9 +279,10 @@ def test_refused_by_name_and_closed(
     result = run(configuration, index)
     (refusal,) = result.refusals
     assert (refusal.reason, refusal.policies) == (reason, policies)
-    assert refusal.message.startswith("HTTPRoute llm/vllm-httproute#rule-1 is closed (503): ")
+    message = explain(result.refusals)
+    assert message.startswith("Closed (503): HTTPRoute llm/vllm-httproute#rule-1, because ")
     for word in words:
-        assert word in refusal.message
+        assert word in message
     (patch,) = route_patches(result)
     value = patch["patch"]["value"]
     assert patch["match"]["routeConfiguration"]["vhost"]["route"]["name"] == "llm.vllm-httproute.0"
@@ -298,7 +316,7 @@ def test_unsupported_routes(routes_given: list[Json], words: str) -> None:
     result = run(config(auth()), routes.index_routes([gateway()], routes_given))
     (refusal,) = result.refusals
     assert refusal.reason == "UnsupportedRoute"
-    assert words in refusal.message
+    assert words in refusal.cause
     assert "direct_response" in route_patches(result)[0]["patch"]["value"]
 
 
@@ -306,7 +324,7 @@ def test_listeners_that_contradict_each_other() -> None:
     index = routes.index_routes([gateway([{"name": "http", "port": 80}, {"name": "twin", "port": 80}])], [route()])
     sets = config(auth())["actionSets"] + config(auth(scope="other"), name=action_set_name(listener="twin"))["actionSets"]
     (refusal,) = run({"services": SERVICES, "actionSets": sets}, index).refusals
-    assert "two listeners" in refusal.message
+    assert "two listeners" in refusal.cause
 
 
 def test_an_unknown_route_is_first_awaited_then_closed(index: routes.RouteIndex) -> None:
@@ -319,3 +337,19 @@ def test_an_unknown_route_is_first_awaited_then_closed(index: routes.RouteIndex)
     (patch,) = route_patches(late)
     assert patch["match"]["routeConfiguration"] == {"vhost": {"domainName": "*"}}
     assert patch["patch"]["value"]["direct_response"]["status"] == 503
+
+
+def test_one_cause_is_told_once_with_all_its_routes() -> None:
+    index = routes.index_routes([gateway()], [route(hostnames=["a.example", "b.example"], rules=[{}, {}])])
+    bad = rate_limit(limit("a", "bogus"))
+    sets = [
+        {"name": action_set_name(rule=rule, host=host), "actions": [bad]}
+        for rule in ("rule-1", "rule-2")
+        for host in ("a.example", "b.example")
+    ]
+    result = run({"services": SERVICES, "actionSets": sets}, index)
+    assert len(route_patches(result)) == 4
+    assert explain(result.refusals).startswith(
+        "Closed (503): HTTPRoute llm/vllm-httproute#rule-1, HTTPRoute llm/vllm-httproute#rule-2, because the condition of limit 'a' is 'bogus'"
+    )
+    assert explain(result.refusals).count("because") == 1

@@ -14,7 +14,7 @@ from . import logs
 from .envoy import Upstreams
 from .kube import MANAGER, Key, Kube, Object, Resource, key_of, now
 from .routes import RouteIndex
-from .translate import Refusal, TranslationResult, translate
+from .translate import Refusal, TranslationResult, explain, translate
 
 _MANAGED_BY = "app.kubernetes.io/managed-by"
 _WASM_LABEL = "kuadrant.io/wasm"
@@ -177,10 +177,9 @@ class NativeKeeper:
     def _log_change(self, locator: str, refusals: list[Refusal]) -> None:
         if self._told.get(locator, ()) == tuple(refusals):
             return
-        for refusal in refusals:
-            logs.error("refused", policy=locator, reason=refusal.reason, route=refusal.route, message=refusal.message)
         if refusals:
             self._told[locator] = tuple(refusals)
+            logs.error("refused", policy=locator, reason=refusals[0].reason, message=explain(refusals))
         else:
             self._told.pop(locator, None)
             logs.info("no longer refused", policy=locator)

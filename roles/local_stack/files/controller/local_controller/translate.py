@@ -47,7 +47,15 @@ class Refusal:
     route: str
     policies: tuple[str, ...]
     reason: str
-    message: str
+    cause: str
+
+
+def explain(refusals: t.Iterable[Refusal]) -> str:
+    """One sentence for each cause, with all routes that it closes."""
+    routes: dict[str, list[str]] = {}
+    for refusal in refusals:
+        routes.setdefault(refusal.cause, []).append(refusal.route)
+    return " ".join(f"Closed (503): {', '.join(dict.fromkeys(names))}, because {cause}" for cause, names in routes.items())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +84,7 @@ class _Plan:
 
     def add(self, filter_name: str, setting: Json, what: str) -> None:
         if filter_name in self.settings:
-            raise _RefusedError(UNSUPPORTED_ACTION, f"there is a second {what}. Put the limits of this route into one policy.")
+            raise _RefusedError(UNSUPPORTED_ACTION, f"there is a second {what} on one route. Put the limits of this route into one policy.")
         self.settings[filter_name] = setting
 
 
@@ -113,14 +121,17 @@ def translate(config: Json, routes: RouteIndex, upstreams: Upstreams, *, close_u
                     f"another route on the same hostname also has a rule named {rule.rule!r}. Rename one of the two rules.",
                 )
             if rule.envoy in settled:
-                raise _RefusedError(UNSUPPORTED_ROUTE, "two listeners with the same port and hostname give it different actions.")
+                raise _RefusedError(
+                    UNSUPPORTED_ROUTE,
+                    "two listeners with the same port and hostname give it different actions. Give them different hostnames.",
+                )
             patches.append(envoy.enforce(rule.envoy, _settings(actions, services, config.get("requestData") or {})))
         except _RefusedError as exc:
             policies = _sources(actions if exc.action is None else (exc.action,)) or _sources(actions)
-            refusals.append(Refusal(str(rule), policies, exc.reason, f"{rule} is closed (503): {exc}"))
+            refusals.append(Refusal(str(rule), policies, exc.reason, str(exc)))
             patches.append(envoy.refuse(rule.envoy, _policy_names(policies)))
         settled.setdefault(rule.envoy, actions)
-    return TranslationResult(patches, refusals, complete)
+    return TranslationResult(patches, list(dict.fromkeys(refusals)), complete)
 
 
 def _settings(actions: tuple[Json, ...], services: Json, request_data: dict[str, str]) -> Json:
@@ -299,6 +310,6 @@ def _unknown(action_set: Json, hostname: str, actions: tuple[Json, ...]) -> Refu
         f"hostname {hostname}",
         _sources(actions),
         UNKNOWN_ROUTE,
-        f"hostname {hostname} is closed (503): action set {action_set['name']} belongs to no rule of the HTTPRoutes that name a Gateway as "
-        "their parent. Attach the route to the Gateway directly.",
+        f"action set {action_set['name']} belongs to no rule of the HTTPRoutes that name a Gateway as their parent. "
+        "Attach the route to the Gateway directly.",
     )
