@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Fixtures on a running local stack, for tests/integration and tests/e2e. LLM_TEST_STATE_DIR names its state folder."""
+"""Fixtures on a running local stack, for tests/integration and tests/e2e.
+
+LLM_TEST_STATE_DIR names its state folder, LLM_TEST_VARIABLES the file with its ports if it is not the stack of `make integration`.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,18 @@ import json
 import os
 import pathlib
 import subprocess
+import time
 import typing as t
 
 import pytest
 import yaml
 
 ROOT = pathlib.Path(__file__).parents[1]
-STACK_VARIABLES = ROOT / "tests/integration/stack.yml"
+STACK_VARIABLES = pathlib.Path(os.environ.get("LLM_TEST_VARIABLES", ROOT / "tests/integration/stack.yml"))
 
 Playbook = t.Callable[..., "subprocess.CompletedProcess[str]"]
 Kubectl = t.Callable[..., str]
+Eventually = t.Callable[..., None]
 
 
 @pytest.fixture(scope="session")
@@ -90,3 +95,17 @@ def playbook(state_dir: pathlib.Path) -> Playbook:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Eventually:
+    """Wait until ``check()`` is true; after ``seconds`` fail and show what ``show()`` returns."""
+
+    def wait(check: t.Callable[[], bool], seconds: float, show: t.Callable[[], object] = str) -> None:
+        end = time.monotonic() + seconds
+        while not check():
+            if time.monotonic() > end:
+                pytest.fail(f"not so within {seconds} s; now: {show()}")
+            time.sleep(0.2)
+
+    return wait

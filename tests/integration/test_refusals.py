@@ -1,0 +1,84 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What stock Envoy cannot say is refused on the object, in the log and at the gateway."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+import typing as t
+
+import pytest
+import requests
+
+HOST = "refused.llm.example"
+ROUTE = {
+    "apiVersion": "gateway.networking.k8s.io/v1",
+    "kind": "HTTPRoute",
+    "metadata": {"name": "test-refused", "namespace": "llm"},
+    "spec": {
+        "hostnames": [HOST],
+        "parentRefs": [{"name": "vllm-gateway"}],
+        "rules": [{"backendRefs": [{"name": "vllm-simulator", "port": 8000}]}],
+    },
+}
+
+
+def policy(predicate: str) -> dict[str, t.Any]:
+    """A limit for whoever the predicate means."""
+    return {
+        "apiVersion": "kuadrant.io/v1",
+        "kind": "RateLimitPolicy",
+        "metadata": {"name": "test-refused", "namespace": "llm"},
+        "spec": {
+            "targetRef": {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "test-refused"},
+            "limits": {
+                "odd": {
+                    "rates": [{"limit": 1000, "window": "1m"}],
+                    "when": [{"predicate": predicate}],
+                    "counters": [{"expression": "auth.identity.userid"}],
+                }
+            },
+        },
+    }
+
+
+@pytest.fixture
+def objects(kubectl: t.Any) -> t.Iterator[None]:
+    """The route, and no trace of it afterwards."""
+    kubectl("apply", "-f", "-", stdin=json.dumps(ROUTE))
+    yield
+    kubectl("delete", "--ignore-not-found", "-n", "llm", "ratelimitpolicy/test-refused", "httproute/test-refused")
+
+
+@pytest.mark.usefixtures("objects")
+def test_untranslatable_expression_is_refused_visibly_and_closes_only_its_route(
+    kubectl: t.Any, gateway_url: str, state_dir: pathlib.Path, eventually: t.Any
+) -> None:
+    def answer(host: str) -> requests.Response:
+        return requests.get(f"{gateway_url}/v1/models", headers={"Host": host}, timeout=5)
+
+    def condition() -> dict[str, t.Any]:
+        status = json.loads(kubectl("get", "ratelimitpolicy", "test-refused", "-n", "llm", "-o", "json")).get("status", {})
+        with contextlib.suppress(StopIteration):
+            return next(item for item in status.get("conditions", []) if item["type"] == "kuadrant.llm/Translated")
+        return {}
+
+    kubectl("apply", "-f", "-", stdin=json.dumps(policy("request.url_path.split('/')[1] == 'v1'")))
+    eventually(lambda: condition().get("status") == "False", 60, condition)
+    assert "split" in condition()["message"]
+    assert "odd" in condition()["message"]
+    eventually(lambda: answer(HOST).status_code == 503, 30, lambda: answer(HOST).status_code)
+    assert "test-refused" in answer(HOST).headers["x-kuadrant-refused"]
+    assert answer("other.llm.example").status_code == 401
+    log = (state_dir / "logs/controller.log").read_text(encoding="utf-8")
+    assert any(line.startswith("error") and "test-refused" in line and "split" in line for line in log.splitlines())
+    events = kubectl("get", "events", "-n", "llm", "--field-selector", "involvedObject.name=test-refused", "-o", "jsonpath={.items[*].message}")
+    assert "split" in events
+
+    kubectl("apply", "-f", "-", stdin=json.dumps(policy("request.url_path.startsWith('/v1')")))
+    eventually(lambda: answer(HOST).status_code == 401, 60, lambda: answer(HOST).status_code)
+    eventually(lambda: condition().get("status", "True") == "True", 30, condition)

@@ -1,0 +1,151 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The playbook site: what it does on a running stack, on an empty machine, with wrong input, and from the installed collection."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import typing as t
+
+import pytest
+
+EMPTY = {"local_stack_cache_dir": "{tmp}/cache", "local_stack_state_dir": "{tmp}/state"}
+
+
+def recap(output: str) -> dict[str, int]:
+    """Return the numbers of the play recap."""
+    line = re.search(r"^localhost\s*:(.*)$", output, re.MULTILINE)
+    assert line, output[-3000:]
+    return {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", line.group(1))}
+
+
+def flat(output: str) -> str:
+    """Undo the wrapping of the result callback."""
+    return re.sub(r"\s+", " ", output)
+
+
+def on(tmp_path: pathlib.Path, variables: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Put this test's folder into the variables."""
+    return {name: value.format(tmp=tmp_path) if isinstance(value, str) else value for name, value in variables.items()}
+
+
+def test_second_run_changes_nothing(playbook: t.Any) -> None:
+    done = playbook("site.yml")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert recap(done.stdout)["changed"] == 0, done.stdout
+
+
+def test_check_mode_on_a_running_stack_predicts_no_change(playbook: t.Any) -> None:
+    done = playbook("site.yml", None, "--check", "--diff")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert recap(done.stdout)["changed"] == 0, done.stdout
+
+
+def test_check_mode_on_an_empty_machine_says_what_is_missing(playbook: t.Any, tmp_path: pathlib.Path) -> None:
+    done = playbook("site.yml", {**on(tmp_path, EMPTY), "local_stack_port_base": 29000}, "--check", "--diff")
+    assert done.returncode != 0
+    assert "programs are not built yet" in flat(done.stdout)
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (tmp_path / "state").exists()
+
+
+def test_preflight_names_the_port_and_its_holder(playbook: t.Any, tmp_path: pathlib.Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        done = playbook("site.yml", {**on(tmp_path, EMPTY), "local_stack_port_base": 29000, "local_stack_ports": {"prometheus": port}}, "--check")
+    assert done.returncode != 0
+    assert f"Port {port} (prometheus) cannot be used" in flat(done.stdout)
+    assert f"held by process {os.getpid()}" in flat(done.stdout)
+
+
+def test_preflight_names_commands_that_are_missing(playbook: t.Any, tmp_path: pathlib.Path) -> None:
+    path = os.pathsep.join(folder for folder in os.environ["PATH"].split(os.pathsep) if not (pathlib.Path(folder) / "cargo").exists())
+    done = playbook("site.yml", {**on(tmp_path, EMPTY), "local_stack_port_base": 29000}, environment={"PATH": path})
+    assert done.returncode != 0
+    assert "Command 'cargo' was not found" in flat(done.stdout)
+    assert not (tmp_path / "state").exists()
+
+
+WRONG = {
+    "unknown tier": ({"llm_gateway_keys": [{"name": "x", "user": "x", "tier": "gold"}]}, ["x", "gold"]),
+    "two keys of one name": (
+        {"llm_gateway_keys": [{"name": "x", "user": "a", "tier": "free"}, {"name": "x", "user": "b", "tier": "free"}]},
+        ["x"],
+    ),
+    "two keys of one value": (
+        {
+            "llm_gateway_keys": [
+                {"name": "x", "user": "a", "tier": "free", "key": "a-very-secret-value"},
+                {"name": "y", "user": "b", "tier": "free", "key": "a-very-secret-value"},
+            ]
+        },
+        ["x", "y"],
+    ),
+    "two tiers of one name": (
+        {"llm_gateway_tiers": [{"name": "free", "requests": [{"limit": 1, "window": "1m"}]}] * 2, "llm_gateway_keys": []},
+        ["free"],
+    ),
+    "a window in days": (
+        {"llm_gateway_tiers": [{"name": "free", "requests": [{"limit": 1, "window": "1d"}]}], "llm_gateway_keys": []},
+        ["free", "1d"],
+    ),
+    "a negative price": ({"llm_gateway_tiers": [{"name": "free", "price": {"request": "-1"}}], "llm_gateway_keys": []}, ["free", "-1"]),
+    "a price in words": ({"llm_gateway_tiers": [{"name": "free", "price": {"request": "cheap"}}], "llm_gateway_keys": []}, ["free", "cheap"]),
+    "an expired key": (
+        {"llm_gateway_keys": [{"name": "old", "user": "x", "tier": "free", "expires_at": "2020-01-01T00:00:00Z"}]},
+        ["old", "2020-01-01"],
+    ),
+    "an unknown provider": ({"cluster_provider": "mainframe"}, ["mainframe", "local"]),
+    "a missing kubeconfig": (
+        {"cluster_provider": "existing", "cluster_kubeconfig": "{tmp}/none", "cluster_gateway_url": "http://x", "cluster_prometheus_url": "http://x"},
+        ["There is no kubeconfig at"],
+    ),
+    "an unknown port name": ({"local_stack_ports": {"gatway": 1}}, ["gatway", "gateway"]),
+}
+
+
+@pytest.mark.parametrize(("variables", "words"), WRONG.values(), ids=WRONG.keys())
+def test_wrong_input_is_refused_before_anything_changes(
+    playbook: t.Any, kubectl: t.Any, tmp_path: pathlib.Path, variables: dict[str, t.Any], words: list[str]
+) -> None:
+    def versions() -> str:
+        return str(kubectl("get", "secrets,authpolicies,ratelimitpolicies,httproutes", "-n", "llm", "-o", "jsonpath={.items[*].metadata.resourceVersion}"))
+
+    before = versions()
+    done = playbook("site.yml", on(tmp_path, variables))
+    assert done.returncode != 0
+    message = flat(done.stdout + done.stderr)
+    for word in words:
+        assert word in message
+    assert "a-very-secret-value" not in message
+    assert "Traceback" not in message
+    assert versions() == before
+
+
+def test_unreachable_api_server_is_named(playbook: t.Any, kubeconfig: str, tmp_path: pathlib.Path) -> None:
+    text = pathlib.Path(kubeconfig).read_text(encoding="utf-8")
+    dead = tmp_path / "kubeconfig"
+    dead.write_text(re.sub(r"https://127\.0\.0\.1:\d+", "https://127.0.0.1:9", text), encoding="utf-8")
+    done = playbook("kuadrant.llm.demo_authorization", {"llm_gateway_kubeconfig": str(dead)})
+    assert done.returncode != 0
+    assert "127.0.0.1" in flat(done.stdout)
+    assert "Traceback" not in done.stdout
+
+
+def test_collection_builds_and_runs_from_an_empty_path(playbook: t.Any, tmp_path: pathlib.Path) -> None:
+    build = ["ansible-galaxy", "collection", "build", "--output-path", str(tmp_path)]
+    install = ["ansible-galaxy", "collection", "install", "--no-deps", "-p", str(tmp_path / "collections")]
+    subprocess.run(build, check=True, capture_output=True, timeout=120)
+    (archive,) = tmp_path.glob("kuadrant-llm-*.tar.gz")
+    subprocess.run([*install, str(archive)], check=True, capture_output=True, timeout=120)
+    done = playbook("kuadrant.llm.site", None, environment={"ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "collections")})
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert recap(done.stdout)["changed"] == 0, done.stdout
