@@ -12,7 +12,6 @@ import sys
 
 import pytest
 import yaml
-
 from local_controller import cel, envoy
 
 AUTH = "metadata.filter_metadata['envoy.filters.http.ext_authz']"
@@ -30,7 +29,7 @@ ACCEPTED = {
     "request.headers['auth'] == 'auth.identity'": "request.headers['auth'] == 'auth.identity'",
     'request.headers.auth == "it\'s auth"': 'request.headers.auth == "it\'s auth"',
     "auth.identity.auth == 'auth'": f"{AUTH}.identity.auth == 'auth'",
-    "request.path.startsWith('/v1') && request.method in ['GET', 'POST']": "request.path.startsWith('/v1') && request.method in ['GET', 'POST']",
+    "request.path.startsWith('/v1') && request.method in ['POST']": "request.path.startsWith('/v1') && request.method in ['POST']",
     "request.url_path.endsWith('x') || request.host.contains('y')": "request.url_path.endsWith('x') || request.host.contains('y')",
     "request.path.matches('^/v[0-9]+/')": "request.path.matches('^/v[0-9]+/')",
     "matches(auth.identity.groups, '(^|,)free(,|$)')": f"matches({AUTH}.identity.groups, '(^|,)free(,|$)')",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-
 from local_controller import envoy, routes
 from local_controller.envoy import Upstreams
 from local_controller.translate import TranslationResult, explain, translate
@@ -349,7 +348,6 @@ def test_one_cause_is_told_once_with_all_its_routes() -> None:
     ]
     result = run({"services": SERVICES, "actionSets": sets}, index)
     assert len(route_patches(result)) == 4
-    assert explain(result.refusals).startswith(
-        "Closed (503): HTTPRoute llm/vllm-httproute#rule-1, HTTPRoute llm/vllm-httproute#rule-2, because the condition of limit 'a' is 'bogus'"
-    )
+    one, two = "HTTPRoute llm/vllm-httproute#rule-1", "HTTPRoute llm/vllm-httproute#rule-2"
+    assert explain(result.refusals).startswith(f"Closed (503): {one}, {two}, because the condition of limit 'a' is 'bogus'")
     assert explain(result.refusals).count("because") == 1

@@ -14,7 +14,7 @@ _ADDRESS = "127.0.0.1"
 _TTL = 30
 
 
-class _Resolver(server.BaseResolver):  # type: ignore[misc]
+class _Resolver(server.BaseResolver):
     def resolve(self, request: dnslib.DNSRecord, handler: object) -> dnslib.DNSRecord:  # noqa: ARG002 - the signature is the base class'
         return answer(request)
 

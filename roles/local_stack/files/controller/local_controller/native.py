@@ -67,9 +67,7 @@ def condition_for(policy: Object, refusals: list[Refusal]) -> Object | None:
         "type": CONDITION,
         "status": "False" if refusals else "True",
         "reason": refusals[0].reason if refusals else "Translated",
-        "message": " ".join(dict.fromkeys(r.message for r in refusals))[:32768]
-        if refusals
-        else "The local data plane enforces this policy.",
+        "message": explain(refusals)[:32768] if refusals else "The local data plane enforces this policy.",
         "observedGeneration": meta.get("generation", 0),
     }
     if old is not None and all(old.get(field) == value for field, value in condition.items()):
