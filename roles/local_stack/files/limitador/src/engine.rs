@@ -5,6 +5,7 @@
 //! Decides a request: which limits apply, whether there is room, what is counted under which labels.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -35,6 +36,17 @@ pub enum Error {
     Evaluation(LimitadorError),
     Journal(std::io::Error),
 }
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Evaluation(error) => write!(f, "a limit cannot be evaluated: {error}"),
+            Self::Journal(error) => write!(f, "the state directory cannot be written: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
 
 pub fn now() -> Time {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

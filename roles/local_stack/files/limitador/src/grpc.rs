@@ -22,7 +22,7 @@ use tonic::{Request, Response, Status, async_trait};
 use tracing::{debug, error};
 
 use crate::args::RateLimitHeaders;
-use crate::engine::{Descriptor, Engine, Error};
+use crate::engine::{Descriptor, Engine};
 use crate::store::Hits;
 
 pub mod kuadrant {
@@ -129,14 +129,5 @@ impl KuadrantService for Service {
             Hits::Report(descriptor.hits_addend.as_ref().map_or(default, |hits| hits.value))
         };
         self.answer(request, hits, |_| Code::Ok)
-    }
-}
-
-impl std::fmt::Display for Error {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Evaluation(error) => write!(f, "a limit cannot be evaluated: {error}"),
-            Self::Journal(error) => write!(f, "the state directory cannot be written: {error}"),
-        }
     }
 }
