@@ -10,6 +10,7 @@ import datetime as dt
 import typing as t
 
 from ansible.plugins.action import ActionBase
+
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.config import read_config
 
@@ -26,7 +27,11 @@ class ActionModule(ActionBase):
         args = self._task.args
         unknown = sorted(set(args) - set(_OPTIONS))
         if unknown:
-            return {**result, "failed": True, "msg": f"gateway_config has no option {', '.join(unknown)}. Its options are {', '.join(_OPTIONS)}."}
+            return {
+                **result,
+                "failed": True,
+                "msg": f"gateway_config has no option {', '.join(unknown)}. Its options are {', '.join(_OPTIONS)}.",
+            }
         try:
             config = read_config(args.get("tiers"), args.get("keys"), now=dt.datetime.now(dt.UTC))
         except GatewayError as exc:

@@ -1,0 +1,44 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import types
+import typing as t
+
+import pytest
+
+from ansible_collections.kuadrant.llm.plugins.action.gateway_config import ActionModule
+
+TIERS = [{"name": "free"}]
+KEYS = [{"name": "alice", "user": "alice", "tier": "free", "key": "hush-hush"}]
+
+
+def run(args: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, t.Any]:
+    """The action without the machinery of a play, none of which it uses."""
+    monkeypatch.setattr("ansible.plugins.action.ActionBase.run", lambda *_args, **_options: {})
+    action = ActionModule.__new__(ActionModule)
+    action._task = types.SimpleNamespace(args=args)
+    return action.run()
+
+
+def test_run_returns_tiers_and_keys_without_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run({"tiers": TIERS, "keys": KEYS}, monkeypatch)
+    assert not result["changed"]
+    assert [tier["name"] for tier in result["tiers"]] == ["free"]
+    assert result["keys"][0]["has_value"] is True
+    assert "hush-hush" not in str(result)
+
+
+def test_run_fails_with_every_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run({"tiers": TIERS, "keys": [*KEYS, {**KEYS[0], "name": "bob", "tier": "gold"}]}, monkeypatch)
+    assert result["failed"]
+    assert len(result["problems"]) == 2
+    assert "hush-hush" not in str(result)
+
+
+def test_run_refuses_an_unknown_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run({"teirs": TIERS}, monkeypatch)
+    assert result["failed"]
+    assert result["msg"] == "gateway_config has no option teirs. Its options are tiers, keys."

@@ -1,0 +1,158 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+
+import pytest
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier import policy
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import Tier, parse_tiers
+
+GATEWAY = policy.Target("Gateway", "vllm-gateway", "llm")
+LABELS = {"app": "llm-gateway", "kuadrant.io/auth-secret": "true"}
+
+
+def tiers() -> list[Tier]:
+    return parse_tiers([{"name": "free", "requests": [{"limit": 2, "window": "2m"}, {"limit": 9, "window": "1h"}]}, {"name": "open"}])
+
+
+def auth(groups: t.Sequence[str] = ("free", 'say "hi"')) -> dict[str, t.Any]:
+    return policy.auth_policy(tiers(), name="llm-auth", target=GATEWAY, groups=groups, key_labels=LABELS)
+
+
+def test_auth_policy_asks_for_labelled_keys() -> None:
+    definition = auth()
+    assert (definition["apiVersion"], definition["kind"]) == ("kuadrant.io/v1", "AuthPolicy")
+    assert definition["metadata"] == {"name": "llm-auth", "namespace": "llm", "labels": {"app.kubernetes.io/managed-by": "kuadrant.llm"}}
+    assert definition["spec"]["targetRef"] == {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "vllm-gateway"}
+    assert definition["spec"]["rules"]["authentication"] == {
+        "api-key": {
+            "apiKey": {"selector": {"matchLabels": LABELS}, "allNamespaces": True},
+            "credentials": {"authorizationHeader": {"prefix": "APIKEY"}},
+        }
+    }
+
+
+def test_auth_policy_hands_over_user_groups_and_tier_and_nothing_else() -> None:
+    filters = auth()["spec"]["rules"]["response"]["success"]["filters"]
+    assert filters == {
+        "identity": {
+            "json": {
+                "properties": {
+                    "userid": {"selector": r"auth.identity.metadata.annotations.secret\.kuadrant\.io/user-id"},
+                    "groups": {"selector": r"auth.identity.metadata.annotations.kuadrant\.io/groups"},
+                    "tier": {"selector": r"auth.identity.metadata.annotations.secret\.kuadrant\.io/plan-id"},
+                }
+            }
+        }
+    }
+
+
+def rego_array(rego: str, name: str) -> t.Any:
+    found = re.search(rf"^{name} := (.*)$", rego, re.MULTILINE)
+    assert found
+    return json.loads(found.group(1))
+
+
+def test_auth_policy_rego_lists_groups_and_tiers_as_json() -> None:
+    rego = auth()["spec"]["rules"]["authorization"]["allowed-groups"]["opa"]["rego"]
+    assert rego_array(rego, "allowed_groups") == ["free", 'say "hi"']
+    assert rego_array(rego, "tiers") == ["free", "open"]
+
+
+def test_auth_policy_rego_suits_authorino() -> None:
+    rego = auth()["spec"]["rules"]["authorization"]["allowed-groups"]["opa"]["rego"]
+    assert "package" not in rego  # Authorino writes that line, and cuts out of the rest whatever follows the word
+    assert rego.count("{") == rego.count("}")
+    allow = rego[rego.index("\nallow {") :]
+    for condition in ('annotations["secret.kuadrant.io/user-id"] != ""', "known_tier", "allowed_group", "valid"):
+        assert condition in allow
+
+
+@pytest.mark.parametrize(
+    ("groups", "labels", "message"), [([], LABELS, "no group is allowed"), (["free"], {}, "any Secret would be a key")]
+)
+def test_auth_policy_refuses_what_lets_nobody_or_everybody_in(groups: list[str], labels: dict[str, str], message: str) -> None:
+    with pytest.raises(GatewayError, match=message):
+        policy.auth_policy(tiers(), name="llm-auth", target=GATEWAY, groups=groups, key_labels=labels)
+
+
+def test_rate_limit_policy_has_one_limit_per_tier_and_counts_per_user() -> None:
+    definition = policy.rate_limit_policy(tiers(), name="llm-rate-limits", target=policy.Target("HTTPRoute", "r", "llm"))
+    counters = [{"expression": f"auth.identity.{name}"} for name in ("userid", "groups", "tier")]
+    assert definition["spec"] == {
+        "targetRef": {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "r"},
+        "limits": {
+            "free": {
+                "rates": [{"limit": 2, "window": "2m"}, {"limit": 9, "window": "1h"}],
+                "when": [{"predicate": 'auth.identity.tier == "free"'}],
+                "counters": counters,
+            },
+            "open": {
+                "rates": [{"limit": 1_000_000_000, "window": "24h"}],
+                "when": [{"predicate": 'auth.identity.tier == "open"'}],
+                "counters": counters,
+            },
+        },
+    }
+
+
+def test_telemetry_policy_labels_user_group_and_tier() -> None:
+    definition = policy.telemetry_policy(name="llm-usage", target=GATEWAY)
+    assert (definition["apiVersion"], definition["kind"]) == ("extensions.kuadrant.io/v1alpha1", "TelemetryPolicy")
+    assert definition["spec"]["metrics"]["default"]["labels"] == {
+        "user": "auth.identity.userid",
+        "group": "auth.identity.groups",
+        "tier": "auth.identity.tier",
+    }
+
+
+def existing(name: str, kind: str = "Gateway", target: str = "vllm-gateway", **ref: str) -> dict[str, t.Any]:
+    return {"metadata": {"name": name}, "spec": {"targetRef": {"group": "gateway.networking.k8s.io", "kind": kind, "name": target, **ref}}}
+
+
+@pytest.mark.parametrize(
+    ("others", "names"),
+    [
+        ([], []),
+        ([existing("llm-auth")], []),
+        ([existing("b"), existing("llm-auth"), existing("a")], ["a", "b"]),
+        ([existing("other", target="other-gateway")], []),
+        ([existing("route", kind="HTTPRoute")], []),
+        ([existing("listener", sectionName="http")], []),
+        ([{"metadata": {"name": "odd"}, "spec": {}}], []),
+    ],
+    ids=["none", "itself", "two others", "other target", "other kind", "a listener", "no target"],
+)
+def test_rivals(others: list[dict[str, t.Any]], names: list[str]) -> None:
+    assert policy.rivals(others, auth()) == names
+
+
+WANTED = {"metadata": {"name": "p"}, "spec": {"targetRef": {"name": "g"}, "limits": {"a": {"rates": [1]}}}}
+
+
+@pytest.mark.parametrize(
+    ("current", "spec"),
+    [
+        ({}, {"targetRef": {"name": "g"}, "limits": {"a": {"rates": [1]}}}),
+        ({"limits": {"a": {"rates": [1, 2]}}}, {"targetRef": {"name": "g"}, "limits": {"a": {"rates": [1]}}}),
+        ({"limits": {"b": {}}}, {"targetRef": {"name": "g"}, "limits": {"a": {"rates": [1]}, "b": None}}),
+        ({"limits": {"a": {"when": []}}}, {"targetRef": {"name": "g"}, "limits": {"a": {"rates": [1], "when": None}}}),
+        ({"overrides": {"limits": {}}}, {"targetRef": {"name": "g"}, "limits": {"a": {"rates": [1]}}, "overrides": None}),
+        ({"limits": None}, {"targetRef": {"name": "g"}, "limits": {"a": {"rates": [1]}}}),
+    ],
+    ids=["nothing there", "a list", "a limit too many", "a field too many", "another section", "null"],
+)
+def test_converging_removes_what_is_not_wanted(current: dict[str, t.Any], spec: dict[str, t.Any]) -> None:
+    others = [{"metadata": {"name": "other"}, "spec": {"limits": {"zzz": {}}}}, {"metadata": {"name": "p"}, "spec": current}]
+    assert policy.converging(WANTED, others) == {"metadata": {"name": "p"}, "spec": spec}
+
+
+def test_converging_leaves_a_new_policy_as_it_is() -> None:
+    assert policy.converging(WANTED, []) == WANTED
