@@ -234,7 +234,7 @@ class RestKube:
         # A missing object is an answer. A 404 from something that is not the Kubernetes API is not.
         if response.status == 404 and answer.get("kind") == "Status":
             return None
-        said = str(answer.get("message") or response.data[:200].decode("utf-8", "replace"))
+        said = " ".join(str(answer.get("message") or response.data[:200].decode("utf-8", "replace")).split())
         raise KubeError(
             f"Failed to {action}: the API server answered {response.status} {reason}: {said.rstrip('.')}. {_remedy(response.status)}",
             status=response.status,

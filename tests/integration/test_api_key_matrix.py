@@ -68,9 +68,10 @@ def test_api_key_matrix(
     tmp_path: pathlib.Path,
 ) -> None:
     def run(*arguments: str) -> dict[str, t.Any]:
-        result_file = tmp_path / "result.json"
+        result_file, options = tmp_path / "result.json", tmp_path / "options.json"
         variables = {"kubeconfig": kubeconfig, "key_namespace": NAMESPACE, "wanted": wanted, "result_file": str(result_file)}
-        done = playbook(PLAYBOOK, variables, "--diff", *arguments)
+        options.write_text(json.dumps(variables), encoding="utf-8")  # Ansible itself prints -e at -vvvv, but not what is in a file
+        done = playbook(PLAYBOOK, None, "-e", f"@{options}", "--diff", "-vvvv", *arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         assert not any(value in done.stdout + done.stderr for value in {CANARY, *values(before), *values(secrets())})
         return t.cast("dict[str, t.Any]", json.loads(result_file.read_text(encoding="utf-8")))

@@ -49,7 +49,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             status = 200 if gateway.calls <= 2 else 429
         else:
             status = 401
-        answer = f"you said {said}".encode()
+        answer = f"you said {said}, not canary".encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
@@ -97,7 +97,7 @@ def test_failure_names_probe_and_hides_keys(run: Run, gateway: Gateway) -> None:
     assert 'Probe "alice" failed' in result["msg"]
     assert "expected 200, 200, 200, got 200, 200, 429" in result["msg"]
     assert 'Probe "wrong" failed' in result["msg"]
-    assert "you said APIKEY ********" in result["msg"]
+    assert "you said APIKEY ********, not ********" in result["msg"]
     assert [probe["ok"] for probe in result["probes"]] == [False, False]
     assert not any(key in str(result) for key in ("canary", "not-a-key"))
     assert "exception" not in result

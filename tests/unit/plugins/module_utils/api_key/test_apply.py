@@ -180,12 +180,23 @@ def test_failure_tells_what_was_done(kube: Kube) -> None:
     assert after.value == value_of(kube, "llm", "one")
 
 
-def test_concurrent_change_is_refused(kube: Kube) -> None:
+@pytest.mark.parametrize(
+    ("wanted", "meanwhile", "said"),
+    [
+        (
+            key(tier="gold"),
+            lambda kube: kube.patch(SECRETS, "llm", "alice", {"metadata": {"labels": {"team": "red"}}}),
+            "changed meanwhile",
+        ),
+        (key(state="absent"), lambda kube: (run(kube, key(state="absent")), run(kube, key())), "is another one"),
+    ],
+    ids=["changed", "made anew"],
+)
+def test_concurrent_change_is_refused(kube: Kube, wanted: dict[str, t.Any], meanwhile: t.Callable[[Kube], t.Any], said: str) -> None:
     run(kube, key())
-    wanted = parse_keys([key(tier="gold")])
-    plan = plan_keys(read_keys(kube, "llm", APP, {"alice"}), wanted, namespace="llm", labels=APP, now=NOW)
-    kube.patch(SECRETS, "llm", "alice", {"metadata": {"labels": {"team": "red"}}})
-    with pytest.raises(GatewayError, match="changed meanwhile"):
+    plan = plan_keys(read_keys(kube, "llm", APP, {"alice"}), parse_keys([wanted]), namespace="llm", labels=APP, now=NOW)
+    meanwhile(kube)
+    with pytest.raises(GatewayError, match=said):
         apply_plan(kube, "llm", plan, {}, pause=lambda _seconds: None)
 
 
