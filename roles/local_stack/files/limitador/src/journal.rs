@@ -19,7 +19,7 @@ use crate::store::{Series, Window, WindowKey};
 
 const HEADER: &str = r#"{"format":"kuadrant.llm limitador 1"}"#;
 /// A rewrite is due when the file is this much larger than after the last one.
-const GROWTH: u64 = 64 << 20;
+const GROWTH: u64 = if cfg!(test) { 64 << 10 } else { 64 << 20 };
 
 #[derive(Default, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +37,8 @@ pub struct Journal {
     path: PathBuf,
     file: File,
     length: u64,
+    /// The file may be longer than `length`.
+    torn: bool,
     rewrite_at: u64,
     /// Held as long as the journal is open: two servers must not share a directory.
     _lock: File,
@@ -59,22 +61,20 @@ impl Journal {
             .with_context(|| format!("cannot open {}", path.display()))?;
         read(&file, replay)
             .with_context(|| format!("{} is damaged; move it away to start from zero", path.display()))?;
-        Ok(Self { path, file, length: 0, rewrite_at: 0, _lock: lock })
+        Ok(Self { path, file, length: 0, torn: false, rewrite_at: 0, _lock: lock })
     }
 
-    /// Written records are whole: what a failed write left behind is taken back.
+    /// What a failed write may have left behind is cut off before the next one.
     pub fn append(&mut self, record: &Record) -> io::Result<()> {
         let line = line(record)?;
-        match self.file.write_all(&line) {
-            Ok(()) => {
-                self.length += line.len() as u64;
-                Ok(())
-            }
-            Err(error) => {
-                self.file.set_len(self.length)?;
-                Err(error)
-            }
+        if self.torn {
+            self.file.set_len(self.length)?;
         }
+        self.torn = true;
+        self.file.write_all(&line)?;
+        self.torn = false;
+        self.length += line.len() as u64;
+        Ok(())
     }
 
     pub fn is_large(&self) -> bool {
@@ -92,11 +92,26 @@ impl Journal {
         }
         new.into_inner()?.sync_all()?;
         let file = OpenOptions::new().append(true).open(&path)?;
-        self.length = file.metadata()?.len();
+        let length = file.metadata()?.len();
         fs::rename(&path, &self.path)?;
-        self.file = file;
+        (self.file, self.length, self.torn) = (file, length, false);
         self.rewrite_at = self.length + GROWTH;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Journal {
+    /// From here on there is no space left.
+    pub fn fill_disk(&mut self) -> File {
+        let full = OpenOptions::new().append(true).open("/dev/full").unwrap();
+        std::mem::replace(&mut self.file, full)
+    }
+
+    /// There is space again, after half a record was written.
+    pub fn free_disk(&mut self, mut file: File) {
+        file.write_all(b"{\"totals\":[").unwrap();
+        self.file = file;
     }
 }
 

@@ -48,7 +48,7 @@ struct Entry {
 
 impl Limits {
     pub fn parse(text: &str) -> Result<Self> {
-        let entries: Option<Vec<Entry>> = serde_saphyr::from_str(text).map_err(|error| anyhow!("{error}"))?;
+        let entries: Option<Vec<Entry>> = serde_saphyr::from_str(text).map_err(|error| anyhow!(first_line(&error)))?;
         let mut limits = Self::default();
         for (index, entry) in entries.unwrap_or_default().into_iter().enumerate() {
             let title = format!("limits[{index}] ({} {})", entry.namespace, entry.name.as_deref().unwrap_or("-"));
@@ -138,12 +138,19 @@ impl Rule {
     }
 }
 
+/// Without the excerpt of the file that follows: log lines are lines.
+fn first_line(error: &impl Display) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.trim_start_matches("error: ").to_owned()
+}
+
 fn parse_all<T, E: Display>(sources: &[String], parse: impl Fn(String) -> Result<T, E>) -> Result<Vec<T>> {
-    sources.iter().map(|source| parse(source.clone()).map_err(|error| anyhow!("{error}"))).collect()
+    sources.iter().map(|source| parse(source.clone()).map_err(|error| anyhow!(first_line(&error)))).collect()
 }
 
 fn expression(source: &str) -> Result<Expression> {
-    let expression = Expression::parse(source).map_err(|error| anyhow!("{error}"))?;
+    let expression = Expression::parse(source).map_err(|error| anyhow!(first_line(&error)))?;
     match expression.variables().iter().find(|name| *name != "descriptors") {
         Some(name) => bail!("`{source}` refers to `{name}`; a limit can read `descriptors` only"),
         None => Ok(expression),

@@ -344,6 +344,23 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_written_is_not_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path(), 0);
+        let take = || store.settle(&[demand(9, Hits::Take(1))], 0, count).map(|_| value(&store, 0));
+        let partitioned = || store.datastore.partitioned.get();
+        assert_eq!((take().unwrap(), partitioned()), (1, 0));
+        let disk = store.lock().journal.as_mut().unwrap().fill_disk();
+        assert!(take().is_err());
+        assert_eq!((value(&store, 0), partitioned()), (1, 1));
+        store.lock().journal.as_mut().unwrap().free_disk(disk);
+        assert_eq!((take().unwrap(), partitioned()), (2, 0));
+        let totals = store.totals();
+        drop(store);
+        assert_eq!(open(directory.path(), 0).totals(), totals);
+    }
+
+    #[test]
     fn a_removed_limit_is_forgotten_for_good() {
         let directory = tempfile::tempdir().unwrap();
         let store = open(directory.path(), 0);
