@@ -23,7 +23,8 @@ CSV_COLUMNS = ("start", "end", *_TEXT, *_FIGURES, "currency", "notes")
 def to_csv(report: t.Mapping[str, t.Any]) -> str:
     """One record per line of the bill. What is unknown (None) is empty; text cannot be run as a formula, figures stay bare."""
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
+    # As RFC 4180 has it; and only what is part of the line end is sure to be quoted inside a field.
+    writer = csv.writer(stream, lineterminator="\r\n")
     writer.writerow(CSV_COLUMNS)
     for line in report["lines"]:
         writer.writerow(

@@ -1,0 +1,126 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Prices times usage: exact, bounded, and never silently free."""
+
+from __future__ import annotations
+
+import random
+import typing as t
+from decimal import Decimal
+
+import pytest
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import Bill, bill
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import Tier
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, Row
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import Usage
+
+TIERS = [Tier("free", request_price=Decimal("0.001")), Tier("premium", request_price=Decimal("0.002")), Tier("trial")]
+
+
+def row(user: str | None, group: str | None, tier: str | None, authorized: int, upper: int | None = -1, limited: int = 0) -> Row:
+    return Row(user, group, tier, Count(authorized, authorized if upper == -1 else upper), Count(limited, limited))
+
+
+def billed(*rows: Row, unseen: Count = Count(), tiers: t.Sequence[Tier] = TIERS) -> Bill:  # noqa: B008 - immutable
+    return bill(Usage(0, 1, "upstream", rows, unseen, (), ()), tiers, "USD")
+
+
+def test_bill_multiplies_without_rounding() -> None:
+    lines = billed(row("ann", "free", "free", 3, limited=4), row("bob", "premium", "premium", 2**53 - 1)).as_lines()
+    assert [(line["unit_price"], line["cost"], line["cost_upper"]) for line in lines] == [
+        ("0.001", "0.003", "0.003"),
+        ("0.002", "18014398509481.982", "18014398509481.982"),
+    ]
+    assert lines[0]["limited"] == 4
+
+
+@pytest.mark.parametrize(
+    ("price", "cost"), [("0.0000001", "0.0000003"), ("1E-3", "0.003"), ("5", "15.00"), ("1E+3", "3000.00"), ("0", "0.00"), ("0.10", "0.30")]
+)
+def test_bill_shows_as_many_decimals_as_the_prices_need_and_at_least_two(price: str, cost: str) -> None:
+    line = billed(row("ann", "free", "free", 3), tiers=[Tier("free", request_price=Decimal(price))]).as_lines()[0]
+    assert line["cost"] == cost
+
+
+def test_bill_carries_bounds_into_money() -> None:
+    result = billed(row("ann", "free", "free", 3, 5), row("bob", "free", "free", 1, None))
+    assert [(line["cost"], line["cost_upper"]) for line in result.as_lines()] == [("0.003", "0.005"), ("0.001", None)]
+    totals = result.as_totals()
+    assert (totals["overall"]["cost"], totals["overall"]["cost_upper"]) == ("0.004", None)
+    assert [(entry["user"], entry["cost_upper"]) for entry in totals["user"]] == [("ann", "0.005"), ("bob", None)]
+
+
+def test_bill_without_lines_is_open_if_calls_went_unseen() -> None:
+    overall = billed(unseen=Count(0, None)).as_totals()["overall"]
+    assert (overall["cost"], overall["cost_upper"], overall["authorized_upper"]) == ("0.000", None, None)
+
+
+def test_bill_totals_by_user_group_and_tier() -> None:
+    totals = billed(
+        row("ann", "free", "free", 1),
+        row("ann", "staff,premium", "premium", 2),
+        row("bob", "free", "free", 4, limited=1),
+        row(None, None, None, 8),
+    ).as_totals()
+    assert [(entry["user"], entry["authorized"], entry["cost"]) for entry in totals["user"]] == [
+        ("ann", 3, "0.005"),
+        ("bob", 4, "0.004"),
+        (None, 8, "0.000"),
+    ]
+    assert [(entry["group"], entry["authorized"]) for entry in totals["group"]] == [("free", 5), ("staff,premium", 2), (None, 8)]
+    assert [(entry["tier"], entry["cost"]) for entry in totals["tier"]] == [("free", "0.005"), ("premium", "0.004"), (None, "0.000")]
+    assert totals["overall"] == {
+        "authorized": 15,
+        "limited": 1,
+        "authorized_upper": 15,
+        "limited_upper": 1,
+        "cost": "0.009",
+        "cost_upper": "0.009",
+    }
+
+
+def test_bill_lines_add_up_to_the_total() -> None:
+    rng = random.Random(6)  # noqa: S311 - repeatable, not secret
+    prices = [Decimal(rng.randrange(10**6)).scaleb(-6) for _tier in range(5)]
+    tiers = [Tier(f"t{number}", request_price=price) for number, price in enumerate(prices)]
+    rows = [row(f"u{number}", None, f"t{rng.randrange(5)}", rng.randrange(10**9)) for number in range(2000)]
+    result = billed(*rows, tiers=tiers)
+    total = sum(Decimal(line["cost"]) for line in result.as_lines())
+    assert total == Decimal(result.as_totals()["overall"]["cost"])
+    assert total == sum(Decimal(entry["cost"]) for entry in result.as_totals()["tier"])
+    assert total == sum(one.authorized.lower * prices[int((one.tier or "")[1:])] for one in rows)
+
+
+@pytest.mark.parametrize(
+    ("group", "tier"), [("free", "free"), ("staff,free", "free"), ("staff", None), ("free,premium", None), (None, None)]
+)
+def test_bill_takes_the_tier_from_the_group_if_that_is_clear(group: str | None, tier: str | None) -> None:
+    if tier is None:
+        with pytest.raises(GatewayError, match="1 calls of user ann carry no tier"):
+            billed(row("ann", group, None, 1))
+    else:
+        assert billed(row("ann", group, None, 1)).as_lines()[0]["tier"] == tier
+
+
+def test_bill_names_every_tier_without_a_price() -> None:
+    with pytest.raises(GatewayError) as caught:
+        billed(row("ann", None, "trial", 2), row("bob", None, "gold", 3), row("cid", None, "free", 1))
+    assert caught.value.message.startswith(
+        "Usage without a price: 2 calls of user ann are of tier trial, which has no price; "
+        "3 calls of user bob are of tier gold, which is not in tiers."
+    )
+
+
+def test_bill_needs_no_price_where_nothing_was_let_through() -> None:
+    line = billed(row("ann", None, "trial", 0, limited=3)).as_lines()[0]
+    assert (line["unit_price"], line["cost"], line["notes"]) == (None, "0.000", [])
+
+
+def test_bill_shows_calls_of_nobody_without_a_price() -> None:
+    line = billed(row(None, None, None, 7)).as_lines()[0]
+    assert (line["user"], line["authorized"], line["unit_price"], line["cost"]) == (None, 7, None, "0.000")
+    assert line["notes"] == ["no tier, hence no price: not in the cost"]

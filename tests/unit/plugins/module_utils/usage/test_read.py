@@ -1,0 +1,200 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From options to usage, against a server that keeps samples."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage import read, times
+
+Server = t.Any  # the fake of conftest.py
+SCRAPES = range(800_000, 1_000_000, 10_000)
+
+
+def ask(server: Server, **options: t.Any) -> dict[str, t.Any]:
+    params = {
+        "start": times.format_time(900_000),
+        "end": None,
+        "period": None,
+        "limitador_namespace": [],
+        "match_labels": {},
+        "family": "auto",
+        "wait_for_scrape": 0,
+        **options,
+    }
+    client = Prometheus(server.url)
+    return read.read_usage(client, read.parse_question(params, client.now_ms())).as_dict()
+
+
+@pytest.fixture
+def limiter(prometheus: Server) -> Server:
+    prometheus.now = 1_000_000
+    prometheus.add("limitador_up", *((moment, 1) for moment in SCRAPES))
+    return prometheus
+
+
+def counted(server: Server, metric: str, value: int, **labels: str) -> None:
+    """A counter that appears in the period."""
+    server.add(metric, *((moment, value) for moment in SCRAPES if moment > 950_000), **labels)
+
+
+def test_read_counts_what_appeared_in_the_period(limiter: Server) -> None:
+    counted(limiter, "authorized_calls", 3, user="ann", group="free", tier="free", limitador_namespace="llm/a")
+    counted(limiter, "limited_calls", 2, user="ann", group="free", tier="free", limitador_namespace="llm/a")
+    result = ask(limiter)
+    assert [(row["user"], row["authorized"], row["limited"], row["authorized_upper"]) for row in result["usage"]] == [("ann", 3, 2, 3)]
+    assert (result["start"], result["end"], result["family"]) == ("1970-01-01T00:15:00Z", "1970-01-01T00:16:40Z", "upstream")
+    assert result["data_quality"] == {"exact": True, "notes": []}
+
+
+def test_read_takes_the_baseline_across_a_long_gap(prometheus: Server) -> None:
+    """The last scrape before the start was hours ago: its value still counts as the value at the start."""
+    prometheus.now = 40_000_000
+    moments = [9_990_000, 10_000_000, *range(39_910_000, 40_000_000, 10_000)]
+    prometheus.add("limitador_up", *((moment, 1) for moment in moments))
+    prometheus.add("authorized_calls", *((moment, 5 if moment < 39_000_000 else 8) for moment in moments), user="ann")
+    result = ask(prometheus, start=times.format_time(39_900_000))
+    assert [(row["authorized"], row["authorized_upper"]) for row in result["usage"]] == [(3, 3)]
+    assert result["data_quality"]["notes"] == [
+        "10.0.0.1:8080: 1 gaps in its scrapes, the longest 29910 s; harmless unless it started anew in one"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "users"),
+    [
+        pytest.param([], ["ann", "bob", "cid"], id="all"),
+        pytest.param(["llm/a"], ["ann"], id="one"),
+        pytest.param(["llm/c.d", "llm/a"], ["ann", "cid"], id="several-literally"),
+    ],
+)
+def test_read_selects_namespaces(limiter: Server, namespaces: list[str], users: list[str]) -> None:
+    for user, namespace in (("ann", "llm/a"), ("bob", "llm/cxd"), ("cid", "llm/c.d")):
+        counted(limiter, "authorized_calls", 1, user=user, limitador_namespace=namespace)
+    assert [row["user"] for row in ask(limiter, limitador_namespace=namespaces)["usage"]] == users
+
+
+def test_read_selects_by_labels(limiter: Server) -> None:
+    counted(limiter, "authorized_calls", 1, user="ann")
+    counted(limiter, "authorized_calls", 1, user="bob", job="other")
+    assert [row["user"] for row in ask(limiter, match_labels={"job": "limitador"})["usage"]] == ["ann"]
+
+
+@pytest.mark.parametrize(
+    ("option", "upstream", "fork", "family", "expected"),
+    [
+        pytest.param("auto", {"user": "ann"}, {"user": "ann"}, "upstream", [("ann", 3)], id="both-carry-users"),
+        pytest.param("auto", {}, {"user": "ann"}, "user_and_group", [("ann", 5)], id="only-the-fork-carries-users"),
+        pytest.param("auto", {}, None, "upstream", [(None, 3)], id="none-carries-users"),
+        pytest.param("user_and_group", {"user": "ann"}, {"user": "ann"}, "user_and_group", [("ann", 5)], id="asked-for-the-fork"),
+    ],
+)
+def test_read_takes_one_family(
+    limiter: Server,
+    option: str,
+    upstream: dict[str, str],
+    fork: dict[str, str] | None,
+    family: str,
+    expected: list[tuple[str | None, int]],
+) -> None:
+    counted(limiter, "authorized_calls", 3, **upstream)
+    if fork is not None:
+        counted(limiter, "authorized_calls_with_user_and_group", 5, **fork)
+    result = ask(limiter, family=option)
+    assert (result["family"], [(row["user"], row["authorized"]) for row in result["usage"]]) == (family, expected)
+
+
+def test_read_never_scraped_is_an_error_not_a_zero(prometheus: Server) -> None:
+    prometheus.add("limitador_up", (100_000, 1))
+    with pytest.raises(GatewayError, match=r"did not scrape a limiter between 1970-01-01T00:15:00Z .* unknown, not zero"):
+        ask(prometheus)
+
+
+def test_read_without_calls_is_empty_with_a_note(limiter: Server) -> None:
+    result = ask(limiter)
+    assert result["usage"] == []
+    assert result["totals"] == {"authorized": 0, "limited": 0, "authorized_upper": 0, "limited_upper": 0}
+    assert result["data_quality"]["notes"] == ["no calls: the limiter was scraped 9 times in the period and counted none"]
+
+
+def test_wait_ends_the_period_with_the_next_scrape(limiter: Server) -> None:
+    """The calls are in a scrape after the end; the server has it by the time it is asked."""
+    limiter.series[0][1].append((1_003_000, 1))
+    limiter.add("authorized_calls", (1_003_000, 4), user="ann")
+    result = ask(limiter, wait_for_scrape=5)
+    assert (result["end"], result["usage"][0]["authorized"]) == ("1970-01-01T00:16:43Z", 4)
+
+
+def test_wait_asks_until_the_scrape_is_there(limiter: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    naps: list[float] = []
+
+    def nap(duration: float) -> None:
+        naps.append(duration)
+        if len(naps) == 3:
+            limiter.series[0][1].append((1_000_000 + 4_000, 1))
+
+    monkeypatch.setattr(read.time, "sleep", nap)
+    assert ask(limiter, wait_for_scrape=60)["end"] == "1970-01-01T00:16:44Z"
+    assert len(naps) == 3
+
+
+def test_wait_gives_up_with_an_error(limiter: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(100))
+    monkeypatch.setattr(read.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(read.time, "sleep", lambda _duration: None)
+    with pytest.raises(GatewayError, match=r"did not scrape a limiter in the 3 s after 1970-01-01T00:16:40Z"):
+        ask(limiter, wait_for_scrape=3)
+
+
+def test_wait_goes_on_without_a_limiter_that_is_gone_and_says_so(limiter: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(100))
+    monkeypatch.setattr(read.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(read.time, "sleep", lambda _duration: None)
+    limiter.series[0][1].append((1_001_000, 1))
+    limiter.add("limitador_up", *((moment, 1) for moment in SCRAPES if moment < 960_000), instance="10.0.0.2:8080")
+    result = ask(limiter, wait_for_scrape=3)
+    assert result["end"] == "1970-01-01T00:16:41Z"
+    assert any("10.0.0.2:8080 was not scraped after" in note for note in result["data_quality"]["notes"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        pytest.param({"start": "yesterday"}, "start: 'yesterday' is not a time in RFC 3339", id="start"),
+        pytest.param({"start": "2026-11-01"}, "start: '2026-11-01' is not a time", id="no-time-of-day"),
+        pytest.param({"start": "2026-11-01T00:00:00"}, "start: .* with its offset", id="no-offset"),
+        pytest.param({"end": "2999-01-01T00:00:00Z"}, "end: 2999-01-01T00:00:00Z is in the future", id="future"),
+        pytest.param({"end": "1970-01-01T00:15:00Z"}, "start: 1970-01-01T00:15:00Z is not before end", id="empty-period"),
+        pytest.param({"start": None, "period": "1 day"}, "period: '1 day' is not a duration", id="period"),
+        pytest.param({"start": None, "period": "0s"}, "period: '0s' is no time at all", id="no-period"),
+        pytest.param({"match_labels": {"a-b": "c"}}, "match_labels: 'a-b' is not the name", id="label"),
+        pytest.param({"wait_for_scrape": -1}, "wait_for_scrape: must be 0", id="wait"),
+    ],
+)
+def test_bad_options_are_named(limiter: Server, options: dict[str, t.Any], message: str) -> None:
+    with pytest.raises(GatewayError, match=message):
+        ask(limiter, **options)
+
+
+@pytest.mark.parametrize(("text", "ms"), [("1h30m", 5_400_000), ("7d", 604_800_000), ("90s", 90_000), ("250ms", 250), ("1w", 604_800_000)])
+def test_parse_duration(text: str, ms: int) -> None:
+    assert times.parse_duration(text, "period") == ms
+
+
+@pytest.mark.parametrize(
+    ("text", "formatted"),
+    [
+        ("2026-11-01T00:00:00Z", "2026-11-01T00:00:00Z"),
+        ("2026-11-01T01:00:00+01:00", "2026-11-01T00:00:00Z"),
+        ("2026-11-23T15:37:41.922Z", "2026-11-23T15:37:41.922Z"),
+    ],
+)
+def test_times_survive_the_way_there_and_back(text: str, formatted: str) -> None:
+    assert times.format_time(times.parse_time(text, "start")) == formatted

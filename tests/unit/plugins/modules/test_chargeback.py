@@ -1,0 +1,141 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import pathlib
+import typing as t
+
+import pytest
+
+from ansible_collections.kuadrant.llm.plugins.modules import chargeback, usage_info
+
+Server = t.Any  # the fake of tests/unit/conftest.py
+Run = t.Callable[..., dict[str, t.Any]]
+
+TIERS = [
+    {"name": "free", "requests": [{"limit": 2, "window": "2m"}], "price": {"request": "0.001"}},
+    {"name": "premium", "requests": [{"limit": 10, "window": "2m"}], "price": {"request": "0.002"}},
+]
+PERIOD = {"start": "1970-01-01T00:15:00Z", "end": "1970-01-01T00:16:40Z"}
+
+
+@pytest.fixture
+def limiter(prometheus: Server) -> Server:
+    scrapes = range(800_000, 1_000_001, 10_000)
+    prometheus.add("limitador_up", *((moment, 1) for moment in scrapes))
+    for metric, user, tier, value in (
+        ("authorized_calls", "bob", "premium", 10),
+        ("authorized_calls", "=ann", "free", 2),
+        ("limited_calls", "=ann", "free", 3),
+    ):
+        prometheus.add(metric, *((moment, value) for moment in scrapes if moment > 950_000), user=user, group=tier, tier=tier)
+    return prometheus
+
+
+def test_usage_info_returns_usage_and_changes_nothing(limiter: Server, run_module: Run) -> None:
+    result = run_module(usage_info.main, prometheus_url=limiter.url, check=True, **PERIOD)
+    assert result["changed"] is False
+    assert [(row["user"], row["authorized"], row["limited"]) for row in result["usage"]] == [("=ann", 2, 3), ("bob", 10, 0)]
+    assert result["scrapes"][0]["instance"] == "10.0.0.1:8080"
+
+
+def test_chargeback_bills(limiter: Server, run_module: Run) -> None:
+    result = run_module(chargeback.main, prometheus_url=limiter.url, tiers=TIERS, **PERIOD)
+    assert result["changed"] is False
+    assert [(line["user"], line["unit_price"], line["cost"]) for line in result["lines"]] == [
+        ("=ann", "0.001", "0.002"),
+        ("bob", "0.002", "0.020"),
+    ]
+    assert result["totals"]["overall"]["cost"] == "0.022"
+    assert result["table"][2:] == [
+        "USER   GROUP    TIER     AUTHORIZED  LIMITED  UNIT PRICE USD  COST USD",
+        "-----  -------  -------  ----------  -------  --------------  --------",
+        "=ann   free     free              2        3           0.001     0.002",
+        "bob    premium  premium          10        0           0.002     0.020",
+        "TOTAL                            12        3               -     0.022",
+    ]
+
+
+def test_chargeback_shows_bounds_and_notes(limiter: Server, run_module: Run) -> None:
+    limiter.add("authorized_calls", (900_000, 7), (980_000, 1), user="cid", group="free", tier="free")
+    result = run_module(chargeback.main, prometheus_url=limiter.url, tiers=TIERS, **PERIOD)
+    assert "AT MOST" in result["table"][2]
+    assert "unknown" in result["table"][4]
+    assert any(line.startswith("Note: 10.0.0.1:8080 started anew between 1970-01-01T00:15:00Z") for line in result["table"])
+    assert result["data_quality"]["exact"] is False
+
+
+def test_chargeback_files_change_once(limiter: Server, run_module: Run, tmp_path: pathlib.Path) -> None:
+    outputs = {"output_csv": str(tmp_path / "bill.csv"), "output_json": str(tmp_path / "bill.json")}
+    options = {"prometheus_url": limiter.url, "tiers": TIERS, **PERIOD, **outputs}
+
+    predicted = run_module(chargeback.main, check=True, **options)
+    assert predicted["changed"] is True
+    assert list(tmp_path.iterdir()) == []
+
+    first = run_module(chargeback.main, **options)
+    assert first["changed"] is True
+    assert first["diff"] == predicted["diff"]
+    assert [entry["before"] for entry in first["diff"]] == ["", ""]
+    assert "'=ann,free,free,2,2,3,3,0.001,0.002,0.002,USD," in (tmp_path / "bill.csv").read_text()
+    assert json.loads((tmp_path / "bill.json").read_text())["totals"] == first["totals"]
+    assert first["diff"][0]["after"] == (tmp_path / "bill.csv").read_bytes().decode()
+
+    again = run_module(chargeback.main, **options)
+    assert (again["changed"], again["diff"]) == (False, [])
+
+    cheaper = run_module(chargeback.main, check=True, **{**options, "tiers": [{**TIERS[0], "price": {"request": "0"}}, TIERS[1]]})
+    assert cheaper["changed"] is True
+    assert json.loads((tmp_path / "bill.json").read_text())["totals"] == first["totals"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        pytest.param({"output_csv": "/nowhere/bill.csv"}, "output_csv: the folder /nowhere does not exist", id="no-folder"),
+        pytest.param({"output_json": "/"}, "output_json: / is a folder", id="a-folder"),
+        pytest.param({"tiers": [{"name": "free", "price": {"request": "-1"}}]}, r"llm_gateway_tiers[0] (free): price.request", id="price"),
+    ],
+)
+def test_chargeback_refuses_before_it_asks(prometheus: Server, run_module: Run, options: dict[str, t.Any], message: str) -> None:
+    result = run_module(chargeback.main, **{"prometheus_url": prometheus.url, "tiers": TIERS, **PERIOD, **options})
+    assert result["failed"] is True
+    assert message in result["msg"]
+    assert prometheus.queries == []
+
+
+def test_chargeback_names_the_tier_without_a_price_and_writes_nothing(limiter: Server, run_module: Run, tmp_path: pathlib.Path) -> None:
+    result = run_module(chargeback.main, prometheus_url=limiter.url, tiers=TIERS[:1], output_csv=str(tmp_path / "bill.csv"), **PERIOD)
+    assert "10 calls of user bob are of tier premium, which is not in tiers" in result["msg"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_chargeback_keeps_the_file_it_cannot_read(limiter: Server, run_module: Run, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "bill.csv"
+    path.write_bytes(b"\xff\xfe")
+    result = run_module(chargeback.main, prometheus_url=limiter.url, tiers=TIERS, output_csv=str(path), **PERIOD)
+    assert "cannot be read as a report" in result["msg"]
+    assert path.read_bytes() == b"\xff\xfe"
+
+
+@pytest.mark.parametrize("missing", [{}, {"start": "1970-01-01T00:15:00Z", "period": "1h"}], ids=["neither", "both"])
+def test_period_is_given_in_one_way(prometheus: Server, run_module: Run, missing: dict[str, str]) -> None:
+    result = run_module(usage_info.main, prometheus_url=prometheus.url, **missing)
+    assert result["failed"] is True
+    assert "start" in result["msg"]
+
+
+def test_server_warnings_become_warnings(limiter: Server, run_module: Run) -> None:
+    limiter.warnings = ["a store is down"]
+    result = run_module(usage_info.main, prometheus_url=limiter.url, **PERIOD)
+    assert any("a store is down" in json.dumps(warning) for warning in result["warnings"])
+
+
+def test_token_stays_secret(prometheus: Server, run_module: Run) -> None:
+    prometheus.answers = [(401, "who is canary-token?")]
+    result = run_module(usage_info.main, prometheus_url=prometheus.url, prometheus_token="canary-token", **PERIOD)
+    assert "401" in result["msg"]
+    assert "canary-token" not in json.dumps(result)
