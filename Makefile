@@ -16,7 +16,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Start the gateway and run the three demos; it keeps running
-	@$(DEMO) ansible-playbook site.yml playbooks/demo_authorization.yml playbooks/demo_rate_limiting.yml playbooks/demo_chargeback.yml $(ARGS)
+	@$(DEMO) ansible-playbook site.yml playbooks/demo_authorization.yml playbooks/demo_rate_limiting.yml playbooks/demo_chargeback.yml playbooks/check_gateway.yml $(ARGS)
 
 down: ## Stop the gateway and remove its state; caches stay
 	@$(DEMO) ansible-playbook playbooks/teardown.yml $(ARGS)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import pathlib
 import signal
 import sys
@@ -17,7 +18,7 @@ from kubernetes.config import ConfigException
 
 from . import dns, health, limits, logs
 from .envoy import Upstreams
-from .kube import Informer, Kube, Object, Resource
+from .kube import Informer, Kube, Object, Resource, Watches
 from .native import NativeKeeper
 from .routes import index_routes
 from .rules import RuleKeeper
@@ -65,7 +66,6 @@ class Controller:
 
     def __init__(self, options: argparse.Namespace, kube: Kube, stop: threading.Event) -> None:
         self._options = options
-        self._stop = stop
         self.worker = Worker(stop)
         self._informers: dict[Resource, Informer] = {}
         wakes: dict[Resource, tuple[str, ...]] = {
@@ -73,8 +73,9 @@ class Controller:
             AUTHORINO: ("authorino status",),
             PROMETHEUS_RULE: ("rules",),
         } | dict.fromkeys((ENVOY_FILTER, GATEWAY, HTTP_ROUTE, GRPC_ROUTE, *POLICIES), ("native filters",))
+        self.watches = Watches(wakes)
         for resource, names in wakes.items():
-            self._informers[resource] = Informer(kube, resource, lambda names=names: self.worker.poke(*names), stop)  # type: ignore[misc]
+            self._informers[resource] = Informer(kube, resource, self.watches, functools.partial(self.worker.poke, *names), stop)
 
         service = {
             "host": f"limitador-limitador.{options.kuadrant_namespace}.svc.cluster.local",
@@ -102,9 +103,6 @@ class Controller:
         for informer in self._informers.values():
             informer.start()
         self.worker.run()
-
-    def watches(self) -> dict[str, bool]:
-        return {resource.plural: informer.alive for resource, informer in self._informers.items()}
 
     def _when_synced(self, name: str, reconcile: t.Callable[[], float | None], *resources: Resource) -> None:
         """Half a picture must not be acted on: an empty list that was never fetched would delete things."""
@@ -139,7 +137,7 @@ def main(argv: t.Sequence[str] | None = None) -> int:
     try:
         controller = Controller(options, Kube(options.kubeconfig), stop)
         dns.serve(options.dns_port)
-        health.serve(options.health_port, controller.watches)
+        health.serve(options.health_port, controller.watches.state)
     except (ConfigException, OSError) as exc:
         logs.error("cannot start", error=str(exc))
         return 1

@@ -12,7 +12,6 @@ import hashlib
 import threading
 import typing as t
 
-import urllib3
 from kubernetes import client, config, watch
 
 from . import logs
@@ -24,9 +23,8 @@ Key = tuple[str, str]
 _WATCH_SECONDS = 240
 _CONNECT_SECONDS = 5
 _READ_SECONDS = 30
+_FIRST_DELAY, _LAST_DELAY = 0.5, 5.0
 _NOT_FOUND, _CONFLICT, _GONE = 404, 409, 410
-# What a server that is away, restarting or not yet complete looks like.
-UNAVAILABLE = (client.ApiException, urllib3.exceptions.HTTPError, OSError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,54 +149,84 @@ class Kube:
                 raise
 
 
+class Watches:
+    """Which watches are alive. One outage of the server is told once for each kind of error, not once for each watch."""
+
+    def __init__(self, resources: t.Iterable[Resource]) -> None:
+        self._lock = threading.Lock()
+        self._alive = dict.fromkeys(resources, False)
+        self._complaints: set[str] = set()
+        self._told = False
+
+    def alive(self, resource: Resource) -> None:
+        with self._lock:
+            self._alive[resource] = True
+            if all(self._alive.values()) and not self._told:
+                logs.info("watching", resources=",".join(sorted(r.plural for r in self._alive)))
+                self._complaints.clear()
+                self._told = True
+
+    def lost(self, resource: Resource, complaint: str) -> None:
+        with self._lock:
+            self._alive[resource] = False
+            self._told = False
+            if complaint not in self._complaints:
+                logs.warning("watch lost, trying again", resource=resource.plural, error=complaint)
+            self._complaints.add(complaint)
+
+    def state(self) -> dict[str, bool]:
+        with self._lock:
+            return {resource.plural: alive for resource, alive in self._alive.items()}
+
+
 class Informer:
     """Keeps ``objects`` equal to what the server has, and calls ``changed`` after every difference.
 
-    After a failure it lists again, waiting 0.5 s and then twice as long each time, up to 30 s. It logs when it is lost and when it is back.
+    After a failure it lists again, waiting 0.5 s and then twice as long each time, up to 5 s.
     """
 
-    def __init__(self, kube: Kube, resource: Resource, changed: t.Callable[[], None], stop: threading.Event) -> None:
+    def __init__(self, kube: Kube, resource: Resource, watches: Watches, changed: t.Callable[[], None], stop: threading.Event) -> None:
         self.resource = resource
         self.objects: dict[Key, Object] = {}
         self.synced = False
-        self.alive = False
         self._kube = kube
+        self._watches = watches
         self._changed = changed
         self._stop = stop
-        self._complaint = ""
 
     def start(self) -> None:
-        threading.Thread(target=self._run, name=self.resource.plural, daemon=True).start()
+        threading.Thread(target=self.run, name=self.resource.plural, daemon=True).start()
 
-    def _run(self) -> None:
-        delay = 0.5
+    def run(self) -> None:
+        """Follow the server until ``stop`` is set."""
+        delay = _FIRST_DELAY
         while not self._stop.is_set():
             try:
                 version = self._list()
-                delay = 0.5
+                delay = _FIRST_DELAY
                 while not self._stop.is_set():
                     version = self._follow(version)
-            except UNAVAILABLE as exc:
-                if getattr(exc, "status", None) == _GONE:
+            except Exception as exc:  # whatever it is: a watch that ends silently would be worse
+                status = getattr(exc, "status", None)
+                if status == _GONE:
                     continue  # the version is too old: list again, nothing is wrong
-                if getattr(exc, "status", None) == _NOT_FOUND and self.resource.optional:
+                if status == _NOT_FOUND and self.resource.optional:
                     self._replace({})
-                    self._alive("not served by this API server")
+                    self._watches.alive(self.resource)
                 else:
-                    self._lost(describe(exc))
-            except Exception as exc:  # a watch that ends silently would be worse than any error
-                self._lost(describe(exc))
+                    self._watches.lost(self.resource, describe(exc))
             self._stop.wait(delay)
-            delay = min(delay * 2, 30.0)
+            delay = min(delay * 2, _LAST_DELAY)
 
     def _list(self) -> str:
         answer = self._kube.list(self.resource)
         objects = {}
         for item in answer.get("items") or []:
             item.setdefault("kind", self.resource.kind)
+            item.setdefault("apiVersion", self.resource.api_version)
             objects[key_of(item)] = item
         self._replace(objects)
-        self._alive("")
+        self._watches.alive(self.resource)
         return str(answer["metadata"]["resourceVersion"])
 
     def _follow(self, version: str) -> str:
@@ -206,7 +234,6 @@ class Informer:
             version = obj["metadata"]["resourceVersion"]
             if event == "BOOKMARK":
                 continue
-            obj.setdefault("kind", self.resource.kind)
             objects = dict(self.objects)  # readers in other threads keep what they have
             if event == "DELETED":
                 objects.pop(key_of(obj), None)
@@ -222,13 +249,3 @@ class Informer:
         self.synced = True
         if different:
             self._changed()
-
-    def _alive(self, note: str) -> None:
-        if not self.alive or note != self._complaint:
-            logs.info("watching", resource=self.resource.plural, **({"note": note} if note else {}))
-        self.alive, self._complaint = True, note
-
-    def _lost(self, complaint: str) -> None:
-        if self.alive or complaint != self._complaint:
-            logs.warning("watch lost, trying again", resource=self.resource.plural, error=complaint)
-        self.alive, self._complaint = False, complaint

@@ -9,9 +9,11 @@ Prometheus itself is the judge: files are written only while it answers, and wha
 
 from __future__ import annotations
 
+import json
 import pathlib
 import typing as t
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import yaml
@@ -64,6 +66,20 @@ def ready(url: str) -> bool:
         return False
 
 
+def diagnose(url: str, obj: Object) -> str:
+    """Which expression Prometheus cannot parse, in its words; empty if it parses them all."""
+    for group in (obj.get("spec") or {}).get("groups") or []:
+        for rule in group.get("rules") or []:
+            query = urllib.parse.urlencode({"query": str(rule.get("expr", ""))})
+            try:
+                with urllib.request.urlopen(f"{url.rstrip('/')}/api/v1/format_query?{query}", timeout=2.0):  # noqa: S310
+                    continue
+            except urllib.error.HTTPError as exc:
+                answer = json.loads(exc.read() or b"{}")
+                return f"rule {rule.get('record') or rule.get('alert')!r} of group {group.get('name')!r}: {answer.get('error', exc.reason)}"
+    return ""
+
+
 class RuleKeeper:
     """Keeps the files ``prometheusrule-*.yml`` of one directory; others in it are not touched."""
 
@@ -84,7 +100,7 @@ class RuleKeeper:
         changes = {
             name: content
             for name, content in wanted.items()
-            if files.read(self._directory / name) != content and self._refused.get(name) != content
+            if files.read(self._directory / name) != content and (content is None or self._refused.get(name) != content)
         }
         if not changes:
             return None
@@ -132,6 +148,7 @@ class RuleKeeper:
             raise exc  # Prometheus fails without our file: nothing of ours is to blame
         self._refused[name] = content
         obj = by_file[name]
-        message = f"Prometheus refuses these rules and keeps the last good ones: {exc}. Its log names the line; correct the PrometheusRule."
-        logs.error("rules refused", object="/".join(key_of(obj)), error=str(exc))
+        problem = diagnose(self._url, obj) or f"{exc} (its log says more)"
+        message = f"Prometheus refuses these rules and keeps the last good ones: {problem}. Correct the PrometheusRule."
+        logs.error("rules refused", object="/".join(key_of(obj)), error=problem)
         self._kube.warn(self._resource, obj, "RulesRefused", message)

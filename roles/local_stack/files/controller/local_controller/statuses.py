@@ -68,7 +68,10 @@ class StatusKeeper:
             namespace, name = key_of(obj)
             self._kube.apply(self._resource, {"metadata": {"namespace": namespace, "name": name}, "status": status}, status=True)
             condition = status["conditions"][0]
-            logs.info(
+            before: Object = next((c for c in current.get("conditions") or [] if c.get("type") == "Ready"), {})
+            # A new generation of the spec changes the status too, but that is no news.
+            tell = logs.debug if all(before.get(field) == condition[field] for field in ("status", "message")) else logs.info
+            tell(
                 "status set",
                 kind=self._resource.kind,
                 object=f"{namespace}/{name}",

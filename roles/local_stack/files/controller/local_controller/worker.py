@@ -65,7 +65,7 @@ class Worker:
             if message != complaint:
                 logs.error("failed, trying again", task=name, error=message)
             self._failures[name] = (count + 1, message)
-            again = min(0.5 * 2**count, 30.0) if count < 10 else 30.0
+            again = min(0.5 * 2 ** min(count, 10), 10.0)
         else:
             if count:
                 logs.info("works again", task=name)
