@@ -14,7 +14,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[3] / "roles/local_stack/files/controller"))
 
-from local_controller import routes
+from local_controller import kube, routes
 
 Object = dict[str, t.Any]
 
@@ -44,3 +44,30 @@ def action_set_name(name: str = "vllm-httproute", rule: str = "rule-1", match: i
 def index() -> routes.RouteIndex:
     """The gateway with one route without hostnames."""
     return routes.index_routes([gateway()], [route()])
+
+
+class FakeKube:
+    """Records writes; ``failure`` is raised by the next one."""
+
+    def __init__(self) -> None:
+        self.applied: list[tuple[str, Object, bool]] = []
+        self.deleted: list[kube.Key] = []
+        self.warnings: list[tuple[str, str, str]] = []
+        self.failure: Exception | None = None
+
+    def apply(self, resource: kube.Resource, obj: Object, *, status: bool = False) -> None:
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            raise failure
+        self.applied.append((resource.kind, obj, status))
+
+    def delete(self, _resource: kube.Resource, key: kube.Key) -> None:
+        self.deleted.append(key)
+
+    def warn(self, _resource: kube.Resource, obj: Object, reason: str, message: str) -> None:
+        self.warnings.append((obj["metadata"]["name"], reason, message))
+
+
+@pytest.fixture
+def fake_kube() -> FakeKube:
+    return FakeKube()
