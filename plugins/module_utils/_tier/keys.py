@@ -20,6 +20,9 @@ _TEXT_FIELDS = ("name", "user", "tier", "expires_at", "key", "state")
 _FIELDS = ("name", "user", "tier", "groups", "expires_at", "key", "state")
 _STATES = ("present", "absent")
 
+# Where OPA's count of nanoseconds ends (2262-04-11): it cannot read a later time, so that the key would be refused.
+_LAST_EXPIRY = dt.datetime(2262, 1, 1, tzinfo=dt.UTC)
+
 
 def read_keys(raw: t.Any, tiers: t.Collection[str] | None, now: dt.datetime, problems: Problems) -> list[ApiKey]:
     """The keys; what is wrong goes to ``problems``. ``tiers`` are the names that exist (None: any). No message shows a key's value."""
@@ -33,10 +36,12 @@ def read_keys(raw: t.Any, tiers: t.Collection[str] | None, now: dt.datetime, pro
         problems.messages += exc.details["problems"]
         return []
     for index, key in enumerate(keys):
-        if key.grant and is_past(key.grant.expires_at, now):
-            problems.at(_where(index, entries[index])).add(
-                "expires_at", f"{key.grant.expires_at} is past; give a later time, or state: absent to remove the key"
-            )
+        expiry = key.grant.expires_at if key.grant else None
+        at = problems.at(_where(index, entries[index]))
+        if is_past(expiry, now):
+            at.add("expires_at", f"{expiry} is past; give a later time, or state: absent to remove the key")
+        elif expiry and not is_past(expiry, _LAST_EXPIRY):
+            at.add("expires_at", f"{expiry} is beyond what the gateway can read (year 2261); leave it out if the key shall never expire")
     return keys
 
 

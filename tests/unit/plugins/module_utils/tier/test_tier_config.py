@@ -76,6 +76,7 @@ def test_read_config_without_tiers_has_the_default_ones() -> None:
             [{**ALICE, "expires_at": "2026-11-23T12:00:00Z"}],
             "llm_gateway_keys[0] (alice-laptop): expires_at: 2026-11-23T12:00:00Z is past",
         ),
+        (TIERS, [{**ALICE, "expires_at": "2262-06-01T00:00:00Z"}], "expires_at: 2262-06-01T00:00:00Z is beyond what the gateway can read"),
         (TIERS, [{**ALICE, "expires_at": NOW}], "llm_gateway_keys[0] (alice-laptop): expires_at: 2026-11-23T12:00:00Z is past"),
     ],
 )
