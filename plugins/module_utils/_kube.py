@@ -20,6 +20,7 @@ import urllib.parse
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 
@@ -28,9 +29,6 @@ try:
     import kubernetes
     import urllib3
     import yaml
-    from ansible_collections.kubernetes.core.plugins.module_utils.args_common import (
-        AUTH_ARG_SPEC,
-    )
     from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import (
         _create_auth_spec,
         _create_configuration,
@@ -38,7 +36,6 @@ try:
     )
 except ImportError:
     _IMPORT_ERROR = traceback.format_exc()
-    AUTH_ARG_SPEC = {}
 
 Object: t.TypeAlias = dict[str, t.Any]
 
@@ -101,7 +98,7 @@ def argument_spec(**options: t.Any) -> dict[str, t.Any]:
 def connect(module: AnsibleModule) -> RestKube:
     """A client for the cluster that the module's options, the environment or the kubeconfig name. No request is sent."""
     if _IMPORT_ERROR:
-        module.fail_json(msg=missing_required_lib("kubernetes and the collection kubernetes.core"), exception=_IMPORT_ERROR)
+        module.fail_json(msg=missing_required_lib("kubernetes"), exception=_IMPORT_ERROR)
     auth = _create_auth_spec(module)
     path = auth.get("kubeconfig")
     try:

@@ -29,7 +29,7 @@ class Answer:
 
 
 #: Sends one request with this key (None: without) and waits for the answer. Never raises for what the network does.
-Send = t.Callable[[str | None], Answer]
+Send: t.TypeAlias = "t.Callable[[str | None], Answer]"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def run_probe(
     while answer.status != probe.expected[0] and _is_free(answer.status, probe.expected[0]) and clock() < deadline:
         pause(PAUSE)
         answer = send(probe.key)
-    return Outcome(probe, (answer, *(send(probe.key) for _ in probe.expected[1:])))
+    return Outcome(probe, (answer, *(send(probe.key) for _expected in probe.expected[1:])))
 
 
 def _is_free(status: int, expected: int) -> bool:

@@ -69,10 +69,12 @@ options:
       key:
         description:
           - The key to send. Without O(probes[].key) and O(probes[].key_secret) none is sent.
+          - Mutually exclusive with O(probes[].key_secret).
         type: str
       key_secret:
         description:
           - The Secret that holds the key, as made by M(kuadrant.llm.api_key).
+          - Mutually exclusive with O(probes[].key).
         type: dict
         suboptions:
           name:

@@ -39,7 +39,7 @@ _KEY = re.compile(r"(llm_([0-9A-Za-z]{8})_[0-9A-Za-z]{33})([0-9A-Za-z]{6})")
 
 def new_value() -> str:
     """``llm_<key id, 8>_<secret, 33><checksum, 6>`` in base 62: 196 random bits, and a CRC 32 by which scanners tell a key from chance."""
-    key_id, secret = ("".join(secrets.choice(_ALPHABET) for _ in range(length)) for length in (8, 33))
+    key_id, secret = ("".join(secrets.choice(_ALPHABET) for _position in range(length)) for length in (8, 33))
     body = f"llm_{key_id}_{secret}"
     return body + _checksum(body)
 

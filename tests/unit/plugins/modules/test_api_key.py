@@ -9,6 +9,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.kuadrant.llm.plugins.module_utils import _kube
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key import apply
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import SECRETS
 from ansible_collections.kuadrant.llm.plugins.modules import api_key, api_key_info
@@ -162,6 +163,11 @@ def test_info_finds_problems(info: Run, kube: Kube) -> None:
         "no user is named",
         "no tier is named",
     ]
+
+
+def test_missing_library_is_named(run_module: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_kube, "_IMPORT_ERROR", "Traceback")
+    assert "(kubernetes)" in run_module(api_key_info.main, namespace="llm")["msg"]
 
 
 def test_missing_kubeconfig_is_a_plain_failure(run_module: Run, tmp_path: t.Any) -> None:
