@@ -17,7 +17,8 @@ name: stack_programs
 short_description: Say where each program of a local stack lies in the cache
 version_added: 1.0.0
 description:
-  - Gives each program a key over all that decides what is built (its source files with their checksums, package, tags and flags) and the folder named after it.
+  - Gives each program a key over all that decides what is built (its source files with their checksums, package, tags and flags)
+    and the folder named after it.
 positional: files, root, cache_dir
 options:
   _input:
@@ -52,7 +53,9 @@ EXAMPLES = r"""
 
 - name: Show where the programs lie
   ansible.builtin.debug:
-    msg: "{{ [{'name': 'etcd', 'kind': 'go', 'source': 'go/etcd'}] | kuadrant.llm.stack_programs(sources.files, role_path ~ '/files', '/var/cache/stack') }}"
+    msg: "{{ programs | kuadrant.llm.stack_programs(sources.files, role_path ~ '/files', '/var/cache/stack') }}"
+  vars:
+    programs: [{name: etcd, kind: go, source: go/etcd}]
 """
 
 RETURN = r"""

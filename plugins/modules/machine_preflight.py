@@ -13,7 +13,8 @@ module: machine_preflight
 short_description: Say what a machine lacks before something is built or started on it
 version_added: 1.0.0
 description:
-  - Looks for commands with a minimum version, free disk space and free loopback ports, and reports every problem at once, each with what to do.
+  - Looks for commands with a minimum version, free disk space and free loopback ports, and reports every problem at once,
+    each with what to do.
   - A port in use is reported with the process that holds it, where that can be seen.
   - Changes nothing.
 author:
@@ -173,7 +174,8 @@ def port_problem(purpose: str, port: int) -> str | None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as exc:
-            return f"Port {port} ({purpose}) cannot be used: {exc.strerror}; held by {port_owner(port)}. End that process or choose another port."
+            holder = port_owner(port)
+            return f"Port {port} ({purpose}) cannot be used: {exc.strerror}; held by {holder}. End that process or choose another port."
     return None
 
 
@@ -183,7 +185,9 @@ def disk_problem(path: str, free_mib: int) -> str | None:
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free // 2**20
-    return f"{folder} has {free} MiB free, and {free_mib} MiB are needed. Free some space or choose another folder." if free < free_mib else None
+    if free >= free_mib:
+        return None
+    return f"{folder} has {free} MiB free, and {free_mib} MiB are needed. Free some space or choose another folder."
 
 
 def main() -> None:

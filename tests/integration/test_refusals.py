@@ -76,8 +76,8 @@ def test_untranslatable_expression_is_refused_visibly_and_closes_only_its_route(
     assert answer("other.llm.example").status_code == 401
     log = (state_dir / "logs/controller.log").read_text(encoding="utf-8")
     assert any(line.startswith("error") and "test-refused" in line and "split" in line for line in log.splitlines())
-    events = kubectl("get", "events", "-n", "llm", "--field-selector", "involvedObject.name=test-refused", "-o", "jsonpath={.items[*].message}")
-    assert "split" in events
+    about = "involvedObject.name=test-refused"
+    assert "split" in kubectl("get", "events", "-n", "llm", "--field-selector", about, "-o", "jsonpath={.items[*].message}")
 
     kubectl("apply", "-f", "-", stdin=json.dumps(policy("request.url_path.startsWith('/v1')")))
     eventually(lambda: answer(HOST).status_code == 401, 60, lambda: answer(HOST).status_code)

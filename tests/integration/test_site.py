@@ -60,7 +60,8 @@ def test_preflight_names_the_port_and_its_holder(playbook: t.Any, tmp_path: path
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
-        done = playbook("site.yml", {**on(tmp_path, EMPTY), "local_stack_port_base": 29000, "local_stack_ports": {"prometheus": port}}, "--check")
+        ports = {"local_stack_port_base": 29000, "local_stack_ports": {"prometheus": port}}
+        done = playbook("site.yml", {**on(tmp_path, EMPTY), **ports}, "--check")
     assert done.returncode != 0
     assert f"Port {port} (prometheus) cannot be used" in flat(done.stdout)
     assert f"held by process {os.getpid()}" in flat(done.stdout)
@@ -98,14 +99,19 @@ WRONG = {
         ["free", "1d"],
     ),
     "a negative price": ({"llm_gateway_tiers": [{"name": "free", "price": {"request": "-1"}}], "llm_gateway_keys": []}, ["free", "-1"]),
-    "a price in words": ({"llm_gateway_tiers": [{"name": "free", "price": {"request": "cheap"}}], "llm_gateway_keys": []}, ["free", "cheap"]),
+    "a price in words": ({"llm_gateway_tiers": [{"name": "free", "price": {"request": "much"}}], "llm_gateway_keys": []}, ["free", "much"]),
     "an expired key": (
         {"llm_gateway_keys": [{"name": "old", "user": "x", "tier": "free", "expires_at": "2020-01-01T00:00:00Z"}]},
         ["old", "2020-01-01"],
     ),
     "an unknown provider": ({"cluster_provider": "mainframe"}, ["mainframe", "local"]),
     "a missing kubeconfig": (
-        {"cluster_provider": "existing", "cluster_kubeconfig": "{tmp}/none", "cluster_gateway_url": "http://x", "cluster_prometheus_url": "http://x"},
+        {
+            "cluster_provider": "existing",
+            "cluster_kubeconfig": "{tmp}/none",
+            "cluster_gateway_url": "http://x",
+            "cluster_prometheus_url": "http://x",
+        },
         ["There is no kubeconfig at"],
     ),
     "an unknown port name": ({"local_stack_ports": {"gatway": 1}}, ["gatway", "gateway"]),
@@ -117,7 +123,8 @@ def test_wrong_input_is_refused_before_anything_changes(
     playbook: t.Any, kubectl: t.Any, tmp_path: pathlib.Path, variables: dict[str, t.Any], words: list[str]
 ) -> None:
     def versions() -> str:
-        return str(kubectl("get", "secrets,authpolicies,ratelimitpolicies,httproutes", "-n", "llm", "-o", "jsonpath={.items[*].metadata.resourceVersion}"))
+        kinds, versions_only = "secrets,authpolicies,ratelimitpolicies,httproutes", "jsonpath={.items[*].metadata.resourceVersion}"
+        return str(kubectl("get", kinds, "-n", "llm", "-o", versions_only))
 
     before = versions()
     done = playbook("site.yml", on(tmp_path, variables))

@@ -25,8 +25,8 @@ pub struct Reloader {
     limits: watch::Sender<Arc<Limits>>,
     store: Arc<Store>,
     metrics: Metrics,
-    /// The text last read, good or bad: events without a change of content are ignored.
-    seen: Mutex<String>,
+    /// The text last read, good or bad; none if the file was gone. Events without a change of content are ignored.
+    seen: Mutex<Option<String>>,
 }
 
 impl Reloader {
@@ -39,7 +39,7 @@ impl Reloader {
             limits: watch::Sender::new(Arc::new(limits)),
             store,
             metrics,
-            seen: Mutex::new(text),
+            seen: Mutex::new(Some(text)),
         })
     }
 
@@ -82,16 +82,19 @@ impl Reloader {
     fn reload(&self) {
         let mut seen = self.seen.lock().expect("no code panics while it holds this lock");
         let text = match fs::read_to_string(&self.file) {
-            Ok(text) if text == *seen => return,
+            Ok(text) if seen.as_ref() == Some(&text) => return,
             Ok(text) => text,
             // Between removal and replacement; a removal for good shows in the metric.
-            Err(error) => return self.refuse(&error.into()),
+            Err(error) => {
+                *seen = None;
+                return self.refuse(&error.into());
+            }
         };
         match Limits::parse(&text) {
             Ok(limits) => self.replace(limits),
             Err(error) => self.refuse(&error),
         }
-        *seen = text;
+        *seen = Some(text);
     }
 
     fn replace(&self, limits: Limits) {
@@ -197,6 +200,9 @@ mod tests {
         fs::remove_file(&file).unwrap();
         reloader.reload();
         assert_eq!((max(&limits.borrow()), successful()), (Some(1), 0));
+        replace(&file, &text(1));
+        reloader.reload();
+        assert_eq!((max(&limits.borrow()), successful()), (Some(1), 1));
         replace(&file, "[]");
         reloader.reload();
         assert_eq!((max(&limits.borrow()), successful()), (None, 1));

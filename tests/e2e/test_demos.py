@@ -1,0 +1,60 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The demos as a user runs them. They assert their own answers; here it is checked that they end well and leave nothing behind."""
+
+from __future__ import annotations
+
+import csv
+import json
+import pathlib
+import typing as t
+
+import pytest
+import yaml
+
+KINDS = "secrets,httproutes,authpolicies,ratelimitpolicies"
+
+RESTART_LIMITER = [
+    {
+        "name": "Restart the limiter",
+        "ansible.builtin.command": {"argv": ["{{ local_stack_state_dir }}/stackctl", "restart", "limitador"]},
+        "changed_when": True,
+    }
+]
+
+
+@pytest.fixture
+def leaves_nothing(kubectl: t.Any) -> t.Iterator[None]:
+    def names() -> list[str]:
+        return sorted(kubectl("get", KINDS, "-n", "llm", "-o", "name").split())
+
+    before = names()
+    yield
+    assert names() == before
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+@pytest.mark.parametrize("demo", ["demo_authorization", "demo_rate_limiting"])
+def test_demo_ends_well_and_cleans_up(playbook: t.Any, demo: str) -> None:
+    done = playbook(f"kuadrant.llm.{demo}")
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert "AS EXPECTED" in done.stdout
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+@pytest.mark.parametrize("restart", [False, True], ids=["undisturbed", "limiter restarted in between"])
+def test_chargeback_demo_bills_what_was_sent(playbook: t.Any, tmp_path: pathlib.Path, restart: bool) -> None:
+    variables: dict[str, t.Any] = {"demo_chargeback_output_dir": str(tmp_path)}
+    if restart:
+        tasks = tmp_path / "restart.yml"
+        tasks.write_text(yaml.safe_dump(RESTART_LIMITER), encoding="utf-8")
+        variables["demo_chargeback_between"] = str(tasks)
+    done = playbook("kuadrant.llm.demo_chargeback", variables)
+    assert done.returncode == 0, done.stdout[-4000:]
+    with (tmp_path / "demo.csv").open(encoding="utf-8", newline="") as file:
+        costs = {row["user"]: row["cost"] for row in csv.DictReader(file)}
+    assert (costs["demo-alice"], costs["demo-bob"], costs["demo-carol"]) == ("0.002", "0.020", "0.150")
+    report = json.loads((tmp_path / "demo.json").read_text(encoding="utf-8"))
+    assert {line["user"] for line in report["lines"]} >= {"demo-alice", "demo-bob", "demo-carol"}
