@@ -88,8 +88,11 @@ class Bill:
         }
 
     def _by(self, name: str, of: t.Callable[[Line], str | None]) -> list[dict[str, t.Any]]:
-        values = sorted({of(line) for line in self.lines}, key=lambda value: (value is None, value or ""))
-        return [{name: value, **self._sum([line for line in self.lines if of(line) == value])} for value in values]
+        parts: dict[str | None, list[Line]] = {}
+        for line in self.lines:
+            parts.setdefault(of(line), []).append(line)
+        values = sorted(parts, key=lambda value: (value is None, value or ""))
+        return [{name: value, **self._sum(parts[value])} for value in values]
 
     def _sum(self, lines: t.Iterable[Line], unseen: Count = _NOTHING) -> dict[str, t.Any]:
         authorized, limited, cost = unseen, unseen, Cost(upper=None if unseen.upper is None else Decimal(0))

@@ -94,7 +94,7 @@ def _alerts(limited_share: float) -> list[dict[str, t.Any]]:
             "count by (instance) (limitador_up) > 1",
             "warning",
             "Limiter {{ $labels.instance }} is scraped {{ $value }} times",
-            "Every sum over its counters is too high (the bill is not: it counts once). Remove a ServiceMonitor or PodMonitor.",
+            "Every sum over its counters is too high (the bill is not, it counts once). Remove a ServiceMonitor or PodMonitor.",
             wait="5m",
         ),
         _alert(
