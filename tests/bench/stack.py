@@ -21,7 +21,7 @@ import typing as t
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-DEMO = ["site.yml", *(f"playbooks/demo_{name}.yml" for name in ("authorization", "rate_limiting", "chargeback"))]
+DEMO = ["site.yml", *(f"playbooks/demo_{name}.yml" for name in ("authorization", "rate_limiting", "chargeback")), "playbooks/check_gateway.yml"]
 PORT_BASE = 29000
 
 
