@@ -21,7 +21,7 @@ if t.TYPE_CHECKING:
 
 AUTHORIZED = "authorized"
 LIMITED = "limited"
-Key = tuple[str | None, str | None, str | None]
+Key: t.TypeAlias = "tuple[str | None, str | None, str | None]"
 
 
 @dataclasses.dataclass(frozen=True)

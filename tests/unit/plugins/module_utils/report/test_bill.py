@@ -18,7 +18,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import Ti
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, Row
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import Usage
 
-TIERS = [Tier("free", request_price=Decimal("0.001")), Tier("premium", request_price=Decimal("0.002")), Tier("trial")]
+TIERS = (Tier("free", request_price=Decimal("0.001")), Tier("premium", request_price=Decimal("0.002")), Tier("trial"))
 
 
 def row(user: str | None, group: str | None, tier: str | None, authorized: int, upper: int | None = -1, limited: int = 0) -> Row:
