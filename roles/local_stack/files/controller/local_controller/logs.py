@@ -34,17 +34,17 @@ def _log(level: int, message: str, fields: dict[str, object]) -> None:
         _LOGGER.log(level, " ".join([logging.getLevelName(level).lower(), message, *(f"{k}={_value(v)}" for k, v in fields.items())]))
 
 
-def debug(message: str, /, **fields: object) -> None:
-    _log(logging.DEBUG, message, fields)
+def debug(event: str, /, **fields: object) -> None:
+    _log(logging.DEBUG, event, fields)
 
 
-def info(message: str, /, **fields: object) -> None:
-    _log(logging.INFO, message, fields)
+def info(event: str, /, **fields: object) -> None:
+    _log(logging.INFO, event, fields)
 
 
-def warning(message: str, /, **fields: object) -> None:
-    _log(logging.WARNING, message, fields)
+def warning(event: str, /, **fields: object) -> None:
+    _log(logging.WARNING, event, fields)
 
 
-def error(message: str, /, **fields: object) -> None:
-    _log(logging.ERROR, message, fields)
+def error(event: str, /, **fields: object) -> None:
+    _log(logging.ERROR, event, fields)
