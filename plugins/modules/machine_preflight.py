@@ -18,7 +18,7 @@ description:
   - A port in use is reported with the process that holds it, where that can be seen.
   - Changes nothing.
 author:
-  - The kuadrant.llm authors
+  - The kuadrant.llm authors (@kuadrant)
 extends_documentation_fragment:
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.info_module

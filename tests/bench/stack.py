@@ -21,7 +21,7 @@ import typing as t
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-DEMO = ["site.yml", *(f"playbooks/demo_{name}.yml" for name in ("authorization", "rate_limiting", "chargeback")), "playbooks/check_gateway.yml"]
+DEMO = ["site.yml", *(f"playbooks/{name}.yml" for name in ("demo_authorization", "demo_rate_limiting", "demo_chargeback", "check_gateway"))]
 PORT_BASE = 29000
 
 

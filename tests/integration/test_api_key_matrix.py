@@ -19,7 +19,7 @@ NAMESPACE = f"api-key-matrix-{os.getpid()}"
 PLAYBOOK = str(pathlib.Path(__file__).with_name("api_key_matrix.yml"))
 CANARY = "canary-key-that-must-not-be-seen-0123456789"
 
-Playbook = t.Callable[..., "subprocess.CompletedProcess[str]"]
+Playbook = t.Callable[..., subprocess.CompletedProcess[str]]
 Kubectl = t.Callable[..., str]
 
 GENERATED = {"name": "alice-laptop", "user": "alice", "tier": "free"}

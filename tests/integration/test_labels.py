@@ -37,7 +37,7 @@ class Caller:
         self._gateway_url, self._prometheus_url = gateway_url, prometheus_url
 
     def send(self, count: int) -> list[int]:
-        return [requests.get(f"{self._gateway_url}/v1/models", headers=self._headers, timeout=5).status_code for _ in range(count)]
+        return [requests.get(f"{self._gateway_url}/v1/models", headers=self._headers, timeout=5).status_code for _attempt in range(count)]
 
     def series(self, query: str) -> list[dict[str, t.Any]]:
         answer = requests.post(f"{self._prometheus_url}/api/v1/query", data={"query": query}, timeout=5)

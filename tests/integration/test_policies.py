@@ -95,7 +95,7 @@ def test_deleted_key_secret_is_refused(kubectl: t.Any, send: t.Any, key_of: t.An
     eventually(lambda: send(bob) in (200, 429), 30)
     kubectl("delete", "secret", "test-policies-bob", "-n", "llm")
     eventually(lambda: send(bob) == 401, 10)
-    assert {send(bob) for _ in range(5)} == {401}
+    assert {send(bob) for _attempt in range(5)} == {401}
 
 
 COMPLETE = {"secret.kuadrant.io/user-id": "test-eve", "kuadrant.io/groups": "free", "secret.kuadrant.io/plan-id": "free"}

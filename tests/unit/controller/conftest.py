@@ -47,18 +47,14 @@ def index() -> routes.RouteIndex:
 
 
 class FakeKube:
-    """Records writes; ``failure`` is raised by the next one."""
+    """Records writes."""
 
     def __init__(self) -> None:
         self.applied: list[tuple[str, Object, bool]] = []
         self.deleted: list[kube.Key] = []
         self.warnings: list[tuple[str, str, str]] = []
-        self.failure: Exception | None = None
 
     def apply(self, resource: kube.Resource, obj: Object, *, status: bool = False) -> None:
-        if self.failure is not None:
-            failure, self.failure = self.failure, None
-            raise failure
         self.applied.append((resource.kind, obj, status))
 
     def delete(self, _resource: kube.Resource, key: kube.Key) -> None:

@@ -76,7 +76,7 @@ def test_the_noop_module_parses() -> None:
     parts = sections(noop_wasm.module())
     assert set(parts) == {1, 3, 5, 7, 10}
     exports, position = {}, 1
-    for _ in range(parts[7][0]):
+    for _entry in range(parts[7][0]):
         size = parts[7][position]
         name = parts[7][position + 1 : position + 1 + size].decode()
         exports[name] = (parts[7][position + 1 + size], parts[7][position + 2 + size])

@@ -113,7 +113,7 @@ def test_the_worker_outlives_a_failure_and_joins_pokes() -> None:
         return None
 
     worker.add("x", once_failing)
-    for _ in range(5):
+    for _poke in range(5):
         worker.poke("x")
     worker.run()  # ends, because the retry sets stop
     assert len(calls) == 2
@@ -149,7 +149,11 @@ def follow(resource: kube.Resource, *script: t.Any) -> tuple[kube.Informer, kube
     seen: list[set[str]] = []
     watches = kube.Watches([resource])
     scripted = t.cast("t.Any", ScriptedKube(stop, *script))
-    informer = kube.Informer(scripted, resource, watches, lambda: seen.append({name for _ns, name in informer.objects}), stop)
+
+    def note() -> None:
+        seen.append({name for _ns, name in informer.objects})
+
+    informer = kube.Informer(scripted, resource, watches, note, stop)
     informer.run()
     return informer, watches, seen
 

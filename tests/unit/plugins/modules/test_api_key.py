@@ -85,7 +85,7 @@ def test_result_of_create(run: Run, kube: Kube) -> None:
 
 def test_return_secret_tells_a_generated_key_once(run: Run, kube: Kube) -> None:
     given = {**ALICE, "name": "given", "key": "canary"}
-    first, second = (run(ALICE, given, return_secret=True) for _ in range(2))
+    first, second = (run(ALICE, given, return_secret=True) for _turn in range(2))
     assert [entry.get("key") for entry in first["api_keys"]] == [value(kube), None]
     assert value(kube) not in str(second)
     assert "canary" not in str(first) + str(second)

@@ -23,7 +23,7 @@ KEY = StoredKey("alice", "llm", Grant("Alice L.", "free", ("free", "beta"), "209
 
 
 def test_new_value_is_random_and_checked() -> None:
-    values = {new_value() for _ in range(200)}
+    values = {new_value() for _attempt in range(200)}
     assert len(values) == 200
     assert all(re.fullmatch(r"llm_[0-9A-Za-z]{8}_[0-9A-Za-z]{39}", value) and is_generated(value) for value in values)
     assert 33 * math.log2(62) >= 192

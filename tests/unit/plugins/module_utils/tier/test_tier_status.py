@@ -77,13 +77,13 @@ def test_unmet_conditions_may_accept_a_partly_overridden_policy() -> None:
     assert unmet_conditions(policy(ACCEPTED, PARTIAL), allow_partial=True) == []
 
 
-def gateway(*listeners: dict[str, t.Any], accepted: dict[str, t.Any] = ACCEPTED) -> dict[str, t.Any]:
+def gateway(*listeners: dict[str, t.Any], accepted: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
     programmed = condition("Programmed", "False", "no address", "AddressNotAssigned")
     return {
         "kind": "Gateway",
         "metadata": {"generation": 1},
         "spec": {"listeners": [{"name": "http"}, {"name": "https"}]},
-        "status": {"conditions": [accepted, programmed], "listeners": list(listeners)},
+        "status": {"conditions": [accepted or ACCEPTED, programmed], "listeners": list(listeners)},
     }
 
 
