@@ -156,3 +156,21 @@ def test_collection_builds_and_runs_from_an_empty_path(playbook: t.Any, tmp_path
     done = playbook("kuadrant.llm.site", None, environment={"ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "collections")})
     assert done.returncode == 0, done.stdout[-3000:]
     assert recap(done.stdout)["changed"] == 0, done.stdout
+
+
+def test_stopped_stack_has_no_process_and_comes_back_as_it_was(playbook: t.Any, kubectl: t.Any, state_dir: pathlib.Path) -> None:
+    def processes() -> list[str]:
+        found = (path.read_bytes().replace(b"\0", b" ").decode(errors="replace") for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"))
+        return [command for command in found if f"{state_dir}/" in command and "ansible" not in command]
+
+    def keys() -> str:
+        return str(kubectl("get", "secrets", "-n", "llm", "-o", "jsonpath={.items[*].metadata.uid}"))
+
+    before = keys()
+    assert processes()
+    stopped = playbook("tests/integration/stopped.yml")
+    assert stopped.returncode == 0, stopped.stdout[-3000:]
+    assert processes() == []
+    started = playbook("site.yml")
+    assert started.returncode == 0, started.stdout[-3000:]
+    assert keys() == before
