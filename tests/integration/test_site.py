@@ -47,6 +47,20 @@ def test_check_mode_on_a_running_stack_predicts_no_change(playbook: t.Any) -> No
     assert recap(done.stdout)["changed"] == 0, done.stdout
 
 
+def test_service_roles_do_not_care_where_the_cluster_comes_from(
+    playbook: t.Any, kubeconfig: str, gateway_url: str, prometheus_url: str
+) -> None:
+    existing = {
+        "cluster_provider": "existing",
+        "cluster_kubeconfig": kubeconfig,
+        "cluster_gateway_url": gateway_url,
+        "cluster_prometheus_url": prometheus_url,
+    }
+    done = playbook("site.yml", existing)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert recap(done.stdout)["changed"] == 0, done.stdout
+
+
 def test_check_mode_on_an_empty_machine_says_what_is_missing(playbook: t.Any, tmp_path: pathlib.Path) -> None:
     done = playbook("site.yml", {**on(tmp_path, EMPTY), "local_stack_port_base": 29000}, "--check", "--diff")
     assert done.returncode != 0
