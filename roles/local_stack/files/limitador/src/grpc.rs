@@ -74,13 +74,15 @@ impl Service {
             error!("request for {} was not counted: {error}", request.domain);
             Status::unavailable(error.to_string())
         })?;
-        let overall_code = code(&result).into();
+        let overall_code = code(&result);
         let headers = match self.headers {
             RateLimitHeaders::None => vec![],
             RateLimitHeaders::DraftVersion03 => result.response_header().into_iter().collect(),
         };
         Ok(Response::new(RateLimitResponse {
-            overall_code,
+            overall_code: overall_code.into(),
+            // Envoy answers the caller with it, and Kuadrant's filter with the same words of its own.
+            raw_body: if overall_code == Code::OverLimit { b"Too Many Requests\n".to_vec() } else { vec![] },
             response_headers_to_add: headers
                 .into_iter()
                 .map(|(key, value)| HeaderValue { key, value, ..Default::default() })

@@ -127,7 +127,9 @@ async fn tokens_are_checked_first_and_reported_at_the_end() {
     assert_eq!(labelled(&server, "authorized_hits", group, user).await, 117);
     assert_eq!(labelled(&server, "authorized_calls", group, user).await, 2);
     let denied = server.kuadrant.check_rate_limit(request("alice", None)).await.unwrap();
-    assert_eq!(denied.into_inner().overall_code(), Code::OverLimit);
+    let denied = denied.into_inner();
+    assert_eq!(denied.overall_code(), Code::OverLimit);
+    assert_eq!(denied.raw_body, b"Too Many Requests\n");
     assert_eq!(server.should_rate_limit("alice", Some(0)).await, Code::OverLimit);
     // Tokens of a response that was on its way still count.
     server.should_rate_limit("alice", Some(5)).await;
