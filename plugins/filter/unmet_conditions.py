@@ -18,7 +18,7 @@ author:
   - The kuadrant.llm authors (@kuadrant)
 description:
   - Reads the status of an object as M(kubernetes.core.k8s_info) returns it, that is of a Kuadrant policy, a Gateway, an HTTPRoute,
-    a Kuadrant, an Authorino or a Limitador.
+    a Kuadrant, an Authorino, a Limitador or a Prometheus of prometheus-operator.
   - A policy is in effect when it is Accepted and Enforced at its present generation, wholly, and no other condition is False.
   - A Gateway is in effect when it is Accepted and every listener is Programmed; whether it has an address does not matter.
   - A route is in effect when its Gateway has accepted it and found its backends.
@@ -31,6 +31,12 @@ options:
     description: Whether a policy may be overridden on a part of the routes of its target.
     type: bool
     default: false
+  classes:
+    description:
+      - All GatewayClasses of the cluster. With them, the filter also tells whether the class of a Gateway that is not in effect is missing,
+        or nobody cares for it.
+    type: list
+    elements: dict
 """
 
 EXAMPLES = r"""
@@ -54,9 +60,11 @@ _value:
 """
 
 
-def unmet_conditions(obj: dict[str, t.Any] | None, *, allow_partial: bool = False) -> list[str]:
+def unmet_conditions(
+    obj: dict[str, t.Any] | None, *, allow_partial: bool = False, classes: list[dict[str, t.Any]] | None = None
+) -> list[str]:
     """Why ``obj`` is not in effect as it is written now."""
-    return status.unmet_conditions(obj, allow_partial=allow_partial)
+    return status.unmet_conditions(obj, allow_partial=allow_partial, classes=classes)
 
 
 class FilterModule:

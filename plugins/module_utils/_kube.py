@@ -42,14 +42,22 @@ Object: t.TypeAlias = dict[str, t.Any]
 PAGE = 500  # objects per LIST request
 CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 60.0  # seconds
 
+_JSON = "application/json"
+_METADATA = f"{_JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Resource:
-    """A namespaced kind and where the API serves it: ``Resource("v1", "Secret", "secrets")``."""
+    """A kind and where the API serves it: ``Resource("v1", "Secret", "secrets")``. One without namespaces is asked for with ``None``."""
 
     api_version: str
     kind: str
     plural: str
+
+    @property
+    def group(self) -> str:
+        """``apps`` of ``apps/v1``, empty for the core group."""
+        return self.api_version.rpartition("/")[0]
 
     def path(self, namespace: str | None, name: str | None = None) -> str:
         """The REST path of one object, or of the collection (of all namespaces when ``namespace`` is None)."""
@@ -65,12 +73,18 @@ SECRETS = Resource("v1", "Secret", "secrets")
 class Kube(t.Protocol):
     """What the collection needs of Kubernetes. Not found is ``None`` (or ``False``); every other failure is a :class:`KubeError`."""
 
-    def get(self, resource: Resource, namespace: str, name: str) -> Object | None: ...
+    def ask(self, path: str) -> Object | None:
+        """What the API server says at this path, such as ``/version`` or ``/apis``."""
 
-    def iterate(self, resource: Resource, namespace: str | None, labels: t.Mapping[str, str] | None = None) -> t.Iterator[Object]:
-        """All objects with these labels, fetched page by page."""
+    def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None: ...
 
-    def create(self, resource: Resource, namespace: str, body: Object) -> Object: ...
+    def iterate(
+        self, resource: Resource, namespace: str | None, labels: t.Mapping[str, str] | None = None, *, metadata_only: bool = False
+    ) -> t.Iterator[Object]:
+        """All objects with these labels, fetched page by page, without spec and status if ``metadata_only``."""
+
+    def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
+        """Create it; what has no name, such as a SelfSubjectAccessReview, is answered and not kept."""
 
     def patch(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:
         """JSON merge patch (RFC 7386); put ``metadata.resourceVersion`` in ``body`` to refuse a concurrent change."""
@@ -145,29 +159,36 @@ class RestKube:
         )
         self._timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT)
 
-    def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
+    def ask(self, path: str) -> Object | None:
+        return self._request("GET", path, f"read {path}")
+
+    def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         return self._call("GET", resource, namespace, name)
 
-    def iterate(self, resource: Resource, namespace: str | None, labels: t.Mapping[str, str] | None = None) -> t.Iterator[Object]:
+    def iterate(
+        self, resource: Resource, namespace: str | None, labels: t.Mapping[str, str] | None = None, *, metadata_only: bool = False
+    ) -> t.Iterator[Object]:
         query = {"limit": str(PAGE)}
         if labels:
             query["labelSelector"] = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
         while True:
-            page = self._call("GET", resource, namespace, query=query) or {}
+            page = self._call("GET", resource, namespace, query=query, accept=_METADATA if metadata_only else _JSON) or {}
             yield from page.get("items") or ()
             token = page.get("metadata", {}).get("continue")
             if not token:
                 return
             query["continue"] = token
 
-    def create(self, resource: Resource, namespace: str, body: Object) -> Object:
-        name = body["metadata"]["name"]
+    def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
+        name = body.get("metadata", {}).get("name")
         body = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
         created = self._call("POST", resource, namespace, body=body, subject=name)
         if created is None:  # the only 404 of a POST is its namespace (or a kind that the cluster does not serve)
+            what = f'{resource.kind} "{name}"' if name else resource.kind
+            space = f'namespace "{namespace}" does not exist, or ' if namespace else ""
             raise KubeError(
-                f'Failed to create {resource.kind} "{name}": namespace "{namespace}" does not exist, or the cluster does not serve '
-                f"{resource.api_version} {resource.kind}. Create the namespace (or install the CRD) first.",
+                f"Failed to create {what}: {space}the cluster does not serve {resource.api_version} {resource.kind}. "
+                f"{'Create the namespace (or install the CRD) first.' if namespace else 'Install the CRD first.'}",
                 status=404,
             )
         return created
@@ -202,16 +223,19 @@ class RestKube:
         body: Object | None = None,
         query: t.Mapping[str, str] | None = None,
         subject: str | None = None,
+        accept: str = _JSON,
     ) -> Object | None:
-        """One request: the decoded answer, ``None`` for 404, else :class:`KubeError`."""
         action = f"{_VERBS[method] if name or method != 'GET' else 'list'} {resource.kind}"
         action += f' "{name or subject}"' if name or subject else "s"
         action += f' in namespace "{namespace}"' if namespace else ""
-        url = self._configuration.host.rstrip("/") + resource.path(namespace, name)
-        if query:
-            url += "?" + urllib.parse.urlencode(query)
-        content = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        headers = urllib3.HTTPHeaderDict({"Accept": "application/json", "Content-Type": content, "User-Agent": "kuadrant.llm"})
+        path = resource.path(namespace, name) + ("?" + urllib.parse.urlencode(query) if query else "")
+        return self._request(method, path, action, body, accept)
+
+    def _request(self, method: str, path: str, action: str, body: Object | None = None, accept: str = _JSON) -> Object | None:
+        """One request: the decoded answer, ``None`` for 404, else :class:`KubeError`."""
+        url = self._configuration.host.rstrip("/") + path
+        content = "application/merge-patch+json" if method == "PATCH" else _JSON
+        headers = urllib3.HTTPHeaderDict({"Accept": accept, "Content-Type": content, "User-Agent": "kuadrant.llm"})
         for header, value in self._headers.items():
             for one in value if isinstance(value, list) else [value]:
                 headers.add(header, one)

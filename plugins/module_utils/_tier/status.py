@@ -13,7 +13,13 @@ import typing as t
 Conditions = t.Mapping[str, t.Mapping[str, t.Any]]
 
 # Conditions that must be True; policies are the default.
-_REQUIRED = {"Gateway": ("Accepted",), "Kuadrant": ("Ready",), "Authorino": ("Ready",), "Limitador": ("Ready",)}
+_REQUIRED = {
+    "Gateway": ("Accepted",),
+    "Kuadrant": ("Ready",),
+    "Authorino": ("Ready",),
+    "Limitador": ("Ready",),
+    "Prometheus": ("Reconciled", "Available"),
+}
 _POLICY = ("Accepted", "Enforced")
 
 # Parts of Kuadrant's messages and reasons, and what a user does about them.
@@ -26,13 +32,17 @@ _ADVICE = {
 }
 
 
-def unmet_conditions(obj: t.Mapping[str, t.Any] | None, *, allow_partial: bool = False) -> list[str]:
+def unmet_conditions(
+    obj: t.Mapping[str, t.Any] | None, *, allow_partial: bool = False, classes: t.Sequence[t.Mapping[str, t.Any]] | None = None
+) -> list[str]:
     """Why ``obj`` is not in effect as it is written now; empty when it is.
 
     A policy is in effect when Accepted and Enforced are True at its generation, no other condition is False (an extension or a controller
     may report that way what it cannot enforce), and it is enforced wholly unless ``allow_partial``.
     A Gateway is when it is Accepted and each listener is Programmed (not its address: a cluster without load balancer never gives one).
-    A route is when each Gateway that answered has Accepted it and found its backends. Kuadrant, Authorino and Limitador are when Ready.
+    A route is when each Gateway that answered has Accepted it and found its backends. Kuadrant, Authorino and Limitador are when Ready,
+    a Prometheus when Reconciled and Available.
+    ``classes``, all GatewayClasses of the cluster, tell why nobody cares for a Gateway.
     """
     if not obj:
         return ["It does not exist."]
@@ -44,7 +54,8 @@ def unmet_conditions(obj: t.Mapping[str, t.Any] | None, *, allow_partial: bool =
     conditions = _by_type(status.get("conditions"))
     unmet = _unmet(conditions, _REQUIRED.get(kind, _POLICY), generation, status.get("observedGeneration"))
     if kind == "Gateway":
-        return unmet + _unmet_listeners(obj, status, generation)
+        unmet += _unmet_listeners(obj, status, generation)
+        return unmet + _class_trouble(obj["spec"].get("gatewayClassName"), classes) if unmet and classes is not None else unmet
     if kind not in _REQUIRED:
         unmet += [_describe(c) for name, c in conditions.items() if name not in _POLICY and c.get("status") == "False"]
         enforced = conditions.get("Enforced", {})
@@ -71,6 +82,26 @@ def _unmet_listeners(obj: t.Mapping[str, t.Any], status: t.Mapping[str, t.Any], 
         f"Listener {listener['name']}: {text}"
         for listener in obj["spec"].get("listeners") or []
         for text in _unmet(reported.get(listener["name"], {}), ("Programmed",), generation)
+    ]
+
+
+def _class_trouble(name: str | None, classes: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
+    """Whose fault it is that a Gateway of this class is not programmed, as far as its class tells."""
+    for one in classes:
+        if one["metadata"]["name"] != name:
+            continue
+        controller = one["spec"].get("controllerName")
+        unmet = _unmet(_by_type((one.get("status") or {}).get("conditions")), ("Accepted",), one["metadata"].get("generation"))
+        if unmet:
+            return [
+                f"GatewayClass {name} is not accepted by its controller {controller}: {unmet[0]} "
+                "Check that this controller is installed and runs."
+            ]
+        return [f"GatewayClass {name} is accepted by {controller}: look at the log of that controller, and at the events of the Gateway."]
+    names = ", ".join(sorted(one["metadata"]["name"] for one in classes)) or "none"
+    return [
+        f"There is no GatewayClass {name}, so no controller cares for the Gateway; the cluster has: {names}. "
+        "Install that controller (Istio makes class istio when istiod starts), or set gateway_class to one of them."
     ]
 
 

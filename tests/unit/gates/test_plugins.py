@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import typing as t
+from importlib import import_module
 from pathlib import Path
 
 import yaml
@@ -30,6 +32,9 @@ TASK_KEYWORDS = {
 }
 TASK_KEYWORDS |= {"changed_when", "failed_when", "loop", "loop_control", "register", "run_once", "tags", "vars", "when"}
 TASK_KEYWORDS |= {"delay", "retries", "until"}
+
+# Modules of kubernetes.core that render or fetch a chart and talk to no cluster.
+OFFLINE = {"kubernetes.core.helm_pull", "kubernetes.core.helm_registry_auth", "kubernetes.core.helm_template"}
 
 
 def modules(docs: Docs) -> Docs:
@@ -66,7 +71,22 @@ def test_modules_that_talk_to_kubernetes_are_in_the_action_group(root: Path, plu
 
 def test_action_group_takes_in_kubernetes_core(root: Path) -> None:
     group = yaml.safe_load((root / "meta/runtime.yml").read_text())["action_groups"]["llm_gateway"]
-    assert {"metadata": {"extend_group": ["kubernetes.core.k8s"]}} in group
+    assert {"metadata": {"extend_group": ["kubernetes.core.k8s", "kubernetes.core.helm"]}} in group
+
+
+def test_roles_use_only_modules_that_the_action_group_connects(root: Path, files: list[Path]) -> None:
+    """Another module of kubernetes.core would not get the kubeconfig of module_defaults, and would talk to whatever cluster is near."""
+    core = Path(import_module("ansible_collections.kubernetes.core").__path__[0])
+    groups = yaml.safe_load((core / "meta/runtime.yml").read_text())["action_groups"]
+    connected = {f"kubernetes.core.{name}" for group in ("k8s", "helm") for name in groups[group]} | OFFLINE
+    used = {
+        f"{path}: {module}"
+        for path in files
+        if path.suffix == ".yml" and path.parts[0] in {"playbooks", "roles"}
+        for module in re.findall(r"^\s*(kubernetes\.core\.\w+):", (root / path).read_text(), re.MULTILINE)
+        if module not in connected
+    }
+    assert used == set()
 
 
 def test_every_module_says_what_check_diff_and_repetition_do(plugin_docs: Docs) -> None:

@@ -25,22 +25,29 @@ class FakeKube:
     """
 
     def __init__(self) -> None:
-        self.objects: dict[tuple[str, str, str], Object] = {}
+        self.objects: dict[tuple[str, str | None, str], Object] = {}
+        self.paths: dict[str, Object] = {}
         self.writes: list[tuple[str, str]] = []
         self.allowed: int | None = None
         self.on_write: t.Callable[[str, Object], None] = lambda _verb, _body: None
         self._version = 0
 
-    def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
+    def ask(self, path: str) -> Object | None:
+        return copy.deepcopy(self.paths.get(path))
+
+    def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         return copy.deepcopy(self.objects.get((resource.plural, namespace, name)))
 
-    def iterate(self, resource: Resource, namespace: str | None, labels: t.Mapping[str, str] | None = None) -> t.Iterator[Object]:
-        for (plural, space, _name), body in sorted(self.objects.items()):
+    def iterate(
+        self, resource: Resource, namespace: str | None, labels: t.Mapping[str, str] | None = None, *, metadata_only: bool = False
+    ) -> t.Iterator[Object]:
+        del metadata_only
+        for (plural, space, _name), body in sorted(self.objects.items(), key=str):
             has = body["metadata"].get("labels", {})
             if plural == resource.plural and namespace in (None, space) and (labels or {}).items() <= has.items():
                 yield copy.deepcopy(body)
 
-    def create(self, resource: Resource, namespace: str, body: Object) -> Object:
+    def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
         name = body["metadata"]["name"]
         if (resource.plural, namespace, name) in self.objects:
             raise KubeError(f'{resource.plural} "{name}" already exists', 409, "AlreadyExists")
@@ -75,7 +82,7 @@ class FakeKube:
             raise KubeError(f'{resource.plural} "{name}" not found', 404, "NotFound")
         return self.objects[resource.plural, namespace, name]
 
-    def _write(self, verb: str, resource: Resource, namespace: str, body: Object) -> Object:
+    def _write(self, verb: str, resource: Resource, namespace: str | None, body: Object) -> Object:
         name = body["metadata"]["name"]
         if self.allowed is not None:
             if not self.allowed:

@@ -150,3 +150,37 @@ def test_unmet_conditions_of_kuadrant() -> None:
     }
     (text,) = unmet_conditions(kuadrant)
     assert text.startswith("Ready is False (reason MissingDependency): gateway api is missing. Install what is missing")
+
+
+def gateway_class(name: str, *conditions: dict[str, t.Any]) -> dict[str, t.Any]:
+    return {
+        "metadata": {"name": name},
+        "spec": {"controllerName": f"{name}.example/c"},
+        "status": {"conditions": list(conditions)},
+    }
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [
+        ([], "There is no GatewayClass istio, so no controller cares for the Gateway; the cluster has: none."),
+        ([gateway_class("nginx"), gateway_class("eg")], "the cluster has: eg, nginx."),
+        (
+            [gateway_class("istio")],
+            "GatewayClass istio is not accepted by its controller istio.example/c: Accepted is not reported yet.",
+        ),
+        (
+            [gateway_class("istio", {"type": "Accepted", "status": "True"})],
+            "GatewayClass istio is accepted by istio.example/c: look at the log of that controller",
+        ),
+    ],
+)
+def test_unmet_conditions_of_a_gateway_tell_what_is_wrong_with_its_class(classes: list[dict[str, t.Any]], words: str) -> None:
+    gateway = {"kind": "Gateway", "metadata": {"generation": 1}, "spec": {"gatewayClassName": "istio", "listeners": []}}
+    assert words in " ".join(unmet_conditions(gateway, classes=classes))
+
+
+def test_a_gateway_in_effect_is_not_asked_for_its_class() -> None:
+    accepted = {"conditions": [{"type": "Accepted", "status": "True", "observedGeneration": 1}]}
+    gateway = {"kind": "Gateway", "metadata": {"generation": 1}, "spec": {"gatewayClassName": "istio", "listeners": []}, "status": accepted}
+    assert unmet_conditions(gateway, classes=[]) == []

@@ -1,0 +1,101 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""What is to be done about a Helm release: install, upgrade, uninstall or nothing, and what to say when it is stuck."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import typing as t
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+
+Map: t.TypeAlias = t.Mapping[str, t.Any]
+KEYS = ("name", "namespace", "chart", "values", "wait_for", "state")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """``drop`` names the Secret of a revision that failed; a ``problem`` excludes every action."""
+
+    action: t.Literal["install", "upgrade", "uninstall", "none"]
+    chart: Map
+    message: str = ""
+    drop: str = ""
+    problem: str = ""
+
+
+def plan_release(wanted: Map, found: Map, chart: Map, pending_minutes: int, now: dt.datetime) -> Plan:
+    """``found`` is the status of kubernetes.core.helm_info with all states, empty when there is no release.
+
+    Helm's states: deployed, failed, pending-install, pending-upgrade, pending-rollback, uninstalling, uninstalled, superseded, unknown.
+    """
+    unknown = sorted(set(wanted) - set(KEYS))
+    if unknown:
+        raise GatewayError(f"platform_release: there is no key '{unknown[0]}'; the keys are {', '.join(KEYS)}")
+    name, namespace = wanted["name"], wanted["namespace"]
+    where = f"{name} in namespace {namespace}"
+    target = f"{chart['name']}-{chart['version']}"
+    state = found.get("status", "")
+    if wanted.get("state", "present") == "absent":
+        gone = not found or state == "uninstalled"
+        return Plan("none", chart) if gone else Plan("uninstall", chart, f"Helm uninstalls {where} ({found.get('chart')}).")
+    if not found or state == "uninstalled":
+        return Plan("install", chart, f"Helm installs {target} as {where}.")
+    if state == "uninstalling":
+        problem = (
+            f"Helm was interrupted while it uninstalled {where}. "
+            f"Finish it with: helm uninstall {name} --namespace {namespace}; then run again."
+        )
+        return Plan("none", chart, problem=problem)
+    revision = found.get("revision", "")
+    drop = f"sh.helm.release.v1.{name}.v{revision}"
+    if state.startswith("pending"):
+        return _pending(wanted, found, chart, state, drop, pending_minutes, now)
+    if state == "failed":
+        message = f"Revision {revision} of {where} failed. Its record is dropped, and Helm tries {target} again."
+        return Plan("upgrade", chart, message, drop=drop)
+    differences = _differences(wanted, found, target)
+    if not differences:
+        return Plan("none", chart)
+    return Plan("upgrade", chart, f"Helm upgrades {where}: {', '.join(differences)}.")
+
+
+def _pending(wanted: Map, found: Map, chart: Map, state: str, drop: str, pending_minutes: int, now: dt.datetime) -> Plan:
+    name, namespace, revision = wanted["name"], wanted["namespace"], found.get("revision", "")
+    where = f"{name} in namespace {namespace}"
+    minutes = _minutes_since(str(found.get("updated", "")), now)
+    if minutes is not None and minutes < pending_minutes:
+        problem = (
+            f"Helm is at work on {where}: revision {revision} has been {state} for {minutes:.0f} minutes. "
+            f"Wait until it is done (helm status {name} --namespace {namespace}). If whoever started it is gone, run again "
+            f"{pending_minutes} minutes after its start, or delete Secret {drop} in namespace {namespace} now."
+        )
+        return Plan("none", chart, problem=problem)
+    message = (
+        f"Revision {revision} of {where} has been {state} for too long: Helm was interrupted. "
+        f"Its record is dropped, and Helm starts {chart['name']}-{chart['version']} again."
+    )
+    return Plan("upgrade", chart, message, drop=drop)
+
+
+def _differences(wanted: Map, found: Map, target: str) -> list[str]:
+    before, after = found.get("values") or {}, wanted.get("values") or {}
+    differences = [] if found.get("chart") == target else [f"{found.get('chart')} becomes {target}"]
+    changed = sorted(key for key in {*before, *after} if before.get(key) != after.get(key))
+    # Names only: a value may be a credential.
+    return differences + ([f"other values of {', '.join(changed)}"] if changed else [])
+
+
+def _minutes_since(moment: str, now: dt.datetime) -> float | None:
+    """Helm prints ``2026-11-23 20:50:11.123456789 +0000 UTC``; None for what cannot be read."""
+    parts = moment.split()
+    try:
+        then = dt.datetime.strptime(f"{parts[0]} {parts[1][:8]} {parts[2]}", "%Y-%m-%d %H:%M:%S %z")
+    except (ValueError, IndexError):
+        return None
+    return (now - then).total_seconds() / 60
