@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 import typing as t
 from pathlib import Path
 
@@ -33,6 +36,11 @@ def load(path: Path) -> dict[str, t.Any]:
     return yaml.safe_load(path.read_text()) or {}
 
 
+def is_text(option: dict[str, t.Any]) -> bool:
+    """Whether a template may stand as the default of the option in the documentation."""
+    return option.get("type", "str") in ("str", "path", "raw") or (option.get("type") == "list" and option.get("elements") != "dict")
+
+
 def defaults(role: str) -> dict[str, t.Any]:
     return load(ROOT / "roles" / role / "defaults/main.yml")
 
@@ -56,11 +64,9 @@ def is_template(value: object) -> bool:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_argument_specs_name_every_default(role: str) -> None:
-    derived = {
-        name for name, value in defaults(role).items() if is_template(value) and options(role).get(name, {}).get("elements") == "dict"
-    }
+    derived = {name for name, value in defaults(role).items() if is_template(value) and not is_text(options(role).get(name, {}))}
     specified = {name for name, option in options(role).items() if "default" in option}
-    # The documentation's format has no place for a list of objects that is derived from a variable: the description says it.
+    # A number, a mapping or a list of objects that is derived from a variable has no place there: the description says it.
     assert specified | derived == set(defaults(role))
     assert derived <= set(options(role))
 
@@ -92,10 +98,60 @@ def test_every_option_is_described_and_carries_the_name_of_its_role(role: str) -
         assert name.startswith(f"{role}_"), f"{role}: {name} does not start with the role's name"
 
 
+def described(options: dict[str, t.Any], path: str = "") -> t.Iterator[tuple[str, dict[str, t.Any]]]:
+    """Every option and every key of those that have keys, by its path."""
+    for name, option in options.items():
+        yield path + name, option
+        yield from described(option.get("options") or {}, f"{path}{name}.")
+
+
+def words(option: dict[str, t.Any]) -> str:
+    description = option.get("description", "")
+    return description if isinstance(description, str) else " ".join(description)
+
+
 @pytest.mark.parametrize("role", ROLES)
-def test_readme_names_every_option_or_says_where_they_are(role: str) -> None:
-    readme = (ROOT / "roles" / role / "README.md").read_text()
-    assert "(meta/argument_specs.yml)" in readme or [name for name in options(role) if name not in readme] == []
+def test_every_option_and_key_has_type_and_description(role: str) -> None:
+    lacking = [f"{name}: {word}" for name, option in described(options(role)) for word in ("type", "description") if not option.get(word)]
+    assert lacking == []
+    assert [name for name, option in described(options(role)) if option["type"] == "list" and not option.get("elements")] == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_options_without_default_are_required_or_say_what_their_absence_means(role: str) -> None:
+    silent = [
+        name
+        for name, option in options(role).items()
+        if not option.get("required") and name not in defaults(role) and "not given" not in words(option).lower()
+    ]
+    assert silent == []
+
+
+# V(present) and V(absent) as what there is to choose from; not what follows "such as" or "for example".
+CHOICE = re.compile(r"(?<!such as )(?<!for example )(?<!like )(?<!or )\bV\(([a-z][a-z0-9_]*)\)")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_options_that_are_limited_have_choices(role: str) -> None:
+    """Limited by their description (two values that are explained), or by an assertion of the role."""
+    unlimited = [
+        f"{name}: {sorted(values)}"
+        for name, option in described(options(role))
+        if option["type"] == "str" and "choices" not in option
+        for values in [set(CHOICE.findall(words(option)))]
+        if len(values) > 1
+    ]
+    assert unlimited == []
+    tasks = "\n".join(path.read_text() for path in (ROOT / "roles" / role / "tasks").rglob("*.yml"))
+    for name, values in re.findall(rf"\b({role}_\w+) in (\[[^\]{{}}]+\])", tasks):
+        if name in options(role) and options(role)[name]["type"] == "str":
+            assert options(role)[name].get("choices"), f"{role}: {name} is compared with {values} and has no choices"
+
+
+def test_readmes_have_the_tables_of_their_specifications() -> None:
+    """Written by hack/readme."""
+    done = subprocess.run([sys.executable, "hack/readme", "--check"], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("role", SERVICE_ROLES)

@@ -57,6 +57,9 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--authorino-grpc-port", type=int, required=True, help="Authorino's gRPC port on 127.0.0.1")
     arguments.add_argument("--authorino-health-url", required=True, help="Authorino's readiness URL, such as http://127.0.0.1:8081/readyz")
     arguments.add_argument("--wasm-shim", action="store_true", help="Kuadrant's real filter is in use: keep out of the data path")
+    arguments.add_argument(
+        "--no-statuses", action="store_true", help="limitador-operator and authorino-operator run here: leave the statuses to them"
+    )
     arguments.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     return arguments
 
@@ -68,11 +71,10 @@ class Controller:
         self._options = options
         self.worker = Worker(stop)
         self._informers: dict[Resource, Informer] = {}
-        wakes: dict[Resource, tuple[str, ...]] = {
-            LIMITADOR: ("limits", "limitador status"),
-            AUTHORINO: ("authorino status",),
-            PROMETHEUS_RULE: ("rules",),
-        } | dict.fromkeys((ENVOY_FILTER, GATEWAY, HTTP_ROUTE, GRPC_ROUTE, *POLICIES), ("native filters",))
+        wakes: dict[Resource, tuple[str, ...]] = {LIMITADOR: ("limits",), PROMETHEUS_RULE: ("rules",)}
+        if not options.no_statuses:
+            wakes |= {LIMITADOR: ("limits", "limitador status"), AUTHORINO: ("authorino status",)}
+        wakes |= dict.fromkeys((ENVOY_FILTER, GATEWAY, HTTP_ROUTE, GRPC_ROUTE, *POLICIES), ("native filters",))
         self.watches = Watches(wakes)
         for resource, names in wakes.items():
             self._informers[resource] = Informer(kube, resource, self.watches, functools.partial(self.worker.poke, *names), stop)
@@ -94,8 +96,9 @@ class Controller:
         self._rules = RuleKeeper(kube, PROMETHEUS_RULE, options.rules_dir, options.prometheus_url)
 
         self._when_synced("limits", self._carry_limits, LIMITADOR)
-        self._when_synced("limitador status", lambda: self._limitador.reconcile(self._of_kuadrant(LIMITADOR)), LIMITADOR)
-        self._when_synced("authorino status", lambda: self._authorino.reconcile(self._of_kuadrant(AUTHORINO)), AUTHORINO)
+        if not options.no_statuses:
+            self._when_synced("limitador status", lambda: self._limitador.reconcile(self._of_kuadrant(LIMITADOR)), LIMITADOR)
+            self._when_synced("authorino status", lambda: self._authorino.reconcile(self._of_kuadrant(AUTHORINO)), AUTHORINO)
         self._when_synced("native filters", self._translate, ENVOY_FILTER, GATEWAY, HTTP_ROUTE, GRPC_ROUTE, *POLICIES)
         self._when_synced("rules", lambda: self._rules.reconcile(self._objects(PROMETHEUS_RULE)), PROMETHEUS_RULE)
 
