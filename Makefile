@@ -10,7 +10,7 @@ TEST := hack/venv test
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test lint unit sanity integration bench build
+.PHONY: help demo down test lint unit sanity integration platform bench build
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ sanity: ## ansible-test sanity, documentation and package checks, on a copy
 
 integration: ## Start a stack of its own; molecule, integration and end-to-end tests on it; remove it
 	@$(TEST) hack/integration $(ARGS)
+
+platform: ## Everything about other platforms: scenarios of the roles, upgrades, llm-d, kind, failures
+	@LLM_TEST_LANES=cluster LLM_TEST_PLATFORM=all $(TEST) hack/integration $(ARGS)
 
 bench: ## Measure build, start, idempotence and memory; writes build/bench/stack.json
 	@$(DEMO) python tests/bench/stack.py $(ARGS)
