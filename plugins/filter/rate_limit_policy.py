@@ -21,7 +21,8 @@ version_added: 1.0.0
 author:
   - The kuadrant.llm authors (@kuadrant)
 description:
-  - One limit per tier, named as the tier, counted for each user by itself.
+  - One limit per tier, named as the tier, counted for each user by itself; besides that C(<tier>/group) for users of the same groups and
+    C(<tier>/model/<name>) for one model.
   - A tier without limits gets one that nobody reaches, so that its requests are counted.
 options:
   _input:

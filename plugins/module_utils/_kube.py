@@ -86,8 +86,11 @@ class Kube(t.Protocol):
     def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
         """Create it; what has no name, such as a SelfSubjectAccessReview, is answered and not kept."""
 
-    def patch(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:
-        """JSON merge patch (RFC 7386); put ``metadata.resourceVersion`` in ``body`` to refuse a concurrent change."""
+    def patch(self, resource: Resource, namespace: str, name: str, body: Object, *, dry_run: bool = False) -> Object:
+        """JSON merge patch (RFC 7386); put ``metadata.resourceVersion`` in ``body`` to refuse a concurrent change.
+
+        With ``dry_run`` the API server says what would become of the object and changes nothing.
+        """
 
     def replace(self, resource: Resource, namespace: str, name: str, body: Object) -> Object: ...
 
@@ -193,8 +196,9 @@ class RestKube:
             )
         return created
 
-    def patch(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:
-        return self._present(self._call("PATCH", resource, namespace, name, body=body), "patch", resource, namespace, name)
+    def patch(self, resource: Resource, namespace: str, name: str, body: Object, *, dry_run: bool = False) -> Object:
+        query = {"dryRun": "All"} if dry_run else None
+        return self._present(self._call("PATCH", resource, namespace, name, body=body, query=query), "patch", resource, namespace, name)
 
     def replace(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:
         body = {"apiVersion": resource.api_version, "kind": resource.kind, **body}

@@ -34,13 +34,13 @@ options:
         required: true
       requests:
         description:
-          - Limits on requests per user. All of them hold at once.
+          - Limits on requests. All of them hold at once; a short window beside a long one limits bursts.
           - A tier without limits is counted and never refused.
         type: list
         elements: dict
-        suboptions:
+        suboptions: &rates
           limit:
-            description: Number of requests in one window.
+            description: Number of requests, or tokens, in one window.
             type: int
             required: true
           window:
@@ -49,6 +49,24 @@ options:
               - Kuadrant accepts V(h), V(m), V(s) and V(ms), for example V(2m), V(24h), V(1h30m). Limitador counts in whole seconds.
             type: str
             required: true
+          per:
+            description:
+              - V(user) gives each user a bucket. With V(group), all users of the tier whose keys have the same groups share one.
+            type: str
+            choices: [user, group]
+            default: user
+          model:
+            description:
+              - Count only requests that name this model. By default all are counted.
+              - Such limits have the gateway read the bodies of requests, see O(kuadrant.llm.tier#module:streams).
+            type: str
+      tokens:
+        description:
+          - Limits on tokens, of prompt and completion together, as the model server reports them in C(usage.total_tokens).
+          - What a request costs is known when it is answered. The one that goes over the limit is still answered, the next one is refused.
+        type: list
+        elements: dict
+        suboptions: *rates
       price:
         description: Prices of the tier, as decimal numbers, best written as text.
         type: dict
@@ -89,6 +107,7 @@ options:
         default: present
 seealso:
   - module: kuadrant.llm.api_key
+  - module: kuadrant.llm.tier
 """
 
 EXAMPLES = r"""
@@ -117,8 +136,8 @@ tiers:
   sample:
     - name: free
       requests:
-        - limit: 2
-          window: 2m
+        - {limit: 2, window: 2m, per: user, model: null}
+      tokens: []
       price:
         request: "0.001"
 keys:

@@ -13,7 +13,7 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import ApiKey
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.keys import read_keys
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import DEFAULT_TIERS, Tier, read_tiers
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import DEFAULT_TIERS, Rate, Tier, read_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.problems import Problems
 
 
@@ -37,9 +37,14 @@ def read_config(tiers: t.Any, keys: t.Any, *, now: dt.datetime) -> dict[str, t.A
 def _tier_facts(tier: Tier) -> dict[str, t.Any]:
     return {
         "name": tier.name,
-        "requests": [{"limit": rate.limit, "window": rate.window} for rate in tier.requests],
+        "requests": [rate_facts(rate) for rate in tier.requests],
+        "tokens": [rate_facts(rate) for rate in tier.tokens],
         "price": {"request": None if tier.request_price is None else str(tier.request_price)},
     }
+
+
+def rate_facts(rate: Rate) -> dict[str, t.Any]:
+    return {"limit": rate.limit, "window": rate.window, "per": rate.per, "model": rate.model}
 
 
 def _key_facts(key: ApiKey) -> dict[str, t.Any]:

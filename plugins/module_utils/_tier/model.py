@@ -33,13 +33,25 @@ DEFAULT_TIERS: t.Final = (
 )
 
 
+# Whose bucket a rate fills: each user has one, or all users whose keys have the same groups share one.
+PER: t.Final = ("user", "group")
+
+# The name of a model travels in a header and stands in CEL.
+_MODEL = re.compile(r"[!-~]{1,253}")
+
+
 @dataclasses.dataclass(frozen=True)
 class Rate:
-    """``limit`` requests in any ``window`` that starts with the first of them; ``seconds`` is the window's length."""
+    """``limit`` requests or tokens in any ``window`` that starts with the first of them; ``seconds`` is the window's length.
+
+    ``per`` is one of PER. ``model`` is the only model whose requests count; None: all do.
+    """
 
     limit: int
     window: str
     seconds: int
+    per: str = "user"
+    model: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +61,7 @@ class Tier:
     name: str
     requests: tuple[Rate, ...] = ()
     request_price: Decimal | None = None
+    tokens: tuple[Rate, ...] = ()
 
 
 def parse_tiers(raw: t.Any) -> list[Tier]:
@@ -86,15 +99,8 @@ def naming(entry: t.Mapping[str, t.Any]) -> str:
 
 
 def _read_tier(entry: dict[str, t.Any], at: At) -> Tier | None:
-    at.only_fields(entry, ("name", "requests", "price"))
-    requests = tuple(
-        rate
-        for index, item in at.entries("requests", entry.get("requests"))
-        if (rate := _read_rate(item, at.under(f"requests[{index}]"))) is not None
-    )
-    windows = [rate.window for rate in requests]
-    for window in sorted({window for window in windows if windows.count(window) > 1}):
-        at.add("requests", f"two limits for the window {window!r}; keep one of them")
+    at.only_fields(entry, ("name", "requests", "tokens", "price"))
+    requests, tokens = (_read_rates(entry, field, at) for field in ("requests", "tokens"))
     price = _read_price(entry.get("price"), at)
     name = at.text(entry, "name")
     if name is None:
@@ -102,12 +108,56 @@ def _read_tier(entry: dict[str, t.Any], at: At) -> Tier | None:
     if not NAME.fullmatch(name):
         at.add("name", f"{name!r} {NAME_RULE}")
         return None
-    return Tier(name=name, requests=requests, request_price=price)
+    return Tier(name=name, requests=requests, request_price=price, tokens=tokens)
 
 
-def _read_rate(item: dict[str, t.Any], at: At) -> Rate | None:
-    at.only_fields(item, ("limit", "window"))
-    limit = _read_limit(item.get("limit"), at)
+def _read_rates(entry: dict[str, t.Any], field: str, at: At) -> tuple[Rate, ...]:
+    """The rates of one field, which all hold at once."""
+    rates: dict[int, Rate] = {}
+    for index, item in at.entries(field, entry.get(field)):
+        rate = _read_rate(item, field, at.under(f"{field}[{index}]"))
+        if rate is None:
+            continue
+        twin = next((n for n, other in rates.items() if _bucket(other) == _bucket(rate)), None)
+        if twin is None:
+            rates[index] = rate
+        else:
+            at.add(field, f"two limits for the window {rate.window!r}{_scope(rate)}; keep {field}[{twin}] or {field}[{index}]")
+    for index, rate in rates.items():
+        for number, other in rates.items():
+            if _shadows(other, rate):
+                at.add(
+                    f"{field}[{index}].limit",
+                    f"{rate.limit} in {rate.window} is never reached, because {field}[{number}] allows only {other.limit} "
+                    f"in {other.window}{_scope(other)}; lower it, or leave it out",
+                )
+                break
+    return tuple(rates.values())
+
+
+def _bucket(rate: Rate) -> tuple[int, str, str | None]:
+    return rate.seconds, rate.per, rate.model
+
+
+def _shadows(other: Rate, rate: Rate) -> bool:
+    """Whether ``other`` counts all that ``rate`` counts, for at least as long, and refuses before."""
+    counts_all = other.model in (None, rate.model) and other.per in (rate.per, "group")
+    return counts_all and other.seconds >= rate.seconds and other.limit < rate.limit
+
+
+def _scope(rate: Rate) -> str:
+    return (" per group" if rate.per == "group" else "") + (f" for model {rate.model}" if rate.model else "")
+
+
+def _read_rate(item: dict[str, t.Any], noun: str, at: At) -> Rate | None:
+    at.only_fields(item, ("limit", "window", "per", "model"))
+    limit = _read_limit(item.get("limit"), noun, at)
+    per, model = at.text(item, "per", required=False) or "user", at.text(item, "model", required=False)
+    if per not in PER:
+        at.add("per", f"{per!r} is not one of {', '.join(PER)}")
+        per = "user"
+    if model is not None and not _MODEL.fullmatch(model):
+        at.add("model", f"{model!r} must be visible ASCII characters without spaces, at most 253")
     window = at.text(item, "window")
     if window is None:
         return None
@@ -116,15 +166,15 @@ def _read_rate(item: dict[str, t.Any], at: At) -> Rate | None:
     except GatewayError as exc:
         at.add("window", exc.message)
         return None
-    return None if limit is None else Rate(limit=limit, window=window, seconds=seconds)
+    return None if limit is None else Rate(limit=limit, window=window, seconds=seconds, per=per, model=model)
 
 
-def _read_limit(value: t.Any, at: At) -> int | None:
+def _read_limit(value: t.Any, noun: str, at: At) -> int | None:
     # Jinja hands over text for a templated number; a float or a boolean is a mistake.
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value):
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        at.add("limit", "is required" if value is None else f"{value!r} must be a whole number of requests, at least 1")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 10**18:
+        at.add("limit", "is required" if value is None else f"{value!r} must be a whole number of {noun}, at least 1 and below 10^18")
         return None
     return value
 

@@ -55,11 +55,13 @@ class FakeKube:
         body["metadata"] |= {"namespace": namespace, "uid": f"uid-{self._version}", "creationTimestamp": "2026-11-23T00:00:00Z"}
         return self._write("create", resource, namespace, body)
 
-    def patch(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:
+    def patch(self, resource: Resource, namespace: str, name: str, body: Object, *, dry_run: bool = False) -> Object:
         current = self._existing(resource, namespace, name)
         version = body["metadata"].get("resourceVersion")
         if version is not None and version != current["metadata"]["resourceVersion"]:
             raise KubeError(f'{resource.plural} "{name}" was changed meanwhile', 409, "Conflict")
+        if dry_run:
+            return copy.deepcopy(merged(current, body))
         return self._write("patch", resource, namespace, merged(current, body))
 
     def replace(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:

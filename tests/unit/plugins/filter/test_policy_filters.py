@@ -14,6 +14,7 @@ from ansible_collections.kuadrant.llm.plugins.filter.auth_policy import KEY_LABE
 from ansible_collections.kuadrant.llm.plugins.filter.rate_limit_policy import rate_limit_policy
 from ansible_collections.kuadrant.llm.plugins.filter.table import table
 from ansible_collections.kuadrant.llm.plugins.filter.telemetry_policy import telemetry_policy
+from ansible_collections.kuadrant.llm.plugins.filter.token_rate_limit_policy import token_rate_limit_policy
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import DEFAULT_TIERS
 
 ROLES = pathlib.Path(__file__).parents[4] / "roles"
@@ -27,10 +28,16 @@ def test_auth_policy_allows_the_tiers_by_default() -> None:
     assert definition["spec"]["targetRef"]["kind"] == "Gateway"
 
 
-@pytest.mark.parametrize("compose", [auth_policy, rate_limit_policy])
+@pytest.mark.parametrize("compose", [auth_policy, rate_limit_policy, token_rate_limit_policy])
 def test_policies_name_the_tier_that_cannot_be(compose: type[auth_policy]) -> None:
     with pytest.raises(AnsibleFilterError, match=r"llm_gateway_tiers\[0\] \(free\): requests\[0\]\.window: '1d'"):
         compose([{"name": "free", "requests": [{"limit": 1, "window": "1d"}]}], **WHERE)
+
+
+def test_token_rate_limit_policy_is_there_only_for_tokens() -> None:
+    assert token_rate_limit_policy([{"name": "free"}], **WHERE) == {}
+    definition = token_rate_limit_policy([{"name": "free", "tokens": [{"limit": 9, "window": "1h"}]}], **WHERE)
+    assert definition["kind"] == "TokenRateLimitPolicy"
 
 
 def test_telemetry_policy_is_about_the_gateway() -> None:

@@ -13,7 +13,8 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import Gatewa
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.config import read_config
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
-TIERS = [{"name": "free", "requests": [{"limit": 2, "window": "2m"}], "price": {"request": 0.001}}, {"name": "premium"}]
+FREE = {"name": "free", "requests": [{"limit": 2, "window": "2m"}], "tokens": [{"limit": 9, "window": "1h", "per": "group", "model": "m"}]}
+TIERS = [{**FREE, "price": {"request": 0.001}}, {"name": "premium"}]
 ALICE = {"name": "alice-laptop", "user": "alice", "tier": "free"}
 
 
@@ -25,8 +26,13 @@ def test_read_config_fills_in_defaults_and_hides_values() -> None:
     ]
     config = read_config(TIERS, keys, now=NOW)
     assert config["tiers"] == [
-        {"name": "free", "requests": [{"limit": 2, "window": "2m"}], "price": {"request": "0.001"}},
-        {"name": "premium", "requests": [], "price": {"request": None}},
+        {
+            "name": "free",
+            "requests": [{"limit": 2, "window": "2m", "per": "user", "model": None}],
+            "tokens": [{"limit": 9, "window": "1h", "per": "group", "model": "m"}],
+            "price": {"request": "0.001"},
+        },
+        {"name": "premium", "requests": [], "tokens": [], "price": {"request": None}},
     ]
     alice = {"user": "alice", "tier": "free", "groups": ["free"], "expires_at": "2026-11-23T13:00:01Z", "has_value": True}
     bob = {"user": "bob", "tier": "premium", "groups": ["a", "b"], "expires_at": None, "has_value": False}

@@ -31,6 +31,25 @@ def test_parse_tiers_reads_every_field() -> None:
     ]
 
 
+def test_parse_tiers_reads_tokens_sharing_and_models() -> None:
+    rates = [
+        {"limit": 100, "window": "1m"},
+        {"limit": 5000, "window": "1h"},
+        {"limit": 9000, "window": "1h", "per": "group"},
+        {"limit": 50, "window": "1m", "model": "Qwen/Qwen3-0.6B", "per": "user"},
+        {"limit": 60, "window": "1m", "model": "other", "per": None},
+    ]
+    (tier,) = parse_tiers([{"name": "gold", "tokens": rates, "requests": rates}])
+    assert tier.requests == tier.tokens
+    assert tier.tokens == (
+        Rate(100, "1m", 60),
+        Rate(5000, "1h", 3600),
+        Rate(9000, "1h", 3600, "group"),
+        Rate(50, "1m", 60, "user", "Qwen/Qwen3-0.6B"),
+        Rate(60, "1m", 60, "user", "other"),
+    )
+
+
 def test_parse_tiers_accepts_the_default_ones() -> None:
     assert [(tier.name, tier.requests[0].limit, str(tier.request_price)) for tier in parse_tiers(DEFAULT_TIERS)] == [
         ("free", 2, "0.001"),
@@ -95,7 +114,7 @@ RATE = {"limit": 2, "window": "2m"}
         ([{"name": "Gold"}], "llm_gateway_tiers[0] (Gold): name: 'Gold' must be lower-case"),
         ([{"name": 'x" || true'}], "must be lower-case"),
         ([{"name": "a"}, {"name": "a"}], "llm_gateway_tiers[1] (a): name: already used by llm_gateway_tiers[0]"),
-        ([{"name": "a", "tokens": []}], "llm_gateway_tiers[0] (a): tokens: is not a known field; known are name, requests, price"),
+        ([{"name": "a", "token": []}], "llm_gateway_tiers[0] (a): token: is not a known field; known are name, requests, tokens, price"),
         ([{"name": "a", "requests": RATE}], "llm_gateway_tiers[0] (a): requests: must be a list of dictionaries, not dict"),
         ([{"name": "a", "requests": ["2m"]}], "llm_gateway_tiers[0] (a): requests[0]: must be a dictionary, not str"),
         ([{"name": "a", "requests": [RATE, {"limit": 1}]}], "llm_gateway_tiers[0] (a): requests[1].window: is required"),
@@ -104,8 +123,36 @@ RATE = {"limit": 2, "window": "2m"}
         ([{"name": "a", "requests": [{**RATE, "limit": -1}]}], "requests[0].limit: -1 must be a whole number"),
         ([{"name": "a", "requests": [{**RATE, "limit": 1.5}]}], "requests[0].limit: 1.5 must be a whole number"),
         ([{"name": "a", "requests": [{**RATE, "limit": True}]}], "requests[0].limit: True must be a whole number"),
-        ([{"name": "a", "requests": [{**RATE, "burst": 2}]}], "requests[0].burst: is not a known field; known are limit, window"),
-        ([{"name": "a", "requests": [RATE, RATE]}], "requests: two limits for the window '2m'; keep one of them"),
+        (
+            [{"name": "a", "requests": [{**RATE, "burst": 2}]}],
+            "requests[0].burst: is not a known field; known are limit, window, per, model",
+        ),
+        ([{"name": "a", "tokens": RATE}], "llm_gateway_tiers[0] (a): tokens: must be a list of dictionaries, not dict"),
+        ([{"name": "a", "tokens": [{**RATE, "limit": 10**18}]}], "tokens[0].limit: 1000000000000000000 must be a whole number of tokens"),
+        ([{"name": "a", "tokens": [{**RATE, "per": "key"}]}], "llm_gateway_tiers[0] (a): tokens[0].per: 'key' is not one of user, group"),
+        ([{"name": "a", "tokens": [{**RATE, "per": True}]}], "llm_gateway_tiers[0] (a): tokens[0].per: must be text, not bool"),
+        ([{"name": "a", "tokens": [{**RATE, "model": "a b"}]}], "tokens[0].model: 'a b' must be visible ASCII characters"),
+        ([{"name": "a", "tokens": [{**RATE, "model": 4}]}], "tokens[0].model: must be text, not int"),
+        (
+            [{"name": "a", "requests": [RATE, {"limit": 3, "window": "120s"}]}],
+            "requests: two limits for the window '120s'; keep requests[0] or requests[1]",
+        ),
+        (
+            [{"name": "a", "tokens": [{**RATE, "per": "group", "model": "m"}, {**RATE, "per": "group", "model": "m"}]}],
+            "tokens: two limits for the window '2m' per group for model m; keep tokens[0] or tokens[1]",
+        ),
+        (
+            [{"name": "a", "requests": [{"limit": 9, "window": "1m"}, {"limit": 5, "window": "1h"}]}],
+            "requests[0].limit: 9 in 1m is never reached, because requests[1] allows only 5 in 1h; lower it, or leave it out",
+        ),
+        (
+            [{"name": "a", "tokens": [{"limit": 5, "window": "1h"}, {"limit": 9, "window": "1h", "model": "m"}]}],
+            "tokens[1].limit: 9 in 1h is never reached, because tokens[0] allows only 5 in 1h",
+        ),
+        (
+            [{"name": "a", "tokens": [{"limit": 9, "window": "1h"}, {"limit": 5, "window": "1h", "per": "group"}]}],
+            "tokens[0].limit: 9 in 1h is never reached, because tokens[1] allows only 5 in 1h per group",
+        ),
         ([{"name": "a", "price": "0.001"}], "llm_gateway_tiers[0] (a): price: must be a dictionary such as"),
         ([{"name": "a", "price": {"requests": 1}}], "llm_gateway_tiers[0] (a): price.requests: is not a known field; known are request"),
         (

@@ -103,6 +103,98 @@ def test_rate_limit_policy_has_one_limit_per_tier_and_counts_per_user() -> None:
     }
 
 
+PER_USER = [{"expression": f"auth.identity.{name}"} for name in ("userid", "groups", "tier")]
+PER_GROUP = [{"expression": f"auth.identity.{name}"} for name in ("groups", "tier")]
+FREE, POST = 'auth.identity.tier == "free"', 'request.method == "POST"'
+IS_M = '"x-gateway-model-name" in request.headers && request.headers["x-gateway-model-name"] == "m"'
+UNLIMITED = 1_000_000_000_000_000
+
+
+def token_limits(*rates: dict[str, t.Any]) -> dict[str, t.Any]:
+    definition = policy.token_rate_limit_policy(parse_tiers([{"name": "free", "tokens": list(rates)}]), name="p", target=GATEWAY)
+    assert definition is not None
+    assert (definition["apiVersion"], definition["kind"]) == ("kuadrant.io/v1alpha1", "TokenRateLimitPolicy")
+    return {
+        name: (
+            [(rate["limit"], rate["window"]) for rate in limit["rates"]],
+            [item["predicate"] for item in limit["when"]],
+            limit["counters"],
+        )
+        for name, limit in definition["spec"]["limits"].items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("rates", "limits"),
+    [
+        (
+            [{"limit": 9, "window": "1m"}, {"limit": 99, "window": "1h"}],
+            {"free": ([(9, "1m"), (99, "1h")], [FREE, POST], PER_USER)},
+        ),
+        (
+            [{"limit": 9, "window": "1m", "per": "group"}],
+            {
+                "free/group": ([(9, "1m")], [FREE, POST], PER_GROUP),
+                "free/unlimited": ([(UNLIMITED, "24h")], [FREE, POST], PER_USER),
+            },
+        ),
+        (
+            [{"limit": 9, "window": "1m", "model": "m"}],
+            {
+                "free/model/m": ([(9, "1m")], [FREE, POST, IS_M], PER_USER),
+                "free/unlimited": ([(UNLIMITED, "24h")], [FREE, POST], PER_USER),
+            },
+        ),
+        (
+            [{"limit": 99, "window": "1m", "per": "group", "model": "m"}, {"limit": 9, "window": "1m"}],
+            {
+                "free": ([(9, "1m")], [FREE, POST], PER_USER),
+                "free/group/model/m": ([(99, "1m")], [FREE, POST, IS_M], PER_GROUP),
+            },
+        ),
+    ],
+    ids=["two windows", "shared", "one model", "both"],
+)
+def test_token_rate_limit_policy(rates: list[dict[str, t.Any]], limits: dict[str, t.Any]) -> None:
+    assert token_limits(*rates) == limits
+
+
+def test_the_limit_that_nobody_reaches_is_the_last_one_that_kuadrant_looks_at() -> None:
+    for rate in ({"per": "group"}, {"model": "zz"}, {"per": "group", "model": "zz"}):
+        assert max(token_limits({"limit": 9, "window": "1m", **rate})) == "free/unlimited"
+
+
+def test_token_rate_limit_policy_counts_also_tiers_without_tokens() -> None:
+    tiers = parse_tiers([{"name": "free", "tokens": [{"limit": 9, "window": "1m"}]}, {"name": "open"}])
+    definition = policy.token_rate_limit_policy(tiers, name="p", target=GATEWAY)
+    assert definition is not None
+    assert definition["spec"]["limits"]["open"]["rates"] == [{"limit": UNLIMITED, "window": "24h"}]
+    assert policy.token_rate_limit_policy(parse_tiers([{"name": "open"}]), name="p", target=GATEWAY) is None
+
+
+@pytest.mark.parametrize(
+    ("rates", "said"),
+    [
+        ([{"per": "user"}], []),
+        ([{"model": "a"}, {"model": "b"}], []),
+        ([{"model": "a"}, {"per": "user"}], ["tier free: tokens per user of model a and per user"]),
+        ([{"per": "user"}, {"per": "group"}], ["tier free: tokens per user and per group"]),
+        ([{"model": "a"}, {"per": "group", "model": "a"}], ["tier free: tokens per user of model a and per group of model a"]),
+        ([{"model": "a"}, {"per": "group", "model": "b"}], []),
+    ],
+    ids=["one", "two models", "a model and all", "user and group", "user and group of one model", "user and group of two models"],
+)
+def test_overlapping_token_limits(rates: list[dict[str, t.Any]], said: list[str]) -> None:
+    raw = [{"limit": 9, "window": "1h", **rate} for rate in rates]
+    assert policy.overlapping_token_limits(parse_tiers([{"name": "free", "tokens": raw}])) == said
+
+
+def test_a_model_name_is_quoted() -> None:
+    name = 'say"hi\\'
+    (_tier, _post, predicate) = token_limits({"limit": 9, "window": "1m", "model": name})[f"free/model/{name}"][1]
+    assert predicate.endswith(f'request.headers["x-gateway-model-name"] == {json.dumps(name)}')
+
+
 def test_telemetry_policy_labels_user_group_and_tier() -> None:
     definition = policy.telemetry_policy(name="llm-usage", target=GATEWAY)
     assert (definition["apiVersion"], definition["kind"]) == ("extensions.kuadrant.io/v1alpha1", "TelemetryPolicy")

@@ -1,0 +1,321 @@
+#!/usr/bin/python
+
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tier
+short_description: Enforce the tiers of an LLM gateway
+version_added: 1.0.0
+author:
+  - The kuadrant.llm authors (@kuadrant)
+description:
+  - One list of tiers becomes one set of policies on one Gateway or route, which is an AuthPolicy, a RateLimitPolicy, a TokenRateLimitPolicy
+    where a tier limits tokens, and, if wanted, a TelemetryPolicy.
+  - Waits until Kuadrant enforces each of them successfully and at its present generation, else says which conditions are unmet and why.
+  - Refuses to make a policy beside one of somebody else that would hold in its place, and names that policy.
+  - A policy of the set that the tiers do not need any more is removed. Policies that this collection did not make or adopt are never
+    touched.
+extends_documentation_fragment:
+  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._attributes
+  - kuadrant.llm._attributes.actiongroup_llm_gateway
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+    details: Shows the policies, all of what can change.
+  idempotent:
+    support: full
+options:
+  tiers:
+    description:
+      - The tiers, as in C(llm_gateway_tiers) and O(kuadrant.llm.gateway_config#module:tiers). All that is wrong with them is reported at
+        once, with entry and field, before anything is changed.
+      - If omitted, V(free), V(premium) and V(enterprise) with 2, 10 and 50 requests in 2 minutes.
+    type: list
+    elements: dict
+  state:
+    description: V(absent) removes the policies of the set that this collection made or adopted; the target then answers everybody.
+    type: str
+    choices: [present, absent]
+    default: present
+  namespace:
+    description: Namespace of the target and of the policies, which Kuadrant wants to be one.
+    type: str
+    required: true
+  target_kind:
+    description: Kind of the target. A policy on a route holds there in place of the one on its Gateway.
+    type: str
+    choices: [Gateway, HTTPRoute]
+    default: Gateway
+  target_name:
+    description: Name of the target.
+    type: str
+    required: true
+  kinds:
+    description:
+      - The policies to care for. The others of the set are left as they are.
+      - A V(TelemetryPolicy) is for a Limitador that does not take labels from the limits themselves, and only for a Gateway. It costs
+        throughput.
+    type: list
+    elements: str
+    choices: [AuthPolicy, RateLimitPolicy, TokenRateLimitPolicy, TelemetryPolicy]
+    default: [AuthPolicy, RateLimitPolicy, TokenRateLimitPolicy]
+  auth_policy_name:
+    description: Name of the AuthPolicy.
+    type: str
+    default: llm-auth
+  rate_limit_policy_name:
+    description: Name of the RateLimitPolicy. An EnvoyFilter that limits need has this name with C(-body) after it.
+    type: str
+    default: llm-rate-limits
+  token_rate_limit_policy_name:
+    description: Name of the TokenRateLimitPolicy.
+    type: str
+    default: llm-token-limits
+  telemetry_policy_name:
+    description: Name of the TelemetryPolicy.
+    type: str
+    default: llm-usage
+  groups:
+    description: Groups whose keys may pass. The default is the names of the tiers.
+    type: list
+    elements: str
+  key_labels:
+    description: Labels of the Secrets that hold keys, in any namespace. Every gateway of a cluster needs its own.
+    type: dict
+    default:
+      app: llm-gateway
+      kuadrant.io/auth-secret: "true"
+  streams:
+    description:
+      - What becomes of a stream that would not tell how many tokens it cost, because the request does not set
+        C(stream_options.include_usage). It matters only where a tier limits tokens.
+      - V(inject) sets it in the request, so that the answer has one event more. V(refuse) answers 400 and says why. V(allow) lets it pass,
+        uncounted.
+      - V(inject) also refuses a stream that it cannot make tell its usage, that is on another path than chat completions and completions.
+      - V(inject) and V(refuse), and limits for single models, have an EnvoyFilter read the bodies of requests; that needs Istio, and bodies
+        that fit into a buffer of Envoy, 1 MiB by default.
+    type: str
+    choices: [inject, refuse, allow]
+    default: inject
+  adopt:
+    description:
+      - Whether to take over, in place, a policy on the target that somebody else made, such as those of the demos that this collection
+        comes after. It keeps its name.
+      - With several on one target, nothing is taken over.
+    type: bool
+    default: false
+  allow_partial:
+    description: Whether policies on single routes or listeners may hold there in place of these.
+    type: bool
+    default: false
+  wait:
+    description: Whether to wait until the policies are enforced.
+    type: bool
+    default: true
+  timeout:
+    description: Seconds to wait.
+    type: int
+    default: 120
+seealso:
+  - module: kuadrant.llm.tier_info
+  - module: kuadrant.llm.gateway_config
+  - module: kuadrant.llm.api_key
+"""
+
+EXAMPLES = r"""
+- name: Enforce the tiers
+  kuadrant.llm.tier:
+    namespace: llm
+    target_name: vllm-gateway
+    tiers:
+      - name: free
+        requests:
+          - {limit: 2, window: 10s}    # a burst
+          - {limit: 100, window: 24h}
+      - name: team
+        tokens:
+          - {limit: 1000000, window: 24h, per: group}    # shared by all users whose keys have these groups
+      - name: research
+        tokens:
+          - {limit: 50000, window: 1h, model: large}
+          - {limit: 500000, window: 1h, model: small}
+
+- name: Show what taking over the policies of the original demos would change
+  kuadrant.llm.tier:
+    namespace: llm
+    target_name: vllm-gateway
+    tiers: "{{ llm_gateway_tiers }}"
+    adopt: true
+  check_mode: true
+  diff: true
+"""
+
+RETURN = r"""
+policies:
+  description: The policies of the set, and EnvoyFilters, in the order in which they were made or removed.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    kind:
+      description: Kind of the object.
+      type: str
+    namespace:
+      description: Its namespace.
+      type: str
+    name:
+      description: Its name. One that was taken over has kept the name that it had.
+      type: str
+    action:
+      description: What was (or in check mode would be) done.
+      type: str
+      choices: [create, update, adopt, delete, none]
+  sample:
+    - {kind: AuthPolicy, namespace: llm, name: llm-auth, action: none}
+    - {kind: RateLimitPolicy, namespace: llm, name: llm-rate-limits, action: update}
+foreign:
+  description: Policies of others on the way of the same requests, and what they do to those of the set.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    kind:
+      description: Kind of the policy.
+      type: str
+    namespace:
+      description: Its namespace.
+      type: str
+    name:
+      description: Its name.
+      type: str
+    target:
+      description: What it targets.
+      type: str
+    relation:
+      description: V(same_target), V(overrides) ours there, is V(overridden) by ours, or is V(merged) into ours.
+      type: str
+      choices: [same_target, overrides, overridden, merged]
+problems:
+  description: Every problem by itself.
+  returned: failure
+  type: list
+  elements: str
+"""
+
+import dataclasses
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
+from ansible_collections.kuadrant.llm.plugins.module_utils._result import Changes
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier import apply
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import NAMES, PolicySet, Surroundings, compose
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import DEFAULT_TIERS, parse_tiers
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import Action, Verb, plan, shown
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.status import unmet_conditions
+
+_NAME_OPTIONS = {
+    "AuthPolicy": "auth_policy_name",
+    "RateLimitPolicy": "rate_limit_policy_name",
+    "TokenRateLimitPolicy": "token_rate_limit_policy_name",
+    "TelemetryPolicy": "telemetry_policy_name",
+}
+
+ARGUMENT_SPEC = {
+    "tiers": {"type": "list", "elements": "dict"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "namespace": {"type": "str", "required": True},
+    "target_kind": {"type": "str", "choices": ["Gateway", "HTTPRoute"], "default": "Gateway"},
+    "target_name": {"type": "str", "required": True},
+    "kinds": {
+        "type": "list",
+        "elements": "str",
+        "choices": list(NAMES),
+        "default": ["AuthPolicy", "RateLimitPolicy", "TokenRateLimitPolicy"],
+    },
+    **{option: {"type": "str", "default": NAMES[kind]} for kind, option in _NAME_OPTIONS.items()},
+    "groups": {"type": "list", "elements": "str"},
+    "key_labels": {"type": "dict", "default": {"app": "llm-gateway", "kuadrant.io/auth-secret": "true"}, "no_log": False},
+    "streams": {"type": "str", "choices": ["inject", "refuse", "allow"], "default": "inject"},
+    "adopt": {"type": "bool", "default": False},
+    "allow_partial": {"type": "bool", "default": False},
+    "wait": {"type": "bool", "default": True},
+    "timeout": {"type": "int", "default": 120},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=argument_spec(**ARGUMENT_SPEC), supports_check_mode=True)
+    with reporting(module):
+        module.exit_json(**run(module))
+
+
+def run(module: AnsibleModule) -> dict[str, t.Any]:
+    params = module.params
+    wanted = read_options(params)
+    kube = connect(module)
+    around = apply.look_around(kube, wanted.target, wanted.names)
+    for what in around.unseen:
+        module.warn(f"{what} cannot be listed with these credentials: policies there that meet the tiers are not seen.")
+    objects = compose(wanted, around)
+    current = {**around.policies, "EnvoyFilter": apply.read_filters(kube, objects)}
+    actions = plan(objects, current, adopt=params["adopt"], allow_partial=params["allow_partial"])
+    awaited = [action for action in actions if action.kind in NAMES and action.after is not None]
+    if awaited and not module.check_mode:
+        _require(kube, wanted.target, around, awaited)
+
+    changes, done = Changes(), []
+    for action, before, after in apply.carry_out(kube, actions, check=module.check_mode):
+        name = f"{action.kind} {action.namespace}/{action.name}"
+        changed = changes.record(name, shown(before), shown(after))
+        done.append(_entry(action, action.verb if changed else Verb.NONE))
+    if params["wait"] and not module.check_mode:
+        apply.wait(kube, awaited, timeout=params["timeout"], allow_partial=params["allow_partial"])
+    foreign = [dataclasses.asdict(one) for want in objects for one in want.foreign]
+    return changes.result(diff=module._diff, policies=done, foreign=foreign)
+
+
+def read_options(params: t.Mapping[str, t.Any]) -> PolicySet:
+    """What the options say; raises GatewayError that lists what is wrong with the tiers."""
+    target = Target(params["target_kind"], params["target_name"], params["namespace"])
+    names = {kind: params[option] for kind, option in _NAME_OPTIONS.items() if kind in params["kinds"]}
+    if params["state"] == "absent":
+        return PolicySet(target, names, None)
+    tiers = tuple(parse_tiers(DEFAULT_TIERS if params["tiers"] is None else params["tiers"]))
+    if not tiers:
+        raise GatewayError("llm_gateway_tiers: is empty; describe at least one tier, e.g. {name: free, requests: [{limit: 2, window: 2m}]}")
+    groups = tuple(tier.name for tier in tiers) if params["groups"] is None else tuple(params["groups"])
+    labels = {name: str(value) for name, value in params["key_labels"].items()}
+    return PolicySet(target, names, tiers, groups, labels, params["streams"])
+
+
+def _require(kube: t.Any, target: Target, around: Surroundings, awaited: t.Sequence[Action]) -> None:
+    """A policy that is enforced has what it needs, so that a second run does not ask."""
+    missing = [one for one in awaited if one.verb is not Verb.NONE or unmet_conditions({"kind": one.kind, **(one.before or {})})]
+    if not missing:
+        return
+    what = " and ".join(f"{one.kind} {one.name}" for one in missing)
+    apply.require_kuadrant(kube, what)
+    if around.target is None:
+        raise GatewayError(
+            f"{what} has no target: there is no {target.kind} {target.name} in namespace {target.namespace}. "
+            "Make it first, e.g. with role kuadrant.llm.gateway."
+        )
+
+
+def _entry(action: Action, verb: Verb) -> dict[str, t.Any]:
+    return {"kind": action.kind, "namespace": action.namespace, "name": action.name, "action": verb.value}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+#!/usr/bin/python
+
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tier_info
+short_description: List what tiers a Gateway or route enforces
+version_added: 1.0.0
+author:
+  - The kuadrant.llm authors (@kuadrant)
+description:
+  - Reads the policies on a target, whoever made them, and tells them in the words of tiers, with their conditions. Tells also of policies
+    elsewhere that hold in their place, or do not hold because of them.
+extends_documentation_fragment:
+  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._attributes
+  - kuadrant.llm._attributes.actiongroup_llm_gateway
+  - kuadrant.llm._attributes.INFO_MODULE
+options:
+  namespace:
+    description: Namespace of the target and of its policies.
+    type: str
+    required: true
+  target_kind:
+    description: Kind of the target.
+    type: str
+    choices: [Gateway, HTTPRoute]
+    default: Gateway
+  target_name:
+    description: Name of the target.
+    type: str
+    required: true
+seealso:
+  - module: kuadrant.llm.tier
+"""
+
+EXAMPLES = r"""
+- name: Read what the gateway enforces
+  kuadrant.llm.tier_info:
+    namespace: llm
+    target_name: vllm-gateway
+  register: gateway
+
+- name: Stop if that is not all of it
+  ansible.builtin.assert:
+    that: gateway.enforced
+    fail_msg: "{{ gateway.policies | map(attribute='problems') | flatten | join(' ') }}"
+"""
+
+RETURN = r"""
+enforced:
+  description: Whether there is a policy on the target, and each is enforced wholly at its present generation.
+  returned: success
+  type: bool
+tiers:
+  description: The tiers, in the form that M(kuadrant.llm.tier) takes.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: free
+      requests: [{limit: 2, window: 2m, per: user, model: null}]
+      tokens: []
+limits:
+  description: Limits on the target that no list of tiers would have made.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    policy:
+      description: Name of the policy.
+      type: str
+    name:
+      description: Name of the limit.
+      type: str
+    counts:
+      description: What it counts.
+      type: str
+      choices: [requests, tokens]
+    rates:
+      description: Its rates.
+      type: list
+      elements: dict
+    when:
+      description: Its predicates.
+      type: str
+policies:
+  description: The policies on the target.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    kind:
+      description: Kind of the policy.
+      type: str
+    namespace:
+      description: Its namespace.
+      type: str
+    name:
+      description: Its name.
+      type: str
+    managed:
+      description: Whether this collection made or adopted it.
+      type: bool
+    enforced:
+      description: Whether it is enforced wholly, at its present generation.
+      type: bool
+    problems:
+      description: What it lacks, with reasons.
+      type: list
+      elements: str
+    conditions:
+      description: Its conditions.
+      type: list
+      elements: dict
+foreign:
+  description: Policies elsewhere on the way of the same requests, and what they do to those on the target.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    kind:
+      description: Kind of the policy.
+      type: str
+    namespace:
+      description: Its namespace.
+      type: str
+    name:
+      description: Its name.
+      type: str
+    target:
+      description: What it targets.
+      type: str
+    relation:
+      description: It V(overrides) those on the target there, is V(overridden) by them, or is V(merged) into them.
+      type: str
+      choices: [overrides, overridden, merged]
+"""
+
+import dataclasses
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier import apply
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import NAMES
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import SAME_TARGET, find_foreign
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.report import policy_report, tiers_of
+
+ARGUMENT_SPEC = {
+    "namespace": {"type": "str", "required": True},
+    "target_kind": {"type": "str", "choices": ["Gateway", "HTTPRoute"], "default": "Gateway"},
+    "target_name": {"type": "str", "required": True},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=argument_spec(**ARGUMENT_SPEC), supports_check_mode=True)
+    with reporting(module):
+        target = Target(module.params["target_kind"], module.params["target_name"], module.params["namespace"])
+        around = apply.look_around(connect(module), target, NAMES)
+        for what in around.unseen:
+            module.warn(f"{what} cannot be listed with these credentials: policies there that meet the tiers are not seen.")
+        here, foreign = [], []
+        for kind in NAMES:
+            relations = find_foreign(around.policies[kind], "", target, around.near)
+            same = {(one.namespace, one.name) for one in relations if one.relation == SAME_TARGET}
+            here += [one for one in around.policies[kind] if (one["metadata"]["namespace"], one["metadata"]["name"]) in same]
+            foreign += [dataclasses.asdict(one) for one in relations if one.relation != SAME_TARGET]
+        reports = [policy_report(one, allow_partial=False) for one in here]
+        tiers, limits = tiers_of(here)
+        module.exit_json(
+            changed=False,
+            enforced=bool(reports) and all(report["enforced"] for report in reports),
+            tiers=tiers,
+            limits=limits,
+            policies=reports,
+            foreign=foreign,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+import pytest
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.body import body_filter, envoy_routes, why_bodies
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import NAMES, DataPlane, PolicySet, Surroundings, compose
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import Topology
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import parse_tiers
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import Target
+
+ISTIO = DataPlane(Target("Gateway", "gw", "llm"), "istio.io/gateway-controller", native=False)
+NATIVE = dataclasses.replace(ISTIO, native=True)
+ENVOY_GATEWAY = dataclasses.replace(ISTIO, controller="gateway.envoyproxy.io/gatewayclass-controller")
+RATE = {"limit": 9, "window": "1m"}
+REQUESTS, TOKENS = [{"name": "free", "requests": [RATE]}], [{"name": "free", "tokens": [RATE]}, {"name": "open"}]
+MODEL = [{"name": "free", "requests": [{**RATE, "model": "m"}]}]
+OVERLAPPING = [{"name": "free", "tokens": [RATE, {**RATE, "per": "group"}]}]
+ROUTE = {"kind": "HTTPRoute", "metadata": {"name": "r", "namespace": "llm"}, "spec": {"rules": [{}, {"name": "chat"}, {}]}}
+
+
+def wanted(tiers: t.Any, *, kind: str = "Gateway", **changes: t.Any) -> PolicySet:
+    names = {kind: NAMES[kind] for kind in ("AuthPolicy", "RateLimitPolicy", "TokenRateLimitPolicy")}
+    target = Target(kind, "gw" if kind == "Gateway" else "r", "llm")
+    read = None if tiers is None else tuple(parse_tiers(tiers))
+    return dataclasses.replace(PolicySet(target, names, read, ("free",), {"app": "x"}), **changes)
+
+
+def around(*gateways: DataPlane, target: dict[str, t.Any] | None = None) -> Surroundings:
+    return Surroundings(target or {}, Topology((("llm", "gw"),), ()), gateways or (ISTIO,), {})
+
+
+def made(want: PolicySet, where: Surroundings) -> list[str]:
+    return [f"{'' if one.definition else 'no '}{one.kind} {one.namespace}/{one.name}" for one in compose(want, where)]
+
+
+@pytest.mark.parametrize(
+    ("want", "objects"),
+    [
+        (
+            wanted(REQUESTS),
+            [
+                "no EnvoyFilter llm/llm-rate-limits-body",
+                "AuthPolicy llm/llm-auth",
+                "RateLimitPolicy llm/llm-rate-limits",
+                "no TokenRateLimitPolicy llm/llm-token-limits",
+            ],
+        ),
+        (
+            wanted(TOKENS),
+            [
+                "EnvoyFilter llm/llm-rate-limits-body",
+                "AuthPolicy llm/llm-auth",
+                "RateLimitPolicy llm/llm-rate-limits",
+                "TokenRateLimitPolicy llm/llm-token-limits",
+            ],
+        ),
+        (
+            wanted(None),
+            [
+                "no TokenRateLimitPolicy llm/llm-token-limits",
+                "no RateLimitPolicy llm/llm-rate-limits",
+                "no AuthPolicy llm/llm-auth",
+                "no EnvoyFilter llm/llm-rate-limits-body",
+            ],
+        ),
+        (wanted(TOKENS, names={"AuthPolicy": "a"}), ["AuthPolicy llm/a"]),
+        (wanted(TOKENS, names={"TelemetryPolicy": "u"}), ["TelemetryPolicy llm/u"]),
+        (wanted(TOKENS, names={"RateLimitPolicy": "l"}, streams="allow"), ["no EnvoyFilter llm/l-body", "RateLimitPolicy llm/l"]),
+        (wanted(MODEL, names={"RateLimitPolicy": "l"}, streams="allow"), ["EnvoyFilter llm/l-body", "RateLimitPolicy llm/l"]),
+    ],
+    ids=["requests", "tokens", "absent", "authorization", "telemetry", "streams allowed", "model"],
+)
+def test_the_set(want: PolicySet, objects: list[str]) -> None:
+    assert made(want, around()) == objects
+
+
+def test_a_gateway_elsewhere_gets_its_filter_where_it_is() -> None:
+    far = dataclasses.replace(ISTIO, gateway=Target("Gateway", "gw", "infra"))
+    (first, *_rest) = compose(wanted(TOKENS, kind="HTTPRoute"), around(far, target=ROUTE))
+    assert (first.namespace, first.name) == ("infra", "llm.llm-rate-limits-body")
+
+
+@pytest.mark.parametrize(
+    ("want", "gateway", "said"),
+    [
+        (wanted(MODEL), ENVOY_GATEWAY, "only Istio can have bodies of requests read (tier free limits requests of model m)"),
+        (wanted(TOKENS), ENVOY_GATEWAY, "(tier free limits tokens and streams=inject)"),
+        (
+            wanted(OVERLAPPING),
+            ISTIO,
+            "only the first of several token limits that hold for one request (tier free: tokens per user and per group)",
+        ),
+        (wanted(REQUESTS, kind="HTTPRoute", names={"TelemetryPolicy": "u"}), ISTIO, "A TelemetryPolicy has effect on a Gateway only"),
+    ],
+)
+def test_what_a_gateway_cannot_do_is_refused_by_name(want: PolicySet, gateway: DataPlane, said: str) -> None:
+    with pytest.raises(GatewayError) as error:
+        compose(want, around(gateway, target=ROUTE))
+    assert said in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("want", "gateway"),
+    [
+        (wanted(REQUESTS), ENVOY_GATEWAY),
+        (wanted(TOKENS, streams="allow"), ENVOY_GATEWAY),
+        (wanted(OVERLAPPING), NATIVE),
+        (wanted(MODEL, names={"AuthPolicy": "a"}), ENVOY_GATEWAY),
+        (wanted(None), ENVOY_GATEWAY),
+    ],
+)
+def test_what_a_gateway_can_do_is_made(want: PolicySet, gateway: DataPlane) -> None:
+    assert compose(want, around(gateway))
+
+
+def test_why_bodies() -> None:
+    assert why_bodies(parse_tiers(TOKENS), "allow") == []
+    assert why_bodies(parse_tiers(REQUESTS), "inject") == []
+    assert why_bodies(parse_tiers(MODEL), "allow") == ["tier free limits requests of model m"]
+
+
+def filters(definition: dict[str, t.Any]) -> list[dict[str, t.Any]]:
+    return [patch["patch"]["value"] for patch in definition["spec"]["configPatches"] if patch["applyTo"] == "HTTP_FILTER"]
+
+
+def test_on_a_gateway_the_filters_hold_for_all_routes_and_on_a_route_for_its_rules() -> None:
+    everywhere = body_filter(parse_tiers(TOKENS), name="x", gateway=ISTIO.gateway, streams="refuse")
+    assert [one.get("disabled", False) for one in filters(everywhere)] == [False, False]
+    assert len(everywhere["spec"]["configPatches"]) == 2
+    single = body_filter(parse_tiers(TOKENS), name="x", gateway=ISTIO.gateway, streams="refuse", routes=envoy_routes(ROUTE))
+    assert [one["disabled"] for one in filters(single)] == [True, True]
+    switches = [patch for patch in single["spec"]["configPatches"] if patch["applyTo"] == "HTTP_ROUTE"]
+    assert [patch["match"]["routeConfiguration"]["vhost"]["route"]["name"] for patch in switches] == ["llm.r.0", "chat", "llm.r.2"]
+    names = {one["name"] for one in filters(single)}
+    assert all(set(patch["patch"]["value"]["typed_per_filter_config"]) == names for patch in switches)
+    assert single["spec"]["workloadSelector"]["labels"] == {"gateway.networking.k8s.io/gateway-name": "gw"}
+
+
+@pytest.mark.parametrize(("tiers", "streams", "said"), [(TOKENS, "refuse", "refuse"), (MODEL, "inject", "allow")])
+def test_streams_matter_only_where_tokens_are_limited(tiers: t.Any, streams: str, said: str) -> None:
+    definition = body_filter(parse_tiers(tiers), name="x", gateway=ISTIO.gateway, streams=streams)
+    assert f'local STREAMS = "{said}"' in filters(definition)[0]["typed_config"]["default_source_code"]["inline_string"]
