@@ -64,6 +64,8 @@ impl Total {
             Self::LimitedCallsWithUserAndGroup => {
                 ("limited_calls_with_user_and_group", "Requests denied, of known users")
             }
+            Self::ReportedTokens => ("reported_tokens", "Tokens that answers reported, by type"),
+            Self::UnmeteredCalls => ("unmetered_calls", "Finished requests whose answer reported no tokens, by reason"),
         }
     }
 }
