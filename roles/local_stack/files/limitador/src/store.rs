@@ -52,6 +52,7 @@ pub enum Total {
     AuthorizedHits,
     LimitedCalls,
     LimitedCallsWithUserAndGroup,
+    MeteredCalls,
     ReportedTokens,
     UnmeteredCalls,
 }

@@ -201,6 +201,7 @@ mod tokens {
         assert_eq!(labelled(&server, "authorized_hits", group, user).await, 1);
         assert_eq!(labelled(&server, "limited_calls_with_user_and_group", group, user).await, 1);
         assert_eq!(series(server.http, &format!("authorized_hits{{{MODEL}{user}}}")).await, 107);
+        assert_eq!(series(server.http, &format!("metered_calls{{{MODEL}{user}}}")).await, 2);
         for (part, tokens) in [("prompt", 71), ("completion", 36), ("unsplit", 0)] {
             let name = format!("reported_tokens{{{MODEL},type=\"{part}\"{user}}}");
             assert_eq!(series(server.http, &name).await, tokens, "{name}");
