@@ -9,13 +9,16 @@ from __future__ import annotations
 import pathlib
 import subprocess
 import sys
+import typing as t
 
 import pytest
 import yaml
-from local_controller import cel, envoy
+from local_controller import cel, envoy, tokens
 
 AUTH = "metadata.filter_metadata['envoy.filters.http.ext_authz']"
 HAS = "'envoy.filters.http.ext_authz' in metadata.filter_metadata"
+
+REQUEST_BODY = "metadata.filter_metadata['kuadrant.llm.request_body']"
 
 ACCEPTED = {
     'auth.identity.tier == "free"': f'{AUTH}.identity.tier == "free"',
@@ -41,6 +44,10 @@ ACCEPTED = {
     "timestamp('2026-01-01T00:00:00Z') < request.time": "timestamp('2026-01-01T00:00:00Z') < request.time",
     "connection.mtls && destination.address != ''": "connection.mtls && destination.address != ''",
     "request['path'] == '/'": "request['path'] == '/'",
+    "requestBodyJSON('/model') == 'm'": f"{REQUEST_BODY}['/model'] == 'm'",
+    'requestBodyJSON("/stream_options/include_usage") != true': f"{REQUEST_BODY}['/stream_options/include_usage'] != true",
+    "requestBodyJSON('/model').startsWith(auth.identity.prefix)": f"{REQUEST_BODY}['/model'].startsWith({AUTH}.identity.prefix)",
+    "responseBodyJSON('/usage/total_tokens')": "metadata.filter_metadata['kuadrant.llm.response_body']['/usage/total_tokens']",
     "1": "1",
 }
 
@@ -50,8 +57,14 @@ REFUSED = {
     "['a'].all(x, x == 'a')": "no .all()",
     "request.headers.exists(h, h.lowerAscii() == 'a')": "no .exists()",
     "request.host.lowerAscii() == 'a'": "no method .lowerAscii()",
-    "requestBodyJSON('/model') == 'm'": "no function requestBodyJSON()",
-    "responseBodyJSON('/usage/total_tokens')": "no function responseBodyJSON()",
+    "requestBodyJSON(request.path)": "takes one JSON pointer",
+    "requestBodyJSON('model')": "takes one JSON pointer",
+    "requestBodyJSON('/messages/0/role') == 'x'": "not into a list",
+    "requestBodyJSON('/a', '/b')": "takes one JSON pointer",
+    'requestBodyJSON("/it\'s")': "takes one JSON pointer",
+    "requestBodyJSON('/stream_options').include_usage": "put the whole path into its pointer",
+    "has(requestBodyJSON('/stream_options').include_usage)": "put the whole path into its pointer",
+    "requestBodyJSON('/a')['b'] == 1": "put the whole path into its pointer",
     "queryMap(request.query)['a'] == 'b'": "no function queryMap()",
     "string(auth.identity.n)": "no function string()",
     "auth.identity.a + auth.identity.b": "no +",
@@ -101,18 +114,41 @@ def test_mentions_auth(text: str, expected: bool) -> None:
     assert cel.mentions_auth(text) is expected
 
 
+def test_body_pointers() -> None:
+    text = "requestBodyJSON('/model') == requestBodyJSON(\"/a/b\") || requestBodyJSON('/model') == 'requestBodyJSON(\"/x\")'"
+    assert cel.body_pointers(text, "requestBodyJSON") == ["/a/b", "/model"]
+    assert cel.body_pointers(text, "responseBodyJSON") == []
+
+
 def test_envoy_itself_loads_every_accepted_expression(tmp_path: pathlib.Path) -> None:
     """One expression that Envoy does not load would freeze all routes of a gateway, so Envoy is asked."""
     binary = pathlib.Path(sys.prefix) / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages/envoy/_bin/envoy"
     if not binary.exists():
         pytest.skip(f"no Envoy at {binary}: install roles/local_stack/files/python/requirements.txt")
-    refused_later = [expression for expression in (cel.to_envoy(text) for text in ACCEPTED) if _rejection(binary, tmp_path, expression)]
+    refused_later = [text for text in ACCEPTED if _rejection(binary, tmp_path, cel.to_envoy(text))]
+    refused_later += _rejections_of_reports(binary, tmp_path)
     assert refused_later == []
     assert "split" in _rejection(binary, tmp_path, "'a,b'.split(',')[0]"), "the check itself must be able to fail"
 
 
+def _rejections_of_reports(binary: pathlib.Path, folder: pathlib.Path) -> list[str]:
+    settings = {
+        envoy.RATE_LIMIT_AFTER_AUTH: envoy.rate_limit_setting("d", tokens.reports(["limit.a", "request.headers['it\\\\'s\\n']"])),
+        envoy.REQUEST_BODY_AFTER_AUTH: envoy.request_body_setting(["/a/b"]),
+        envoy.RESPONSE_BODY: envoy.switched_on(),
+        envoy.RESPONSE_STREAM: envoy.switched_on(),
+    }
+    return [problem] if (problem := _problem(binary, folder, settings)) else []
+
+
 def _rejection(binary: pathlib.Path, folder: pathlib.Path, expression: str) -> str:
-    setting = envoy.rate_limit_setting("d", [[envoy.entry("key", expression)]])
+    setting = envoy.rate_limit_setting("d", [envoy.rate_limit([envoy.entry("key", expression)])])
+    problem = _problem(binary, folder, {envoy.RATE_LIMIT_AFTER_AUTH: setting})
+    return problem and f"{expression}: {problem}"
+
+
+def _problem(binary: pathlib.Path, folder: pathlib.Path, settings: dict[str, t.Any]) -> str:
+    patches = envoy.infrastructure({}, envoy.Upstreams(1, 2), tokens.RESPONSE_POINTERS)
     manager = {
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "test",
@@ -125,14 +161,14 @@ def _rejection(binary: pathlib.Path, folder: pathlib.Path, expression: str) -> s
                         {
                             "match": {"prefix": "/"},
                             "direct_response": {"status": 200},
-                            "typed_per_filter_config": {envoy.RATE_LIMIT_AFTER_AUTH: setting},
+                            "typed_per_filter_config": settings,
                         }
                     ],
                 }
             ]
         },
         "http_filters": [
-            *(p["patch"]["value"] for p in envoy.infrastructure({}, envoy.Upstreams(1, 2)) if p["applyTo"] == "HTTP_FILTER"),
+            *(p["patch"]["value"] for p in patches if p["applyTo"] == "HTTP_FILTER"),
             {
                 "name": "envoy.filters.http.router",
                 "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
@@ -141,7 +177,7 @@ def _rejection(binary: pathlib.Path, folder: pathlib.Path, expression: str) -> s
     }
     config = {
         "static_resources": {
-            "clusters": [p["patch"]["value"] for p in envoy.infrastructure({}, envoy.Upstreams(1, 2)) if p["applyTo"] == "CLUSTER"],
+            "clusters": [p["patch"]["value"] for p in patches if p["applyTo"] == "CLUSTER"],
             "listeners": [
                 {
                     "name": "test",
@@ -154,4 +190,4 @@ def _rejection(binary: pathlib.Path, folder: pathlib.Path, expression: str) -> s
     path = folder / "envoy.yaml"
     path.write_text(yaml.safe_dump(config))
     done = subprocess.run([binary, "--mode", "validate", "-c", path, "-l", "error"], capture_output=True, text=True, check=False)
-    return "" if done.returncode == 0 else f"{expression}: {done.stdout}{done.stderr}"
+    return "" if done.returncode == 0 else f"{done.stdout}{done.stderr}"

@@ -19,6 +19,8 @@ Json = dict[str, t.Any]
 AUTH = "metadata.filter_metadata['envoy.filters.http.ext_authz']"
 ERROR = "{'': ''}['error']"
 RLP = "ratelimitpolicy.kuadrant.io:llm/llm-rate-limits"
+TRLP = "tokenratelimitpolicy.kuadrant.io:llm/llm-token-limits"
+TOTAL_TOKENS = 'responseBodyJSON("/usage/total_tokens")'
 AUTHPOLICY = "authpolicy.kuadrant.io:llm/llm-auth"
 SERVICES = {
     "auth-service": {"type": "auth", "endpoint": "kuadrant-auth-service", "failureMode": "deny", "timeout": "200ms"},
@@ -39,6 +41,18 @@ def limit(name: str, *predicates: str, counters: tuple[str, ...] = ()) -> Json:
 
 def rate_limit(*limits: Json, **extra: t.Any) -> Json:
     return {"service": "ratelimit-service", "scope": "llm/vllm-httproute", "conditionalData": list(limits), "sources": [RLP], **extra}
+
+
+def token_limit(name: str, *predicates: str, counters: tuple[str, ...] = (), hits: str = TOTAL_TOKENS) -> tuple[Json, Json]:
+    """The two actions of kuadrant-operator's wasmActionsFromTokenLimit, which never meet their like and so are not merged."""
+
+    def action(service: str, addend: str) -> Json:
+        entries = [(f"tokenlimit.{name}__a1b2c3d4", "1"), *((c, c) for c in counters), ("ratelimit.hits_addend", addend)]
+        data = [{"expression": {"key": key, "value": value}} for key, value in entries]
+        conditional = {"data": data} | ({"predicates": list(predicates)} if predicates else {})
+        return {"service": service, "scope": "llm/vllm-httproute", "conditionalData": [conditional], "sources": [TRLP]}
+
+    return action("ratelimit-check-service", "0"), action("ratelimit-report-service", hits)
 
 
 def config(*actions: Json, name: str | None = None, **extra: t.Any) -> Json:
@@ -77,9 +91,13 @@ def test_filters_and_clusters_do_not_depend_on_policies(index: routes.RouteIndex
     assert [value["name"] for value in values] == [
         "kuadrant-llm-authorino",
         "kuadrant-llm-limitador",
+        envoy.REQUEST_BODY_BEFORE_AUTH,
         envoy.RATE_LIMIT_BEFORE_AUTH,
         envoy.EXT_AUTHZ,
+        envoy.REQUEST_BODY_AFTER_AUTH,
         envoy.RATE_LIMIT_AFTER_AUTH,
+        envoy.RESPONSE_BODY,
+        envoy.RESPONSE_STREAM,
     ]
     assert all(value["disabled"] is True for value in values[2:])
     address = values[1]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]
@@ -184,24 +202,114 @@ def test_matches_of_one_rule_become_one_patch() -> None:
     assert len(route_patches(run({"services": SERVICES, "actionSets": sets}, index))) == 1
 
 
-TOKENS = {
-    "service": "ratelimit-check-service",
-    "scope": "llm/vllm-httproute",
-    "sources": ["tokenratelimitpolicy.kuadrant.io:llm/tokens"],
-    "conditionalData": [
-        {
-            "data": [
-                {"expression": {"key": "tokenlimit.free__a1b2c3d4", "value": "1"}},
-                {"expression": {"key": "ratelimit.hits_addend", "value": "0"}},
-            ]
+FREE = token_limit("free", "auth.identity.tier == 'free'", counters=("auth.identity.userid", "auth.identity.groups"))
+PRO = token_limit("pro", "request.path == '/v1/completions'", "auth.identity.tier == 'pro'", counters=("auth.identity.userid",))
+FREE_KEY, PRO_KEY = "tokenlimit.free__a1b2c3d4", "tokenlimit.pro__a1b2c3d4"
+ECHO = "metadata.filter_metadata['envoy.filters.http.ratelimit']"
+IS_FREE, IS_PRO = f"({AUTH}.identity.tier == 'free')", f"(request.path == '/v1/completions') && ({AUTH}.identity.tier == 'pro')"
+
+
+def test_token_limits_ask_first_and_report_when_the_stream_is_done(index: routes.RouteIndex) -> None:
+    result = run(config(auth(), *FREE, *PRO), index)
+    assert result.refusals == []
+    setting = settings(result)
+    assert list(setting) == [envoy.EXT_AUTHZ, envoy.RESPONSE_BODY, envoy.RESPONSE_STREAM, envoy.RATE_LIMIT_AFTER_AUTH]
+    asking, metered, unmetered = setting[envoy.RATE_LIMIT_AFTER_AUTH]["rate_limits"]
+    assert "hits_addend" not in asking
+    assert "apply_on_stream_done" not in asking
+    for report in (metered, unmetered):
+        assert report["apply_on_stream_done"] is True
+    assert metered["hits_addend"] == {"format": "%DYNAMIC_METADATA(kuadrant.llm.response_body:/usage/total_tokens)%"}
+    assert unmetered["hits_addend"] == {"number": 0}
+
+    asks, meters, complains = descriptors(setting[envoy.RATE_LIMIT_AFTER_AUTH])
+    applies = f"({IS_FREE}) || ({IS_PRO})"
+    assert asks == {
+        "kuadrant.llm/applies": (f"({applies}) ? '1' : {ERROR}", True),
+        FREE_KEY: (f"({IS_FREE}) ? '1' : '0'", False),
+        PRO_KEY: (f"({IS_PRO}) ? '1' : '0'", False),
+        "kuadrant.llm/report": (f"({applies}) ? '1' : {ERROR}", False),
+        "auth.identity.userid": (f"{AUTH}.identity.userid", False),
+        "auth.identity.groups": (f"{AUTH}.identity.groups", False),
+    }
+    # What was asked is what is reported with, not what the request looks like by then.
+    asked = {key: (f"{ECHO}['{key}']", False) for key in (FREE_KEY, "auth.identity.userid", "auth.identity.groups", PRO_KEY)}
+    for report in (meters, complains):
+        assert {key: value for key, value in report.items() if not key.startswith("kuadrant.llm/")} == asked
+        expression, required = report["kuadrant.llm/usage"]
+        assert required
+        assert expression.startswith(f"{ECHO}['kuadrant.llm/report'] == '1' ? (")
+    assert {"kuadrant.llm/model", "kuadrant.llm/prompt_tokens", "kuadrant.llm/completion_tokens"} <= meters.keys()
+    assert "kuadrant.llm/prompt_tokens" not in complains
+
+
+def test_limits_of_requests_and_of_tokens_are_asked_together(index: routes.RouteIndex) -> None:
+    setting = settings(run(config(auth(), rate_limit(limit("free", counters=("auth.identity.userid",))), *FREE), index))
+    asks, meters, _complains = descriptors(setting[envoy.RATE_LIMIT_AFTER_AUTH])
+    assert asks["limit.free__a1b2c3d4"] == ("'1'", False)
+    assert asks[FREE_KEY] == (f"({IS_FREE}) ? '1' : '0'", False)
+    assert asks["kuadrant.llm/report"] == (f"(({IS_FREE})) ? '1' : {ERROR}", False), "no report without a token limit"
+    assert "limit.free__a1b2c3d4" not in meters
+
+
+def test_each_side_of_authentication_asks_by_itself(index: routes.RouteIndex) -> None:
+    setting = settings(run(config(rate_limit(limit("all")), auth(), *FREE), index))
+    before, after = setting[envoy.RATE_LIMIT_BEFORE_AUTH], setting[envoy.RATE_LIMIT_AFTER_AUTH]
+    assert list(descriptors(before)[0]) == ["limit.all__a1b2c3d4"]
+    assert FREE_KEY in descriptors(after)[0]
+    anonymous = settings(run(config(*token_limit("all"), auth()), index))
+    assert list(anonymous) == [envoy.RESPONSE_BODY, envoy.RESPONSE_STREAM, envoy.RATE_LIMIT_BEFORE_AUTH, envoy.EXT_AUTHZ]
+
+
+def test_a_limit_per_model_reads_the_request_body(index: routes.RouteIndex) -> None:
+    model = 'requestBodyJSON("/model")'
+    big = token_limit("big", f"{model} == 'big'", counters=("auth.identity.userid", model))
+    setting = settings(run(config(auth(), *FREE, *big), index))
+    rules = setting[envoy.REQUEST_BODY_AFTER_AUTH]["request_rules"]["rules"]
+    assert [rule["selectors"] for rule in rules] == [[{"key": "model"}]]
+    assert (
+        rules[0]["on_missing"]
+        == rules[0]["on_error"]
+        == {
+            "metadata_namespace": "kuadrant.llm.request_body",
+            "key": "/model",
+            "value": None,
         }
-    ],
-}
+    )
+    asks, meters, _complains = descriptors(setting[envoy.RATE_LIMIT_AFTER_AUTH])
+    assert asks[model] == ("metadata.filter_metadata['kuadrant.llm.request_body']['/model']", False)
+    assert meters[model] == (f"{ECHO}['{model}']", False)
+    early = settings(run(config(rate_limit(limit("big", f"{model} == 'big'")), auth()), index))
+    assert list(early) == [envoy.REQUEST_BODY_BEFORE_AUTH, envoy.RATE_LIMIT_BEFORE_AUTH, envoy.EXT_AUTHZ]
+
+
+def test_bodies_are_not_read_where_no_limit_needs_them(index: routes.RouteIndex) -> None:
+    setting = settings(run(config(auth(), rate_limit(limit("free", "auth.identity.tier == 'free'"))), index))
+    assert list(setting) == [envoy.EXT_AUTHZ, envoy.RATE_LIMIT_AFTER_AUTH]
+
+
+def test_a_label_of_the_answer_comes_with_the_report(index: routes.RouteIndex) -> None:
+    labels = {"metrics.labels.model": 'responseBodyJSON("/model")', "metrics.labels.user": "auth.identity.userid"}
+    setting = settings(run(config(auth(), *FREE, requestData=labels), index))
+    _asks, early, _meters, _complains, late = descriptors(setting[envoy.RATE_LIMIT_AFTER_AUTH])
+    assert list(early) == ["user"]
+    follows = f"{ECHO}['kuadrant.llm/report'] == '1'"
+    model = "metadata.filter_metadata['kuadrant.llm.response_body']['/model']"
+    assert late == {
+        "model": (f"{follows} ? ({model}) : {ERROR}", True),
+        "user": (f"{follows} ? ({AUTH}.identity.userid) : {ERROR}", True),
+    }
+    assert setting[envoy.RATE_LIMIT_AFTER_AUTH]["rate_limits"][-1]["apply_on_stream_done"] is True
+    alone = settings(run(config(rate_limit(limit("a")), requestData={"metrics.labels.model": 'responseBodyJSON("/model")'}), index))
+    assert len(descriptors(alone[envoy.RATE_LIMIT_BEFORE_AUTH])) == 1
+
+
 STATIC = {"data": [{"static": {"key": "a", "value": "b"}}]}
 HITS = {
     "data": [{"expression": {"key": "limit.x__a1b2c3d4", "value": "1"}}, {"expression": {"key": "ratelimit.hits_addend", "value": "2"}}]
 }
-LABEL = {"metrics.labels.model": 'requestBodyJSON("/model")'}
+LABEL = {"metrics.labels.model": 'requestBodyJSON("/messages/0/role")'}
+ANSWER_ID = {"metrics.labels.id": 'responseBodyJSON("/id")'}
 
 REFUSED: dict[str, tuple[Json, str, tuple[str, ...], list[str]]] = {
     "condition": (
@@ -225,7 +333,7 @@ REFUSED: dict[str, tuple[Json, str, tuple[str, ...], list[str]]] = {
         config(rate_limit(limit("free")), requestData=LABEL),
         "UntranslatableExpression",
         (RLP,),
-        ["label 'model' of a TelemetryPolicy", "requestBodyJSON"],
+        ["label 'model' of a TelemetryPolicy", "not into a list"],
     ),
     "request data of another kind": (
         config(rate_limit(limit("free")), requestData={"other.x": "1"}),
@@ -245,7 +353,54 @@ REFUSED: dict[str, tuple[Json, str, tuple[str, ...], list[str]]] = {
         (AUTHPOLICY,),
         ["top-level 'when' (request.path != '/health')", "Move it"],
     ),
-    "token limits": (config(auth(), TOKENS), "UnsupportedAction", tuple(TOKENS["sources"]), ["token limits ('free')", "not supported"]),
+    "label of an answer": (
+        config(rate_limit(limit("free")), requestData=ANSWER_ID),
+        "UntranslatableExpression",
+        (RLP,),
+        ["label 'id' of a TelemetryPolicy reads '/id' from answers", "/usage/total_tokens"],
+    ),
+    "token condition": (
+        config(auth(), *token_limit("free", "auth.identity.groups.split(',')[0] == 'free'")),
+        "UntranslatableExpression",
+        (TRLP,),
+        ["condition of limit 'free'", "split"],
+    ),
+    "answer in a condition": (
+        config(auth(), *token_limit("free", 'responseBodyJSON("/model") == auth.identity.model')),
+        "UntranslatableExpression",
+        (TRLP,),
+        ["limit 'free' reads", "no answer yet"],
+    ),
+    "other hits": (
+        config(auth(), token_limit("free")[0], token_limit("free", hits='responseBodyJSON("/usage/input_tokens")')[1]),
+        "UnsupportedAction",
+        (TRLP,),
+        ["limit 'free' counts hits by", "/usage/input_tokens", "/usage/total_tokens"],
+    ),
+    "check without report": (
+        config(auth(), token_limit("free")[0]),
+        "UnsupportedAction",
+        (TRLP,),
+        ["checked and reported differently"],
+    ),
+    "check and report that differ": (
+        config(auth(), token_limit("free", "request.method == 'POST'")[0], token_limit("free")[1]),
+        "UnsupportedAction",
+        (TRLP,),
+        ["checked and reported differently"],
+    ),
+    "token limit with auth before auth": (
+        config(*FREE, auth()),
+        "UntranslatableExpression",
+        (TRLP,),
+        ["'free' reads", "before authentication"],
+    ),
+    "two namespaces": (
+        config(auth(), rate_limit(limit("a"), scope="llm/other"), *FREE),
+        "UnsupportedAction",
+        (TRLP,),
+        ["two namespaces, llm/other and llm/vllm-httproute"],
+    ),
     "two rate limits in one place": (
         config(auth(), rate_limit(limit("a")), rate_limit(limit("b"), scope="llm/other")),
         "UnsupportedAction",
@@ -266,7 +421,7 @@ REFUSED: dict[str, tuple[Json, str, tuple[str, ...], list[str]]] = {
         ["unknown service 'tracing-service'"],
     ),
     "static data": (config(rate_limit(STATIC)), "UnsupportedAction", (RLP,), ["static data"]),
-    "hits": (config(rate_limit(HITS)), "UnsupportedAction", (RLP,), ["sets ratelimit.hits_addend"]),
+    "hits": (config(rate_limit(HITS)), "UnsupportedAction", (RLP,), ["limit 'x' counts hits by '2'"]),
     "no identifier": (config(rate_limit({"data": []})), "UnsupportedAction", (RLP,), ["without an identifier"]),
 }
 

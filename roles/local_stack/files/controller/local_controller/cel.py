@@ -12,6 +12,7 @@ expression that does not load would make Envoy reject the whole route configurat
 from __future__ import annotations
 
 import ast
+import re
 import typing as t
 
 import lark
@@ -19,6 +20,9 @@ import re2  # type: ignore[import-untyped]
 from celpy import celparser
 
 AUTH_NAMESPACE = "envoy.filters.http.ext_authz"
+# Where filters put the values that requestBodyJSON() and responseBodyJSON() read; the key is the JSON pointer.
+REQUEST_BODY_NAMESPACE = "kuadrant.llm.request_body"
+RESPONSE_BODY_NAMESPACE = "kuadrant.llm.response_body"
 _AUTH = f"metadata.filter_metadata['{AUTH_NAMESPACE}']"
 _HAS_AUTH = f"('{AUTH_NAMESPACE}' in metadata.filter_metadata && "
 
@@ -66,6 +70,9 @@ _METHODS = frozenset(
     )
 )
 _COMPREHENSIONS = frozenset(("all", "exists", "exists_one", "map", "filter"))
+_BODIES = {"requestBodyJSON": REQUEST_BODY_NAMESPACE, "responseBodyJSON": RESPONSE_BODY_NAMESPACE}
+# Names of object members: Envoy's filter has no positions in arrays.
+_POINTER = re.compile(r"(/(?![0-9]+(/|$))[A-Za-z0-9_.-]+)+")
 # Envoy compiles literal patterns when it loads the configuration and rejects larger programs.
 _REGEX_PROGRAM_SIZE = 100
 
@@ -88,6 +95,18 @@ def to_envoy(text: str) -> str:
     rewriter = _Rewriter()
     rewriter.visit(tree)
     return rewriter.apply(text)
+
+
+def body_pointers(text: str, function: str) -> list[str]:
+    """The JSON pointers that a (translatable) expression gives to ``requestBodyJSON`` or ``responseBodyJSON``."""
+    tree = celparser.CELParser().parse(text)
+    calls = [node for node in tree.find_data("ident_arg") if str(node.children[0]) == function]
+    return sorted({pointer for node in calls if (pointer := _literal_string(_arguments(node)[0])) is not None})
+
+
+def body_value(namespace: str, pointer: str) -> str:
+    """What the function call becomes; null if the body has no such member, as with Kuadrant's filter."""
+    return f"metadata.filter_metadata['{namespace}']['{pointer}']"
 
 
 def mentions_auth(text: str) -> bool:
@@ -132,6 +151,7 @@ class _Rewriter:
 
     def _member_dot(self, node: lark.Tree[t.Any]) -> None:
         operand, field = t.cast("lark.Tree[t.Any]", node.children[0]), str(node.children[1])
+        _check_no_body(operand)
         root = _root_of(operand)
         if root is None:
             self.visit(operand)
@@ -140,6 +160,7 @@ class _Rewriter:
 
     def _member_index(self, node: lark.Tree[t.Any]) -> None:
         operand, index = (t.cast("lark.Tree[t.Any]", child) for child in node.children)
+        _check_no_body(operand)
         root = _root_of(operand)
         if root is None:
             self.visit(operand)
@@ -171,6 +192,9 @@ class _Rewriter:
 
     def _ident_arg(self, node: lark.Tree[t.Any]) -> None:
         name = str(node.children[0])
+        if name in _BODIES:
+            self._body(node, name)
+            return
         if name not in _FUNCTIONS:
             raise UntranslatableError(f"stock Envoy has no function {name}()")
         arguments = _arguments(node)
@@ -191,6 +215,13 @@ class _Rewriter:
             arguments = _arguments(node)
             _check_pattern(arguments[0] if len(arguments) == 1 else None)
         self._children(node)
+
+    def _body(self, node: lark.Tree[t.Any], name: str) -> None:
+        arguments = _arguments(node)
+        pointer = _literal_string(arguments[0]) if len(arguments) == 1 else None
+        if pointer is None or not _POINTER.fullmatch(pointer):
+            raise UntranslatableError(f"{name}() takes one JSON pointer to an object's member, such as '/model'; not into a list")
+        self._edits.append((node.meta.start_pos, node.meta.end_pos, body_value(_BODIES[name], pointer)))
 
     def _has(self, node: lark.Tree[t.Any], arguments: list[lark.Tree[t.Any]]) -> None:
         if len(arguments) != 1 or (select := _only(arguments[0], "member_dot")) is None:
@@ -235,6 +266,12 @@ def _root_of(operand: lark.Tree[t.Any]) -> lark.Token | None:
     """The identifier that ``operand`` consists of, or None."""
     ident = None if _only(operand, "paren_expr") else _only(operand, "ident")
     return None if ident is None else t.cast("lark.Token", ident.children[0])
+
+
+def _check_no_body(operand: lark.Tree[t.Any]) -> None:
+    call = _only(operand, "ident_arg")
+    if call is not None and str(call.children[0]) in _BODIES:
+        raise UntranslatableError(f"{call.children[0]}() gives texts, numbers and truth values only; put the whole path into its pointer")
 
 
 def _arguments(node: lark.Tree[t.Any]) -> list[lark.Tree[t.Any]]:

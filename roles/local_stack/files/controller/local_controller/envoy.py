@@ -15,16 +15,27 @@ from . import cel
 from .routes import EnvoyRoute
 
 Patch = dict[str, t.Any]
+RateLimit = dict[str, t.Any]
 
 # ext_authz keeps its canonical name: it is also the metadata namespace that rate limit expressions read.
 EXT_AUTHZ = cel.AUTH_NAMESPACE
 RATE_LIMIT_BEFORE_AUTH = "envoy.filters.http.ratelimit.kuadrant_llm_before_auth"
 RATE_LIMIT_AFTER_AUTH = "envoy.filters.http.ratelimit.kuadrant_llm_after_auth"
+REQUEST_BODY_BEFORE_AUTH = "envoy.filters.http.json_to_metadata.kuadrant_llm_before_auth"
+REQUEST_BODY_AFTER_AUTH = "envoy.filters.http.json_to_metadata.kuadrant_llm_after_auth"
+RESPONSE_BODY = "envoy.filters.http.json_to_metadata.kuadrant_llm_response"
+RESPONSE_STREAM = "envoy.filters.http.sse_to_metadata.kuadrant_llm_response"
+# Where Envoy's rate limit filter keeps the metadata that the limiter answers with.
+RATE_LIMIT_METADATA = "envoy.filters.http.ratelimit"
+# In the response's namespace: it was a stream of events.
+STREAM = "stream"
 
 _AUTHORINO = "kuadrant-llm-authorino"
 _LIMITADOR = "kuadrant-llm-limitador"
 _SECONDS = {u: decimal.Decimal(s) for u, s in (("ns", "1e-9"), ("us", "1e-6"), ("ms", "1e-3"), ("s", "1"), ("m", "60"), ("h", "3600"))}
 _TYPE = "type.googleapis.com/envoy.extensions"
+# A single event of a stream that is larger is not read, and passes all the same.
+_MAX_EVENT_BYTES = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,10 +46,11 @@ class Upstreams:
     limitador_port: int
 
 
-def infrastructure(services: dict[str, t.Any], upstreams: Upstreams) -> list[Patch]:
+def infrastructure(services: dict[str, t.Any], upstreams: Upstreams, response_pointers: t.Sequence[str]) -> list[Patch]:
     """Clusters and filters. They depend on no policy, so listeners do not drain when policies change; routes switch the filters on.
 
     :param services: ``services`` of the plugin configuration: ``{name: {type, failureMode, timeout}}``.
+    :param response_pointers: what to read from answers, where a route switches that on.
     """
     by_type = {service.get("type"): service for service in services.values()}
     auth, rate_limit = by_type.get("auth") or {}, by_type.get("ratelimit") or {}
@@ -46,9 +58,13 @@ def infrastructure(services: dict[str, t.Any], upstreams: Upstreams) -> list[Pat
         _cluster(_AUTHORINO, upstreams.authorino_port),
         _cluster(_LIMITADOR, upstreams.limitador_port),
         # Each is put directly before the router, so this is the order in which they run.
+        _http_filter(REQUEST_BODY_BEFORE_AUTH, request_body_setting(["/model"])),
         _rate_limit_filter(RATE_LIMIT_BEFORE_AUTH, rate_limit),
         _ext_authz_filter(auth),
+        _http_filter(REQUEST_BODY_AFTER_AUTH, request_body_setting(["/model"])),
         _rate_limit_filter(RATE_LIMIT_AFTER_AUTH, rate_limit),
+        _http_filter(RESPONSE_BODY, _response_body(response_pointers)),
+        _http_filter(RESPONSE_STREAM, _response_stream(response_pointers)),
     ]
 
 
@@ -80,13 +96,72 @@ def auth_setting(scope: str) -> dict[str, t.Any]:
     }
 
 
-def rate_limit_setting(domain: str, descriptors: t.Sequence[t.Sequence[dict[str, t.Any]]]) -> dict[str, t.Any]:
-    """``domain`` is Limitador's namespace; each descriptor is a list of :func:`entry`."""
+def rate_limit_setting(domain: str, rate_limits: t.Sequence[RateLimit]) -> dict[str, t.Any]:
+    """``domain`` is Limitador's namespace."""
+    return {"@type": f"{_TYPE}.filters.http.ratelimit.v3.RateLimitPerRoute", "domain": domain, "rate_limits": list(rate_limits)}
+
+
+def rate_limit(entries: t.Sequence[dict[str, t.Any]], *, on_stream_done: bool = False, hits: dict[str, t.Any] | None = None) -> RateLimit:
+    """One descriptor of :func:`entry`, sent with the request or when its stream is done; ``hits``: ``{number}`` or ``{format}``."""
     return {
-        "@type": f"{_TYPE}.filters.http.ratelimit.v3.RateLimitPerRoute",
-        "domain": domain,
-        "rate_limits": [{"actions": list(entries)} for entries in descriptors],
+        "actions": list(entries),
+        **({"apply_on_stream_done": True} if on_stream_done else {}),
+        **({} if hits is None else {"hits_addend": hits}),
     }
+
+
+def request_body_setting(pointers: t.Sequence[str]) -> dict[str, t.Any]:
+    """Hold the request until its body is there and read ``pointers`` from it, whatever its content type says; null where there is none."""
+    rules = []
+    for pointer in pointers:
+        place = {"metadata_namespace": cel.REQUEST_BODY_NAMESPACE, "key": pointer}
+        nothing = place | {"value": None}
+        rules.append(_json_rule(pointer, place | {"type": "PROTOBUF_VALUE"}) | {"on_missing": nothing, "on_error": nothing})
+    return {
+        "@type": f"{_TYPE}.filters.http.json_to_metadata.v3.JsonToMetadata",
+        "request_rules": {"rules": rules, "allow_empty_content_type": True, "allow_content_types_regex": {"regex": ".*"}},
+    }
+
+
+def switched_on() -> dict[str, t.Any]:
+    """The per-route setting of a filter that needs none."""
+    return {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}}
+
+
+def _response_body(pointers: t.Sequence[str]) -> dict[str, t.Any]:
+    return {
+        "@type": f"{_TYPE}.filters.http.json_to_metadata.v3.JsonToMetadata",
+        "response_rules": {
+            "rules": [_response_rule(pointer) for pointer in pointers],
+            "allow_content_types_regex": {"regex": "(?i)application/json *(;.*)?"},
+        },
+    }
+
+
+def _response_stream(pointers: t.Sequence[str]) -> dict[str, t.Any]:
+    # Every chunk of an OpenAI stream names its model; of the last ones, the one with the usage counts.
+    stream = _json_rule("/model", {"metadata_namespace": cel.RESPONSE_BODY_NAMESPACE, "key": STREAM, "value": True})
+    rules = [{"rule": _response_rule(pointer)} for pointer in pointers]
+    parser = {
+        "@type": f"{_TYPE}.content_parsers.json.v3.JsonContentParser",
+        "rules": [*rules, {"rule": stream, "stop_processing_after_matches": 1}],
+    }
+    return {
+        "@type": f"{_TYPE}.filters.http.sse_to_metadata.v3.SseToMetadata",
+        "response_rules": {
+            "max_event_size": _MAX_EVENT_BYTES,
+            "content_parser": {"name": "envoy.content_parsers.json", "typed_config": parser},
+        },
+    }
+
+
+def _response_rule(pointer: str) -> dict[str, t.Any]:
+    # As text: Envoy prints a number of seven digits in a descriptor as 1e+06.
+    return _json_rule(pointer, {"metadata_namespace": cel.RESPONSE_BODY_NAMESPACE, "key": pointer, "type": "STRING"})
+
+
+def _json_rule(pointer: str, on_present: dict[str, t.Any]) -> dict[str, t.Any]:
+    return {"selectors": [{"key": member} for member in pointer.removeprefix("/").split("/")], "on_present": on_present}
 
 
 def entry(key: str, expression: str, *, required: bool = False) -> dict[str, t.Any]:

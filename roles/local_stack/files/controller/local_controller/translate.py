@@ -19,7 +19,7 @@ import dataclasses
 import re
 import typing as t
 
-from . import cel, envoy
+from . import cel, envoy, tokens
 from .envoy import Patch, Upstreams
 from .routes import EnvoyRoute, RouteIndex
 
@@ -30,11 +30,14 @@ UNKNOWN_ROUTE = "UnknownRoute"
 
 _LABEL_PREFIX = "metrics.labels."
 _APPLIES = "kuadrant.llm/applies"
-# An evaluation error on purpose: stock Envoy has no other way to say "do not ask the rate limiter".
-_ERROR = "{'': ''}['error']"
+_HITS = "ratelimit.hits_addend"
+# The hits of a token limit's two actions (kuadrant-operator 1.5.2: ``internal/controller/ratelimit_workflow_helpers.go``).
+_CHECK_HITS = "0"
+_REPORT_HITS = f'responseBodyJSON("{tokens.TOTAL}")'
 _EXPRESSION_REMEDY = (
-    "Write it with comparisons, &&, ||, !, in, has(), startsWith(), endsWith(), contains(), matches() and size() on request.*, source.*, "
-    "destination.*, connection.* and auth.*; or let the AuthPolicy compute a property (response.success.filters) and compare that."
+    "Write it with comparisons, &&, ||, !, in, has(), startsWith(), endsWith(), contains(), matches(), size() and requestBodyJSON() on "
+    "request.*, source.*, destination.*, connection.* and auth.*; "
+    "or let the AuthPolicy compute a property (response.success.filters) and compare that."
 )
 
 Json = dict[str, t.Any]
@@ -75,17 +78,33 @@ class _RefusedError(Exception):
 
 
 @dataclasses.dataclass
+class _Limits:
+    """All limits of a route that are decided on one side of authentication, by one call to the limiter."""
+
+    scope: str | None = None
+    requests: list[_Conditional] = dataclasses.field(default_factory=list)
+    checks: list[_Conditional] = dataclasses.field(default_factory=list)
+    reports: list[_Conditional] = dataclasses.field(default_factory=list)
+    token_action: Json | None = None
+
+    @property
+    def asked(self) -> list[_Conditional]:
+        return self.requests + self.checks
+
+
+@dataclasses.dataclass
 class _Plan:
-    """Per-route settings under construction, in the order of the action set's actions."""
+    """What the actions of a set ask for."""
 
     services: Json
-    request_data: dict[str, str]
-    settings: Json = dataclasses.field(default_factory=dict)
+    auth_scope: str | None = None
+    before_auth: _Limits = dataclasses.field(default_factory=_Limits)
+    after_auth: _Limits = dataclasses.field(default_factory=_Limits)
 
-    def add(self, filter_name: str, setting: Json, what: str) -> None:
-        if filter_name in self.settings:
-            raise _RefusedError(UNSUPPORTED_ACTION, f"there is a second {what} on one route. Put the limits of this route into one policy.")
-        self.settings[filter_name] = setting
+    @property
+    def current(self) -> tuple[_Limits, str]:
+        """Where a limit belongs that comes next in the order of actions, and the name of that place."""
+        return (self.before_auth, "before") if self.auth_scope is None else (self.after_auth, "after")
 
 
 def translate(config: Json, routes: RouteIndex, upstreams: Upstreams, *, close_unknown: bool = False) -> TranslationResult:
@@ -96,7 +115,7 @@ def translate(config: Json, routes: RouteIndex, upstreams: Upstreams, *, close_u
     :raises ValueError: if the configuration as a whole is not of the documented shape.
     """
     services = config.get("services") or {}
-    patches = envoy.infrastructure(services, upstreams)
+    patches = envoy.infrastructure(services, upstreams, tokens.RESPONSE_POINTERS)
     refusals: list[Refusal] = []
     settled: dict[EnvoyRoute, tuple[Json, ...]] = {}
     complete = True
@@ -135,7 +154,7 @@ def translate(config: Json, routes: RouteIndex, upstreams: Upstreams, *, close_u
 
 
 def _settings(actions: tuple[Json, ...], services: Json, request_data: dict[str, str]) -> Json:
-    plan = _Plan(services, request_data)
+    plan = _Plan(services)
     for action in actions:
         try:
             _handler(action, services)(action, plan)
@@ -144,7 +163,38 @@ def _settings(actions: tuple[Json, ...], services: Json, request_data: dict[str,
             raise
         except cel.UntranslatableError as exc:  # pragma: no cover - every expression goes through _cel
             raise _RefusedError(UNTRANSLATABLE_EXPRESSION, str(exc), action) from exc
-    return plan.settings
+    settings = _limit_settings(plan.before_auth, request_data, envoy.REQUEST_BODY_BEFORE_AUTH, envoy.RATE_LIMIT_BEFORE_AUTH)
+    if plan.auth_scope is not None:
+        settings[envoy.EXT_AUTHZ] = envoy.auth_setting(plan.auth_scope)
+    return settings | _limit_settings(plan.after_auth, request_data, envoy.REQUEST_BODY_AFTER_AUTH, envoy.RATE_LIMIT_AFTER_AUTH)
+
+
+def _limit_settings(limits: _Limits, request_data: dict[str, str], body_filter: str, limit_filter: str) -> Json:
+    """The filters that a route needs for ``limits``, and no other: bodies pass unread where no limit reads them."""
+    if limits.scope is None:
+        return {}
+    if sorted(limits.checks, key=repr) != sorted(limits.reports, key=repr):
+        raise _RefusedError(
+            UNSUPPORTED_ACTION,
+            "its token limits are checked and reported differently, which Kuadrant 1.5 does not do.",
+            limits.token_action,
+        )
+    rate_limits = [envoy.rate_limit(_limit_entries(limits))]
+    labels = [_Label.of(key, request_data[key]) for key in sorted(request_data)]
+    applies = _applies(limits.asked)
+    if known := [label for label in labels if not label.of_response]:
+        rate_limits.append(envoy.rate_limit([label.entry(applies) for label in known]))
+    pointers = {pointer for texts in (c.sources for c in limits.asked) for pointer in _pointers(texts)}
+    pointers.update(_pointers(label.source for label in labels))
+    settings: Json = {}
+    if pointers:
+        settings[body_filter] = envoy.request_body_setting(sorted(pointers))
+    if limits.checks:
+        rate_limits += tokens.reports(dict.fromkeys(key for check in limits.checks for key in check.keys))
+        if labels:
+            rate_limits.append(envoy.rate_limit([label.entry_of_report() for label in labels], on_stream_done=True))
+        settings |= {envoy.RESPONSE_BODY: envoy.switched_on(), envoy.RESPONSE_STREAM: envoy.switched_on()}
+    return settings | {limit_filter: envoy.rate_limit_setting(limits.scope, rate_limits)}
 
 
 def _handler(action: Json, services: Json) -> t.Callable[[Json, _Plan], None]:
@@ -165,39 +215,50 @@ def _auth(action: Json, plan: _Plan) -> None:
             f"stock Envoy cannot skip authentication by the policy's top-level 'when' ({' && '.join(action['predicates'])}). "
             "Move it into the 'when' of the single rules of the AuthPolicy, or target a route of its own.",
         )
-    plan.add(envoy.EXT_AUTHZ, envoy.auth_setting(action["scope"]), "authentication")
+    if plan.auth_scope is not None:
+        raise _RefusedError(UNSUPPORTED_ACTION, "there is a second authentication on one route. Put it into one policy.")
+    plan.auth_scope = action["scope"]
 
 
 def _rate_limit(action: Json, plan: _Plan) -> None:
-    after_auth = envoy.EXT_AUTHZ in plan.settings
-    conditionals = [_Conditional.of(action.get("predicates") or [], item) for item in action.get("conditionalData") or []]
-    if not after_auth:
-        for conditional in conditionals:
+    limits, where = plan.current
+    if limits.requests:
+        raise _RefusedError(
+            UNSUPPORTED_ACTION,
+            f"there is a second rate limit check {where} authentication on one route. Put the limits of this route into one policy.",
+        )
+    limits.requests += _conditionals(action, plan, None)
+
+
+def _token_check(action: Json, plan: _Plan) -> None:
+    limits, _where = plan.current
+    limits.checks += _conditionals(action, plan, _CHECK_HITS)
+    limits.token_action = action
+
+
+def _token_report(action: Json, plan: _Plan) -> None:
+    limits, _where = plan.current
+    limits.reports += _conditionals(action, plan, _REPORT_HITS)
+    limits.token_action = action
+
+
+def _conditionals(action: Json, plan: _Plan, hits: str | None) -> list[_Conditional]:
+    limits, _where = plan.current
+    found = [_Conditional.of(action.get("predicates") or [], item, hits) for item in action.get("conditionalData") or []]
+    if plan.auth_scope is None:
+        for conditional in found:
             conditional.refuse_auth()
-    name = envoy.RATE_LIMIT_AFTER_AUTH if after_auth else envoy.RATE_LIMIT_BEFORE_AUTH
-    descriptors = [_limit_descriptor(conditionals)]
-    if plan.request_data:
-        descriptors.append(_label_descriptor(plan.request_data, _applies(conditionals)))
-    plan.add(
-        name,
-        envoy.rate_limit_setting(action["scope"], descriptors),
-        f"rate limit check {'after' if after_auth else 'before'} authentication",
-    )
-
-
-def _token_limit(action: Json, _plan: _Plan) -> None:
-    # Token limits will be a rate limit check with zero hits and a report when the stream is done; this is the one place to add them.
-    names = sorted({limit for item in action.get("conditionalData") or [] for limit in _limit_names(item)})
-    raise _RefusedError(
-        UNSUPPORTED_ACTION, f"token limits ({', '.join(names)}) are not supported by the local data plane yet. Limit requests instead."
-    )
+    if limits.scope not in (None, action["scope"]):
+        raise _RefusedError(UNSUPPORTED_ACTION, f"its limits count in two namespaces, {limits.scope} and {action['scope']}.")
+    limits.scope = action["scope"]
+    return found
 
 
 _HANDLERS: dict[str, t.Callable[[Json, _Plan], None]] = {
     "auth": _auth,
     "ratelimit": _rate_limit,
-    "ratelimit-check": _token_limit,
-    "ratelimit-report": _token_limit,
+    "ratelimit-check": _token_check,
+    "ratelimit-report": _token_report,
 }
 
 
@@ -207,12 +268,20 @@ class _Conditional:
 
     limits: tuple[str, ...]
     condition: str | None
-    counters: dict[str, str]
+    counters: tuple[tuple[str, str], ...]
     sources: tuple[str, ...]
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (*self.limits, *(key for key, _value in self.counters))
+
     @classmethod
-    def of(cls, predicates: list[str], item: Json) -> _Conditional:
-        limits, counters = [], {}
+    def of(cls, predicates: list[str], item: Json, hits: str | None) -> _Conditional:
+        """:param hits: the ``ratelimit.hits_addend`` that it must set; None: it must not set any."""
+        limits: list[str] = []
+        counters: dict[str, str] = {}
+        values: list[str] = []
+        found_hits = None
         name = ", ".join(_limit_names(item)) or "without a name"
         for data in item.get("data") or []:
             expression = data.get("expression")
@@ -221,19 +290,27 @@ class _Conditional:
                     UNSUPPORTED_ACTION, f"limit {name} sends static data ({', '.join(data)}), which Kuadrant 1.5 does not do."
                 )
             key, value = expression["key"], expression["value"]
-            if key.startswith("ratelimit."):
-                raise _RefusedError(
-                    UNSUPPORTED_ACTION, f"limit {name} sets {key}, which only token limits need; they are not supported yet."
-                )
-            if key.startswith("limit."):
+            if key == _HITS:
+                found_hits = value
+            elif key.startswith(("limit.", "tokenlimit.")):
                 limits.append(key)
             else:
                 counters[key] = _cel(value, f"the counter of limit {name}")
+                values.append(value)
+        if found_hits != hits:
+            raise _RefusedError(
+                UNSUPPORTED_ACTION, f"limit {name} counts hits by {found_hits!r} where Kuadrant 1.5 writes {hits!r}; it is not understood."
+            )
         if not limits:
             raise _RefusedError(UNSUPPORTED_ACTION, "it contains a rate limit without an identifier, which Kuadrant 1.5 does not write.")
         wanted = [*predicates, *(item.get("predicates") or [])]
         condition = " && ".join(cel.grouped(_cel(text, f"the condition of limit {name}")) for text in wanted) or None
-        return cls(tuple(limits), condition, counters, (*wanted, *(d["expression"]["value"] for d in item["data"])))
+        for text in (*wanted, *values):
+            if cel.body_pointers(text, "responseBodyJSON"):
+                raise _RefusedError(
+                    UNTRANSLATABLE_EXPRESSION, f"limit {name} reads {text!r}, but there is no answer yet when a request is decided."
+                )
+        return cls(tuple(limits), condition, tuple(counters.items()), (*wanted, *values))
 
     def refuse_auth(self) -> None:
         for text in self.sources:
@@ -245,32 +322,60 @@ class _Conditional:
                 )
 
 
-def _limit_descriptor(conditionals: list[_Conditional]) -> list[Json]:
-    """Kuadrant's filter sends one descriptor with the entries of every limit whose condition holds, and asks nothing if none does."""
+def _limit_entries(limits: _Limits) -> list[Json]:
+    """One descriptor with the entries of every limit, '1' for those whose condition holds; nothing is asked if none does."""
     entries = []
-    applies = _applies(conditionals)
+    applies = _applies(limits.asked)
     if applies is not None:
-        entries.append(envoy.entry(_APPLIES, f"({applies}) ? '1' : {_ERROR}", required=True))
+        entries.append(envoy.entry(_APPLIES, f"({applies}) ? '1' : {tokens.ERROR}", required=True))
     counters: dict[str, str] = {}
-    for conditional in conditionals:
+    for conditional in limits.asked:
         value = "'1'" if conditional.condition is None else f"({conditional.condition}) ? '1' : '0'"
         entries += [envoy.entry(limit, value) for limit in conditional.limits]
         counters.update(conditional.counters)
+    if limits.checks:
+        follows = _applies(limits.checks)
+        entries.append(envoy.entry(tokens.REPORT_FOLLOWS, "'1'" if follows is None else f"({follows}) ? '1' : {tokens.ERROR}"))
     return entries + [envoy.entry(key, value) for key, value in counters.items()]
 
 
-def _label_descriptor(request_data: dict[str, str], applies: str | None) -> list[Json]:
-    """The second descriptor: metric labels. As upstream, one label without a value leaves all of them out."""
-    entries = []
-    for key in sorted(request_data):
+@dataclasses.dataclass(frozen=True)
+class _Label:
+    """A metric label of a TelemetryPolicy, an entry of the second descriptor. As upstream, one without a value leaves all of them out."""
+
+    name: str
+    source: str
+    value: str
+    of_response: bool
+
+    @classmethod
+    def of(cls, key: str, source: str) -> _Label:
         if not key.startswith(_LABEL_PREFIX):
             raise _RefusedError(
                 UNSUPPORTED_ACTION, f"request data {key!r} is not a metric label. Remove the extension's policy that adds it."
             )
-        label = key.removeprefix(_LABEL_PREFIX)
-        value = _cel(request_data[key], f"the label {label!r} of a TelemetryPolicy")
-        entries.append(envoy.entry(label, value if applies is None else f"({applies}) ? ({value}) : {_ERROR}", required=True))
-    return entries
+        name = key.removeprefix(_LABEL_PREFIX)
+        value = _cel(source, f"the label {name!r} of a TelemetryPolicy")
+        response = cel.body_pointers(source, "responseBodyJSON")
+        for pointer in response:
+            if pointer not in tokens.RESPONSE_POINTERS:
+                raise _RefusedError(
+                    UNTRANSLATABLE_EXPRESSION,
+                    f"the label {name!r} of a TelemetryPolicy reads {pointer!r} from answers. The local data plane reads only "
+                    f"{', '.join(tokens.RESPONSE_POINTERS)}.",
+                )
+        return cls(name, source, value, bool(response))
+
+    def entry(self, applies: str | None) -> Json:
+        value = self.value if applies is None else f"({applies}) ? ({self.value}) : {tokens.ERROR}"
+        return envoy.entry(self.name, value, required=True)
+
+    def entry_of_report(self) -> Json:
+        return envoy.entry(self.name, tokens.only_if_reported(self.value), required=True)
+
+
+def _pointers(texts: t.Iterable[str]) -> set[str]:
+    return {pointer for text in texts for pointer in cel.body_pointers(text, "requestBodyJSON")}
 
 
 def _applies(conditionals: list[_Conditional]) -> str | None:

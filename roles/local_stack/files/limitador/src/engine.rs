@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use crate::labels::{Labeler, Labels};
 use crate::limits::Limits;
 use crate::store::{Demand, Hits, Series, Store, Time, Total, WindowKey};
+use crate::tokens::{Report, USAGE};
 
 pub struct Engine {
     pub limits: watch::Receiver<Arc<Limits>>,
@@ -58,7 +59,10 @@ impl Engine {
     /// change, is up to the first descriptor; further ones only carry labels or serve limits that name them.
     pub fn decide(&self, namespace: &str, descriptors: Vec<Descriptor>) -> Result<CheckResult, Error> {
         let (entries, hits): (Vec<_>, Vec<_>) = descriptors.into_iter().map(|d| (d.entries, d.hits)).unzip();
-        let call = hits.first().copied().unwrap_or(Hits::Take(1));
+        let mut call = match (entries.first(), hits.first()) {
+            (Some(first), Some(hits)) if first.contains_key(USAGE) => Hits::Report(hits.of_report()),
+            (_, hits) => hits.copied().unwrap_or(Hits::Take(1)),
+        };
         let mut context = Context::default();
         context.list_binding("descriptors".into(), entries.clone());
 
@@ -72,20 +76,29 @@ impl Engine {
                     key: WindowKey { limit: rule.identity.clone(), variables: counter.set_variables().clone() },
                     max: rule.limit.max_value(),
                     seconds: rule.limit.seconds(),
-                    hits: hits.get(rule.descriptor).copied().unwrap_or(call),
+                    hits: match (rule.descriptor, call) {
+                        (0, Hits::Take(_)) if rule.tokens => Hits::Check,
+                        (0, call) => call,
+                        (other, call) => hits.get(other).copied().unwrap_or(call),
+                    },
                 });
                 counters.push(counter);
             }
         }
+        if !demands.is_empty() && demands.iter().all(|demand| demand.hits == Hits::Check) {
+            call = Hits::Check; // so that `authorized_hits` of a route with token limits are tokens
+        }
 
         let mut labels = self.labeler.labels(&entries, &context);
         labels.insert("limitador_namespace".into(), namespace.into());
+        let report = Report::of(entries.first().unwrap_or(&HashMap::new()), call.of_report());
         let now = now();
         let name = |limited: usize| counters[limited].limit().name().map(str::to_owned);
         let settlement = self
             .store
             .settle(&demands, now, |limited| match limited {
-                Some(limited) => denied(call, labels, name(limited).filter(|_| self.limit_name_in_labels)),
+                _ if matches!(call, Hits::Report(_)) => reported(report, call, labels),
+                Some(limited) => denied(labels, name(limited).filter(|_| self.limit_name_in_labels)),
                 None => admitted(call, labels),
             })
             .map_err(Error::Journal)?;
@@ -100,27 +113,44 @@ impl Engine {
 }
 
 fn admitted(call: Hits, labels: Labels) -> Vec<(Series, u64)> {
-    let hits = |n, labels| (Series::new(Total::AuthorizedHits, labels), n);
-    let mut totals = match call {
-        // The call was counted when it was checked.
-        Hits::Report(n) => return vec![hits(n, labels)],
-        Hits::Check => vec![],
-        Hits::Take(n) => vec![hits(n, labels.clone())],
-    };
-    totals.extend(with_user_and_group(Total::AuthorizedCallsWithUserAndGroup, &labels));
+    let mut totals: Vec<_> = with_user_and_group(Total::AuthorizedCallsWithUserAndGroup, &labels).into_iter().collect();
+    if let Hits::Take(n) = call {
+        totals.push((Series::new(Total::AuthorizedHits, labels.clone()), n));
+    }
     totals.push((Series::new(Total::AuthorizedCalls, labels), 1));
     totals
 }
 
-fn denied(call: Hits, mut labels: Labels, limit_name: Option<String>) -> Vec<(Series, u64)> {
-    if let Hits::Report(_) = call {
-        return admitted(call, labels);
-    }
+fn denied(mut labels: Labels, limit_name: Option<String>) -> Vec<(Series, u64)> {
     let mut totals: Vec<_> = with_user_and_group(Total::LimitedCallsWithUserAndGroup, &labels).into_iter().collect();
     if let Some(name) = limit_name {
         labels.insert("limit_name".into(), name);
     }
     totals.push((Series::new(Total::LimitedCalls, labels), 1));
+    totals
+}
+
+/// The call itself was counted when it was admitted.
+fn reported(report: Report, call: Hits, mut labels: Labels) -> Vec<(Series, u64)> {
+    let with = |labels: &Labels, name: &str, value: &str| {
+        let mut labels = labels.clone();
+        labels.insert(name.into(), value.into());
+        labels
+    };
+    if let Some(model) = report.model.filter(|model| !model.is_empty()) {
+        labels.entry("model".into()).or_insert(model);
+    }
+    if let Some(reason) = report.unmetered {
+        return vec![(Series::new(Total::UnmeteredCalls, with(&labels, "reason", &reason)), 1)];
+    }
+    let parts = [("prompt", report.prompt), ("completion", report.completion), ("unsplit", report.unsplit)];
+    let mut totals: Vec<_> = parts
+        .into_iter()
+        .filter(|(_, n)| *n > 0)
+        .map(|(part, n)| (Series::new(Total::ReportedTokens, with(&labels, "type", part)), n))
+        .collect();
+    totals.push((Series::new(Total::MeteredCalls, labels.clone()), 1));
+    totals.push((Series::new(Total::AuthorizedHits, labels), call.of_report()));
     totals
 }
 

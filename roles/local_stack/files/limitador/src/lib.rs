@@ -14,3 +14,4 @@ pub mod limits;
 pub mod metrics;
 pub mod reload;
 pub mod store;
+pub mod tokens;

@@ -16,6 +16,9 @@ use limitador::limit::{Context, Expression, Limit, Predicate};
 use serde::Deserialize;
 use tracing::warn;
 
+/// How kuadrant-operator names the entry of a token limit; that of another limit is `limit.…`.
+const TOKEN_LIMIT: &str = "[\"tokenlimit.";
+
 /// All limits that are in force, in the order of the file.
 #[derive(Default)]
 pub struct Limits {
@@ -29,6 +32,8 @@ pub struct Rule {
     pub identity: Arc<str>,
     /// The descriptor whose hits it counts: the first one that it reads.
     pub descriptor: usize,
+    /// Of a TokenRateLimitPolicy: a request only asks whether there is room, and its answer is what counts.
+    pub tokens: bool,
     needs_descriptors: usize,
     conditions: Vec<Predicate>,
 }
@@ -116,6 +121,7 @@ impl Rule {
             limit: Arc::new(limit),
             identity: identity.into(),
             descriptor: indices.iter().min().copied().unwrap_or(0),
+            tokens: conditions.iter().any(|condition| condition.contains(TOKEN_LIMIT)),
             needs_descriptors: indices.iter().max().map_or(0, |max| max + 1),
             conditions: predicates,
         })

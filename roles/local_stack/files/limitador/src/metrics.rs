@@ -64,6 +64,9 @@ impl Total {
             Self::LimitedCallsWithUserAndGroup => {
                 ("limited_calls_with_user_and_group", "Requests denied, of known users")
             }
+            Self::MeteredCalls => ("metered_calls", "Finished requests whose answer reported tokens"),
+            Self::ReportedTokens => ("reported_tokens", "Tokens that answers reported, by type"),
+            Self::UnmeteredCalls => ("unmetered_calls", "Finished requests whose answer reported no tokens, by reason"),
         }
     }
 }

@@ -52,6 +52,9 @@ pub enum Total {
     AuthorizedHits,
     LimitedCalls,
     LimitedCallsWithUserAndGroup,
+    MeteredCalls,
+    ReportedTokens,
+    UnmeteredCalls,
 }
 
 /// What a request asks of one counter.
@@ -100,6 +103,14 @@ impl Series {
 }
 
 impl Hits {
+    /// What a report with these hits adds.
+    pub fn of_report(self) -> u64 {
+        match self {
+            Self::Take(n) | Self::Report(n) => n,
+            Self::Check => 0,
+        }
+    }
+
     fn exceed(self, value: u64, max: u64) -> bool {
         let needed = match self {
             Self::Take(n) | Self::Report(n) => n,

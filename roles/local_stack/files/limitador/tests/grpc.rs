@@ -10,9 +10,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use common::{NAMESPACE, descriptor, get, limits, request, series};
-use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitResponse;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient as EnvoyClient;
+use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use limitador::limit::Expression;
 use limitador_server::args::RateLimitHeaders;
 use limitador_server::engine::Engine;
@@ -120,8 +120,7 @@ async fn tokens_are_checked_first_and_reported_at_the_end() {
     // As Kuadrant's filter does it.
     let checked = server.kuadrant.check_rate_limit(request("alice", None)).await.unwrap();
     assert_eq!(checked.into_inner().overall_code(), Code::Ok);
-    let report =
-        envoy_types::pb::envoy::service::ratelimit::v3::RateLimitRequest { hits_addend: 57, ..request("alice", None) };
+    let report = RateLimitRequest { hits_addend: 57, ..request("alice", None) };
     assert_eq!(server.kuadrant.report(report).await.unwrap().into_inner().overall_code(), Code::Ok);
 
     assert_eq!(labelled(&server, "authorized_hits", group, user).await, 117);
@@ -135,6 +134,101 @@ async fn tokens_are_checked_first_and_reported_at_the_end() {
     server.should_rate_limit("alice", Some(5)).await;
     assert_eq!(labelled(&server, "authorized_hits", group, user).await, 122);
     assert_eq!(labelled(&server, "authorized_calls", group, user).await, 2);
+}
+
+/// A route with both policies, as the local stack's Envoy asks about it.
+mod tokens {
+    use super::*;
+
+    const LIMITS: &str = r#"
+- {namespace: llm/vllm-httproute, max_value: 3, seconds: 3600, name: requests,
+   conditions: ['descriptors[0]["limit.requests__1"] == "1"'], variables: ['descriptors[0]["auth.identity.userid"]']}
+- {namespace: llm/vllm-httproute, max_value: 100, seconds: 3600, name: tokens,
+   conditions: ['descriptors[0]["tokenlimit.tokens__1"] == "1"'], variables: ['descriptors[0]["auth.identity.userid"]']}
+"#;
+
+    fn message(entries: &[(&str, &str)], hits: Option<u64>) -> RateLimitRequest {
+        let own = [("tokenlimit.tokens__1", "1"), ("auth.identity.userid", "alice"), ("auth.identity.groups", "free")];
+        let all: Vec<_> = own.iter().chain(entries).copied().collect();
+        RateLimitRequest { domain: NAMESPACE.into(), descriptors: vec![descriptor(&all, hits)], hits_addend: 0 }
+    }
+
+    impl Server {
+        async fn ask(&mut self, requests: bool) -> RateLimitResponse {
+            let limited = [("limit.requests__1", "1"), ("kuadrant.llm/report", "1")];
+            let entries = if requests { &limited[..] } else { &limited[1..] };
+            self.envoy.should_rate_limit(message(entries, None)).await.unwrap().into_inner()
+        }
+
+        async fn report(&mut self, usage: &str, prompt: &str, completion: &str, total: u64) {
+            let entries = [
+                ("kuadrant.llm/usage", usage),
+                ("kuadrant.llm/model", "m"),
+                ("kuadrant.llm/prompt_tokens", prompt),
+                ("kuadrant.llm/completion_tokens", completion),
+            ];
+            self.envoy.should_rate_limit(message(&entries, Some(total))).await.unwrap();
+        }
+
+        async fn remaining(&self, name: &str) -> u64 {
+            let text = get(self.http, "/counters/llm%2Fvllm-httproute").await;
+            let counters: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+            let counter = counters.iter().find(|counter| counter["limit"]["name"] == name);
+            counter.map_or(u64::MAX, |counter| counter["remaining"].as_u64().unwrap())
+        }
+    }
+
+    const MODEL: &str = r#"group="free",limitador_namespace="llm/vllm-httproute",model="m""#;
+
+    #[tokio::test]
+    async fn one_call_asks_for_both_and_only_answers_count_as_tokens() {
+        let mut server = server(LIMITS).await;
+        let answer = server.ask(true).await;
+        assert_eq!(answer.overall_code(), Code::Ok);
+        let echo = answer.dynamic_metadata.unwrap().fields;
+        assert!(echo.contains_key("tokenlimit.tokens__1") && echo.contains_key("auth.identity.userid"), "{echo:?}");
+        assert_eq!((server.remaining("requests").await, server.remaining("tokens").await), (2, u64::MAX));
+        server.report("metered", "70", "35", 105).await;
+        assert_eq!((server.remaining("requests").await, server.remaining("tokens").await), (2, 0));
+
+        let denied = server.ask(true).await;
+        assert_eq!((denied.overall_code(), denied.dynamic_metadata), (Code::OverLimit, None));
+        assert_eq!(server.remaining("requests").await, 2, "denied for its tokens, so it is not a request either");
+        server.report("metered", "1", "1", 2).await;
+
+        let (group, user) = ALICE;
+        assert_eq!(labelled(&server, "authorized_calls", group, user).await, 1);
+        assert_eq!(labelled(&server, "authorized_hits", group, user).await, 1);
+        assert_eq!(labelled(&server, "limited_calls_with_user_and_group", group, user).await, 1);
+        assert_eq!(series(server.http, &format!("authorized_hits{{{MODEL}{user}}}")).await, 107);
+        assert_eq!(series(server.http, &format!("metered_calls{{{MODEL}{user}}}")).await, 2);
+        for (part, tokens) in [("prompt", 71), ("completion", 36), ("unsplit", 0)] {
+            let name = format!("reported_tokens{{{MODEL},type=\"{part}\"{user}}}");
+            assert_eq!(series(server.http, &name).await, tokens, "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn with_token_limits_alone_hits_are_tokens() {
+        let mut server = server(LIMITS).await;
+        let (group, user) = ALICE;
+        server.ask(false).await;
+        assert_eq!(labelled(&server, "authorized_calls", group, user).await, 1);
+        assert_eq!(labelled(&server, "authorized_hits", group, user).await, 0);
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_usage_is_counted_as_such_and_a_usage_of_0_is_one() {
+        let mut server = server(LIMITS).await;
+        let (group, user) = ALICE;
+        server.ask(true).await;
+        server.report("aborted", "", "", 0).await;
+        server.report("metered", "0", "0", 0).await;
+        let name = format!("unmetered_calls{{{MODEL},reason=\"aborted\"{user}}}");
+        assert_eq!(series(server.http, &name).await, 1);
+        assert_eq!(labelled(&server, "authorized_calls", group, user).await, 1);
+        assert_eq!(server.remaining("tokens").await, u64::MAX);
+    }
 }
 
 #[tokio::test]
