@@ -22,7 +22,8 @@ author:
   - The kuadrant.llm authors (@kuadrant)
 description:
   - Limits on tokens, named as the tier, for each user; C(<tier>/group) for users of the same groups, C(<tier>/model/<name>) for one model.
-  - Tiers without limits on tokens get one that nobody reaches, so that their tokens are counted. Without any limit on tokens there is no policy.
+  - Tiers without limits on tokens get one that nobody reaches, so that their tokens are counted.
+  - Without any limit on tokens there is no policy.
 options:
   _input:
     description: The tiers, as in C(llm_gateway_tiers).

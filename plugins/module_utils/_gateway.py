@@ -14,7 +14,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._probe import EXCERPT, UNREACHABLE, Answer
+from ansible_collections.kuadrant.llm.plugins.module_utils._probe import EXCERPT, UNREACHABLE, Answer, tokens_of
 
 _IMPORT_ERROR: str | None = None
 try:
@@ -26,11 +26,13 @@ except ImportError:
 class GatewayClient:
     """Chat completions for a ``model``; the key travels as ``Authorization: APIKEY <key>``."""
 
-    def __init__(self, url: str, *, hostname: str | None, path: str, model: str, timeout: float) -> None:
+    def __init__(self, url: str, *, hostname: str | None, path: str, model: str, stream: bool, timeout: float) -> None:
         self._session = requests.Session()
         self._url = url.rstrip("/") + path
         self._hostname = hostname
         self._body = {"model": model, "messages": [{"role": "user", "content": "ping"}], "max_tokens": 1}
+        if stream:
+            self._body["stream"] = True
         self._timeout = timeout
 
     def send(self, key: str | None) -> Answer:
@@ -47,7 +49,7 @@ class GatewayClient:
             with self._session.post(
                 self._url, json=self._body, headers=headers, auth=authorize, timeout=self._timeout, allow_redirects=False
             ) as response:
-                return Answer(response.status_code, response.text[: 10 * EXCERPT])
+                return Answer(response.status_code, response.text[: 10 * EXCERPT], tokens_of(response.text))
         except requests.exceptions.SSLError:
             return Answer(UNREACHABLE, "its certificate is not trusted (set REQUESTS_CA_BUNDLE to the authority that signed it)")
         except requests.exceptions.Timeout:

@@ -8,8 +8,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import http
+import json
 import time
 import typing as t
 
@@ -22,10 +24,11 @@ UNREACHABLE = 0  # the "status" of a request that got no response
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
-    """A response, or (``status`` 0) why there was none."""
+    """A response, or (``status`` 0) why there was none. ``tokens``: what it says that it cost, None if it does not."""
 
     status: int
     text: str = dataclasses.field(default="", repr=False)
+    tokens: int | None = None
 
 
 #: Sends one request with this key (None: without) and waits for the answer. Never raises for what the network does.
@@ -56,12 +59,18 @@ class Outcome:
     def ok(self) -> bool:
         return self.skipped or self.statuses == list(self.probe.expected)
 
+    @property
+    def tokens(self) -> int | None:
+        told = [answer.tokens for answer in self.answers if answer.tokens is not None]
+        return sum(told) if told else None
+
     def entry(self) -> dict[str, t.Any]:
         """The probe as the module returns it."""
         return {
             "name": self.probe.name,
             "expected": list(self.probe.expected),
             "statuses": self.statuses,
+            "tokens": self.tokens,
             "ok": self.ok,
             "skipped": self.skipped,
         }
@@ -86,6 +95,15 @@ def parse_probes(raw: t.Sequence[t.Mapping[str, t.Any]]) -> list[Probe]:
     if problems:
         raise GatewayError("No request was sent. " + "; ".join(problems) + ".", problems=problems)
     return probes
+
+
+def tokens_of(text: str) -> int | None:
+    """``usage.total_tokens`` of a response body, or of the last event of a stream that has it."""
+    events = [line.removeprefix("data:") for line in text.splitlines() if line.startswith("data:")]
+    for event in reversed(events or [text]):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            return int(json.loads(event)["usage"]["total_tokens"])
+    return None
 
 
 def run_probe(

@@ -54,6 +54,11 @@ options:
       - The model to ask for.
     type: str
     required: true
+  stream:
+    description:
+      - Whether to ask for a stream, as clients do that do not ask for its usage.
+    type: bool
+    default: false
   probes:
     description:
       - What to send, in this order.
@@ -157,8 +162,12 @@ probes:
       elements: int
       returned: always
       sample: [200, 200, 429]
+    tokens:
+      description: The tokens that the answers say they cost. Null if none says it.
+      type: int
+      returned: always
     ok:
-      description: Whether they are equal, or the probe was skipped.
+      description: Whether the statuses are those that were expected, or the probe was skipped.
       type: bool
       returned: always
     skipped:
@@ -194,6 +203,7 @@ ARGUMENT_SPEC = {
     "hostname": {"type": "str"},
     "path": {"type": "str", "default": "/v1/chat/completions"},
     "model": {"type": "str", "required": True},
+    "stream": {"type": "bool", "default": False},
     "probes": {"type": "list", "elements": "dict", "required": True, "options": PROBE_SPEC, "mutually_exclusive": [("key", "key_secret")]},
     "settle": {"type": "float", "default": 0},
     "timeout": {"type": "float", "default": 10},
@@ -224,7 +234,7 @@ def with_keys(module: AnsibleModule, probes: list[Probe]) -> list[Probe]:
 
 def run(module: AnsibleModule, probes: list[Probe]) -> list[Outcome]:
     params = module.params
-    options = {name: params[name] for name in ("hostname", "path", "model", "timeout")}
+    options = {name: params[name] for name in ("hostname", "path", "model", "stream", "timeout")}
     with gateway_client(module, params["url"], **options) as client:
         return [
             Outcome(probe, (), skipped=True)

@@ -37,8 +37,7 @@ options:
       - The tiers, as in C(llm_gateway_tiers) and O(kuadrant.llm.gateway_config#module:tiers). All that is wrong with them is reported at
         once, with entry and field, before anything is changed.
       - If omitted, V(free), V(premium) and V(enterprise) with 2, 10 and 50 requests in 2 minutes.
-    type: list
-    elements: dict
+    type: raw
   state:
     description: V(absent) removes the policies of the set that this collection made or adopted; the target then answers everybody.
     type: str
@@ -71,7 +70,7 @@ options:
     type: str
     default: llm-auth
   rate_limit_policy_name:
-    description: Name of the RateLimitPolicy. An EnvoyFilter that limits need has this name with C(-body) after it.
+    description: Name of the RateLimitPolicy. An EnvoyFilter that limits need is called C(<this name>-body-<gateway>).
     type: str
     default: llm-rate-limits
   token_rate_limit_policy_name:
@@ -232,7 +231,7 @@ _NAME_OPTIONS = {
 }
 
 ARGUMENT_SPEC = {
-    "tiers": {"type": "list", "elements": "dict"},
+    "tiers": {"type": "raw"},  # its own checks name entry and field
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "namespace": {"type": "str", "required": True},
     "target_kind": {"type": "str", "choices": ["Gateway", "HTTPRoute"], "default": "Gateway"},
@@ -268,7 +267,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     for what in around.unseen:
         module.warn(f"{what} cannot be listed with these credentials: policies there that meet the tiers are not seen.")
     objects = compose(wanted, around)
-    current = {**around.policies, "EnvoyFilter": apply.read_filters(kube, objects)}
+    current = {**around.policies, "EnvoyFilter": around.filters}
     actions = plan(objects, current, adopt=params["adopt"], allow_partial=params["allow_partial"])
     awaited = [action for action in actions if action.kind in NAMES and action.after is not None]
     if awaited and not module.check_mode:

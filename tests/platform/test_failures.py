@@ -245,7 +245,7 @@ def test_foreign_policy_on_the_gateway_is_named(role: Run, objects: t.Callable[.
     said = message(role("authorization", authorization_verify_url=""))
     assert "AuthPolicy theirs in namespace llm already targets Gateway vllm-gateway" in said
     assert "would enforce only the newest" in said
-    assert "Delete it, or give" in said
+    assert "Delete it, or set adopt: true" in said
     assert json.loads(kubectl("get", "authpolicies", "-n", "llm", "-o", "json"))["items"][0]["metadata"]["generation"] == 1
 
 

@@ -15,8 +15,8 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, Ku
 from ansible_collections.kuadrant.llm.plugins.module_utils._rollout.wait import Clock
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import DataPlane, Surroundings
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import topology
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import Action, Verb, Wanted
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import API_VERSIONS, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import Action, Verb
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import API_VERSIONS, MANAGED_BY, Target
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.status import unmet_conditions
 
 _PLURALS = {
@@ -39,61 +39,55 @@ PAUSE = 1.0  # seconds between two looks at the conditions
 
 
 def look_around(kube: Kube, target: Target, kinds: t.Iterable[str]) -> Surroundings:
-    """A user who may not list all namespaces gets what is in the target's."""
+    """Who may not list all namespaces gets what is in the target's. What only helps to tell is not missed by who may not read it."""
     unseen: list[str] = []
 
-    def all_of(resource: Resource) -> list[Object]:
+    def all_of(resource: Resource, labels: t.Mapping[str, str] | None = None) -> list[Object]:
         try:
-            found = _list(kube, resource, None)
+            found = _list(kube, resource, None, labels)
         except KubeError as exc:
             if exc.status != 403:
                 raise
             unseen.append(f"{resource.plural} in other namespaces")
-            found = _list(kube, resource, target.namespace)
+            found = _list(kube, resource, target.namespace, labels)
         # Items of a list do not say what they are.
         return [{"apiVersion": resource.api_version, "kind": resource.kind, **obj} for obj in found]
 
     routes = [route for resource in ROUTES.values() for route in all_of(resource)]
     near = topology(target, routes)
-    resource = GATEWAYS if target.kind == "Gateway" else ROUTES[target.kind]
-    there = _get(kube, resource, target.namespace, target.name)
+    there = _get(kube, GATEWAYS if target.kind == "Gateway" else ROUTES[target.kind], target.namespace, target.name)
     policies = {kind: all_of(POLICIES[kind]) for kind in kinds}
+    filters = tuple(all_of(ENVOY_FILTERS, MANAGED_BY))
     gateways = [_data_plane(kube, Target("Gateway", name, namespace)) for namespace, name in near.gateways]
-    return Surroundings(there, near, tuple(one for one in gateways if one is not None), policies, tuple(unseen))
+    return Surroundings(there, near, tuple(one for one in gateways if one is not None), policies, filters, tuple(unseen))
 
 
 def _data_plane(kube: Kube, target: Target) -> DataPlane | None:
     gateway = _get(kube, GATEWAYS, target.namespace, target.name)
     if gateway is None:
         return None
-    found = _get(kube, CLASSES, None, gateway["spec"]["gatewayClassName"])
-    native = _get(kube, ENVOY_FILTERS, target.namespace, f"kuadrant-{target.name}-native")
-    return DataPlane(target, (found or {}).get("spec", {}).get("controllerName"), native is not None)
+    # The class is the cluster's, and whoever cares for one namespace need not be allowed to read it.
+    found = _get(kube, CLASSES, None, gateway["spec"]["gatewayClassName"], forgiving=(403, 404)) or {}
+    native = _get(kube, ENVOY_FILTERS, target.namespace, f"kuadrant-{target.name}-native", forgiving=(403, 404))
+    return DataPlane(target, found.get("spec", {}).get("controllerName"), native is not None)
 
 
-def _list(kube: Kube, resource: Resource, namespace: str | None) -> list[Object]:
+def _list(kube: Kube, resource: Resource, namespace: str | None, labels: t.Mapping[str, str] | None = None) -> list[Object]:
     try:
-        return list(kube.iterate(resource, namespace))
+        return list(kube.iterate(resource, namespace, labels))
     except KubeError as exc:
         if exc.status != 404:  # the cluster does not know the kind, so there is none
             raise
         return []
 
 
-def _get(kube: Kube, resource: Resource, namespace: str | None, name: str) -> Object | None:
+def _get(kube: Kube, resource: Resource, namespace: str | None, name: str, forgiving: t.Collection[int] = (404,)) -> Object | None:
     try:
-        found = kube.get(resource, namespace, name)
+        return kube.get(resource, namespace, name)
     except KubeError as exc:
-        if exc.status != 404:
+        if exc.status not in forgiving:
             raise
         return None
-    return found
-
-
-def read_filters(kube: Kube, wanted: t.Iterable[Wanted]) -> list[Object]:
-    """The EnvoyFilters that are there of those that a set may have."""
-    found = [_get(kube, ENVOY_FILTERS, one.namespace, one.name) for one in wanted if one.kind == "EnvoyFilter"]
-    return [one for one in found if one is not None]
 
 
 def require_kuadrant(kube: Kube, what: str) -> None:

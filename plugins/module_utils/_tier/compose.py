@@ -42,12 +42,16 @@ class DataPlane:
 
 @dataclasses.dataclass(frozen=True)
 class Surroundings:
-    """``target`` as it is (None: it is not there), what is near it, all policies by kind, and ``unseen``: what may not be listed."""
+    """What there is: the target (None: it is not there), what is near it, all policies by kind, the EnvoyFilters that this collection made.
+
+    ``unseen`` is what may not be listed.
+    """
 
     target: Object | None
     near: Topology
     gateways: tuple[DataPlane, ...]
     policies: dict[str, list[Object]]
+    filters: tuple[Object, ...] = ()
     unseen: tuple[str, ...] = ()
 
 
@@ -95,18 +99,30 @@ def _limits(wanted: PolicySet) -> list[str]:
 
 
 def _filters(wanted: PolicySet, around: Surroundings) -> t.Iterator[Wanted]:
-    """One EnvoyFilter for each gateway of the target, in the namespace of the gateway."""
+    """One EnvoyFilter for each gateway of the target, in the namespace of the gateway; others that the set once had go."""
     target, names = wanted.target, _limits(wanted)
     if not names:
         return
+    needed = wanted.tiers is not None and why_bodies(wanted.tiers, wanted.streams)
+    known = set()
     for one in around.gateways:
-        own = one.gateway.namespace == target.namespace
-        name = f"{names[0]}-body" if own else f"{target.namespace}.{names[0]}-body"
+        gateway = one.gateway
+        name = f"{_prefix(target, names[0], gateway.namespace)}{gateway.name}"
         definition = None
-        if wanted.tiers is not None and why_bodies(wanted.tiers, wanted.streams):
+        if needed and wanted.tiers is not None:
             routes = envoy_routes(around.target) if target.kind == "HTTPRoute" and around.target else None
-            definition = body_filter(wanted.tiers, name=name, gateway=one.gateway, streams=wanted.streams, routes=routes)
-        yield Wanted("EnvoyFilter", one.gateway.namespace, name, definition)
+            definition = body_filter(wanted.tiers, name=name, gateway=gateway, streams=wanted.streams, routes=routes)
+        known.add((gateway.namespace, name))
+        yield Wanted("EnvoyFilter", gateway.namespace, name, definition)
+    for stale in around.filters:
+        key = (stale["metadata"]["namespace"], stale["metadata"]["name"])
+        if key not in known and key[1].startswith(_prefix(target, names[0], key[0])):
+            yield Wanted("EnvoyFilter", *key, None)
+
+
+def _prefix(target: policy.Target, name: str, namespace: str) -> str:
+    """How the name of a filter in ``namespace`` begins; what follows is the gateway's."""
+    return f"{name}-body-" if namespace == target.namespace else f"{target.namespace}.{name}-body-"
 
 
 def _refuse(wanted: PolicySet, tiers: tuple[Tier, ...], around: Surroundings) -> None:

@@ -9,7 +9,7 @@ import typing as t
 import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._probe import Answer, Outcome, Probe, judge, parse_probes, run_probe
+from ansible_collections.kuadrant.llm.plugins.module_utils._probe import Answer, Outcome, Probe, judge, parse_probes, run_probe, tokens_of
 
 URL = "http://gateway.example"
 
@@ -128,3 +128,27 @@ def test_judge_accepts_what_was_expected_or_skipped() -> None:
 
 def test_keys_are_not_in_repr() -> None:
     assert "canary" not in repr(outcome((200,), Answer(401, "canary"), key="canary"))
+
+
+USAGE = '{"choices": [], "usage": {"prompt_tokens": 2, "total_tokens": 5}}'
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        (USAGE, 5),
+        (f'data: {{"choices": [{{}}]}}\n\ndata: {USAGE}\n\ndata: [DONE]\n\n', 5),
+        ('data: {"choices": [], "usage": null}\n\ndata: [DONE]\n\n', None),
+        ("Too Many Requests", None),
+        ("", None),
+        ("[]", None),
+    ],
+)
+def test_tokens_of(text: str, tokens: int | None) -> None:
+    assert tokens_of(text) == tokens
+
+
+def test_an_outcome_sums_the_tokens_that_were_told() -> None:
+    probe = Probe("p", (200, 200, 429))
+    assert Outcome(probe, (Answer(200, "", 5), Answer(200, "", 6), Answer(429))).entry()["tokens"] == 11
+    assert Outcome(probe, (Answer(429),)).entry()["tokens"] is None

@@ -167,6 +167,8 @@ def test_unmet_conditions_are_told(run: Run, cluster: Kube) -> None:
     [
         ({"tiers": [{"name": "free", "tokens": [{"limit": 0, "window": "1d"}]}]}, "llm_gateway_tiers[0] (free): tokens[0].window: '1d'"),
         ({"tiers": []}, "llm_gateway_tiers: is empty"),
+        ({"tiers": "free"}, "llm_gateway_tiers: must be a list of dictionaries, not str"),
+        ({"tiers": ["free"]}, "llm_gateway_tiers[0]: must be a dictionary, not str"),
         ({"target_name": "nowhere"}, "there is no Gateway nowhere in namespace llm. Make it first"),
         ({"tiers": [FREE], "groups": []}, "no group is allowed"),
     ],

@@ -47,7 +47,7 @@ def made(want: PolicySet, where: Surroundings) -> list[str]:
         (
             wanted(REQUESTS),
             [
-                "no EnvoyFilter llm/llm-rate-limits-body",
+                "no EnvoyFilter llm/llm-rate-limits-body-gw",
                 "AuthPolicy llm/llm-auth",
                 "RateLimitPolicy llm/llm-rate-limits",
                 "no TokenRateLimitPolicy llm/llm-token-limits",
@@ -56,7 +56,7 @@ def made(want: PolicySet, where: Surroundings) -> list[str]:
         (
             wanted(TOKENS),
             [
-                "EnvoyFilter llm/llm-rate-limits-body",
+                "EnvoyFilter llm/llm-rate-limits-body-gw",
                 "AuthPolicy llm/llm-auth",
                 "RateLimitPolicy llm/llm-rate-limits",
                 "TokenRateLimitPolicy llm/llm-token-limits",
@@ -68,13 +68,13 @@ def made(want: PolicySet, where: Surroundings) -> list[str]:
                 "no TokenRateLimitPolicy llm/llm-token-limits",
                 "no RateLimitPolicy llm/llm-rate-limits",
                 "no AuthPolicy llm/llm-auth",
-                "no EnvoyFilter llm/llm-rate-limits-body",
+                "no EnvoyFilter llm/llm-rate-limits-body-gw",
             ],
         ),
         (wanted(TOKENS, names={"AuthPolicy": "a"}), ["AuthPolicy llm/a"]),
         (wanted(TOKENS, names={"TelemetryPolicy": "u"}), ["TelemetryPolicy llm/u"]),
-        (wanted(TOKENS, names={"RateLimitPolicy": "l"}, streams="allow"), ["no EnvoyFilter llm/l-body", "RateLimitPolicy llm/l"]),
-        (wanted(MODEL, names={"RateLimitPolicy": "l"}, streams="allow"), ["EnvoyFilter llm/l-body", "RateLimitPolicy llm/l"]),
+        (wanted(TOKENS, names={"RateLimitPolicy": "l"}, streams="allow"), ["no EnvoyFilter llm/l-body-gw", "RateLimitPolicy llm/l"]),
+        (wanted(MODEL, names={"RateLimitPolicy": "l"}, streams="allow"), ["EnvoyFilter llm/l-body-gw", "RateLimitPolicy llm/l"]),
     ],
     ids=["requests", "tokens", "absent", "authorization", "telemetry", "streams allowed", "model"],
 )
@@ -85,7 +85,23 @@ def test_the_set(want: PolicySet, objects: list[str]) -> None:
 def test_a_gateway_elsewhere_gets_its_filter_where_it_is() -> None:
     far = dataclasses.replace(ISTIO, gateway=Target("Gateway", "gw", "infra"))
     (first, *_rest) = compose(wanted(TOKENS, kind="HTTPRoute"), around(far, target=ROUTE))
-    assert (first.namespace, first.name) == ("infra", "llm.llm-rate-limits-body")
+    assert (first.namespace, first.name) == ("infra", "llm.llm-rate-limits-body-gw")
+
+
+def test_filters_of_gateways_that_the_target_has_left_go() -> None:
+    stale = [
+        {"metadata": {"namespace": namespace, "name": name}}
+        for namespace, name in (
+            ("llm", "llm-rate-limits-body-old"),
+            ("infra", "llm.llm-rate-limits-body-gw"),
+            ("infra", "llm-rate-limits-body-gw"),
+            ("llm", "other"),
+        )
+    ]
+    where = dataclasses.replace(around(target=ROUTE), gateways=(), filters=tuple(stale))
+    for tiers in (None, TOKENS):
+        found = [one for one in made(wanted(tiers, kind="HTTPRoute"), where) if "EnvoyFilter" in one]
+        assert sorted(found) == ["no EnvoyFilter infra/llm.llm-rate-limits-body-gw", "no EnvoyFilter llm/llm-rate-limits-body-old"]
 
 
 @pytest.mark.parametrize(
