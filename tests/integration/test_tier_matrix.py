@@ -96,7 +96,7 @@ def run(playbook: t.Any, kubeconfig: str, tmp_path: pathlib.Path) -> Run:
 
 
 def actions(result: dict[str, t.Any]) -> dict[str, str]:
-    assert "policies" in result["applied"], result["applied"].get("msg")
+    assert "policies" in result["applied"], result
     return {entry["kind"]: entry["action"] for entry in result["applied"]["policies"]}
 
 

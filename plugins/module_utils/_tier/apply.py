@@ -122,9 +122,9 @@ def carry_out(kube: Kube, actions: t.Iterable[Action], *, check: bool) -> t.Iter
 
 
 def _patch(action: Action) -> Object:
-    before, after = t.cast("Object", action.before), t.cast("Object", action.after)
-    meta = {"labels": after["metadata"]["labels"], "resourceVersion": before["metadata"].get("resourceVersion")}
-    return {"metadata": meta, "spec": after["spec"]}
+    # Without a resourceVersion: Kuadrant writes statuses all the time, and only the spec matters.
+    after = t.cast("Object", action.after)
+    return {"metadata": {"labels": after["metadata"]["labels"]}, "spec": after["spec"]}
 
 
 def unmet(kube: Kube, actions: t.Iterable[Action], *, allow_partial: bool) -> dict[str, list[str]]:

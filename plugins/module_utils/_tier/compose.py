@@ -77,7 +77,7 @@ def compose(wanted: PolicySet, around: Surroundings) -> list[Wanted]:
     objects = list(_filters(wanted, around))
     for kind, name in wanted.names.items():
         foreign = tuple(find_foreign(around.policies.get(kind, ()), name, wanted.target, around.near))
-        objects.append(Wanted(kind, wanted.target.namespace, name, _definition(kind, name, wanted), foreign))
+        objects.append(Wanted(kind, wanted.target.namespace, name, _definition(kind, name, wanted), foreign, wanted.target))
     return objects if wanted.tiers is not None else objects[::-1]
 
 

@@ -14,7 +14,7 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import OVERRIDES, SAME_TARGET, Foreign
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import MANAGED_BY, converging
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import MANAGED_BY, Target, converging, targets
 
 Object: t.TypeAlias = dict[str, t.Any]
 
@@ -29,13 +29,14 @@ class Verb(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """A policy (or EnvoyFilter) of the set: ``definition`` None if it shall not exist. ``foreign``: what meets it."""
+    """A policy of the set, on ``target`` (None: an EnvoyFilter). ``definition`` None: it shall not exist. ``foreign``: what meets it."""
 
     kind: str
     namespace: str
     name: str
     definition: Object | None
     foreign: tuple[Foreign, ...] = ()
+    target: Target | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +59,18 @@ def plan(wanted: t.Sequence[Wanted], current: t.Mapping[str, t.Sequence[Object]]
         here = [obj for obj in current.get(want.kind, ()) if obj["metadata"].get("namespace") == want.namespace]
         rivals = [one for one in want.foreign if one.relation == SAME_TARGET]
         namesake = next((obj for obj in here if obj["metadata"]["name"] == want.name), None)
+        if namesake is not None and want.target is not None and not targets(namesake, want.target):
+            if want.definition is not None:
+                ref = namesake["spec"]["targetRef"]
+                problems.append(
+                    f"{want.kind} {want.name} in namespace {want.namespace} targets {ref.get('kind')} {ref.get('name')}, "
+                    "which would be without it. Choose another name, or make that one absent first."
+                )
+            actions.append(Action(Verb.NONE, want.kind, want.namespace, want.name, None, None))
+            continue
         if namesake is None and adopt and len(rivals) == 1:
-            namesake = next(obj for obj in here if obj["metadata"]["name"] == rivals.pop().name)
+            adopted = rivals.pop().name
+            namesake = next(obj for obj in here if obj["metadata"]["name"] == adopted)
         if want.definition is None:
             actions.append(_removal(want, namesake))
             continue

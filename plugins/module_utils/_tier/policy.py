@@ -227,13 +227,6 @@ def telemetry_policy(*, name: str, target: Target) -> dict[str, t.Any]:
     return _policy("TelemetryPolicy", name, target, {"metrics": {"default": {"labels": labels}}})
 
 
-def rivals(policies: t.Sequence[t.Mapping[str, t.Any]], policy: t.Mapping[str, t.Any]) -> list[str]:
-    """Names of the other ``policies`` (of one kind and namespace) with the same target as ``policy``."""
-    wanted = _target_key(policy)
-    mine = policy["metadata"]["name"]
-    return sorted(other["metadata"]["name"] for other in policies if other["metadata"]["name"] != mine and _target_key(other) == wanted)
-
-
 def converging(policy: t.Mapping[str, t.Any], policies: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
     """``policy`` as a merge patch for its namesake among ``policies``: what the namesake's spec has beyond it becomes null."""
     for current in policies:
@@ -250,9 +243,10 @@ def _with_nulls(wanted: t.Mapping[str, t.Any], current: t.Mapping[str, t.Any]) -
     return merged
 
 
-def _target_key(policy: t.Mapping[str, t.Any]) -> tuple[t.Any, ...]:
-    ref = policy["spec"].get("targetRef") or {}
-    return (ref.get("group"), ref.get("kind"), ref.get("name"), ref.get("sectionName"))
+def targets(policy: t.Mapping[str, t.Any], target: Target) -> bool:
+    """Whether the whole of ``target``, in the policy's namespace, is what it is about."""
+    ref = (policy.get("spec") or {}).get("targetRef") or {}
+    return (ref.get("kind"), ref.get("name"), ref.get("sectionName")) == (target.kind, target.name, None)
 
 
 def _policy(kind: str, name: str, target: Target, spec: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import Foreign
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import Verb, Wanted, plan
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import Target
 
 MANAGED = {"app.kubernetes.io/managed-by": "kuadrant.llm"}
 SPEC = {"targetRef": {"kind": "Gateway", "name": "gw"}, "limits": {"free": {"rates": [{"limit": 2, "window": "2m"}]}}}
@@ -23,7 +24,7 @@ def obj(name: str = "mine", *, ours: bool = True, namespace: str = "llm", **spec
 
 def wanted(*foreign: Foreign, exists: bool = True) -> list[Wanted]:
     definition = {"metadata": {"name": "mine", "namespace": "llm", "labels": dict(MANAGED)}, "spec": SPEC} if exists else None
-    return [Wanted("RateLimitPolicy", "llm", "mine", definition, foreign)]
+    return [Wanted("RateLimitPolicy", "llm", "mine", definition, foreign, Target("Gateway", "gw", "llm"))]
 
 
 def other(name: str, relation: str = "same_target") -> Foreign:
@@ -40,7 +41,8 @@ def other(name: str, relation: str = "same_target") -> Foreign:
         (wanted(), [obj(namespace="apps")], False, Verb.CREATE, "mine"),
         (wanted(), [obj(ours=False)], True, Verb.ADOPT, "mine"),
         (wanted(other("theirs")), [obj("theirs", ours=False, limits={})], True, Verb.ADOPT, "theirs"),
-        (wanted(other("theirs")), [obj("theirs")], True, Verb.NONE, "theirs"),
+        (wanted(other("theirs")), [obj("another"), obj("theirs")], True, Verb.NONE, "theirs"),
+        (wanted(exists=False), [obj(targetRef={"kind": "HTTPRoute", "name": "r"})], False, Verb.NONE, "mine"),
         (wanted(exists=False), [], False, Verb.NONE, "mine"),
         (wanted(exists=False), [obj()], False, Verb.DELETE, "mine"),
         (wanted(exists=False), [obj(ours=False)], False, Verb.NONE, "mine"),
@@ -72,6 +74,12 @@ def test_action(want: list[Wanted], current: list[dict[str, t.Any]], adopt: bool
         (wanted(other("a"), other("b")), [obj("a"), obj("b")], True, "Of several, none is taken over: delete all but one."),
         (wanted(other("theirs")), [obj("theirs"), obj()], True, "Of several, none is taken over"),
         (wanted(), [obj(ours=False)], False, "RateLimitPolicy mine in namespace llm exists and was not made by this collection."),
+        (
+            wanted(),
+            [obj(targetRef={"kind": "HTTPRoute", "name": "r"})],
+            True,
+            "RateLimitPolicy mine in namespace llm targets HTTPRoute r, which would be without it. Choose another name",
+        ),
         (
             wanted(other("r", "overrides")),
             [],

@@ -205,25 +205,20 @@ def test_telemetry_policy_labels_user_group_and_tier() -> None:
     }
 
 
-def existing(name: str, kind: str = "Gateway", target: str = "vllm-gateway", **ref: str) -> dict[str, t.Any]:
-    return {"metadata": {"name": name}, "spec": {"targetRef": {"group": "gateway.networking.k8s.io", "kind": kind, "name": target, **ref}}}
-
-
 @pytest.mark.parametrize(
-    ("others", "names"),
+    ("ref", "same"),
     [
-        ([], []),
-        ([existing("llm-auth")], []),
-        ([existing("b"), existing("llm-auth"), existing("a")], ["a", "b"]),
-        ([existing("other", target="other-gateway")], []),
-        ([existing("route", kind="HTTPRoute")], []),
-        ([existing("listener", sectionName="http")], []),
-        ([{"metadata": {"name": "odd"}, "spec": {}}], []),
+        ({"kind": "Gateway", "name": "vllm-gateway"}, True),
+        ({"kind": "Gateway", "name": "other"}, False),
+        ({"kind": "HTTPRoute", "name": "vllm-gateway"}, False),
+        ({"kind": "Gateway", "name": "vllm-gateway", "sectionName": "http"}, False),
+        ({}, False),
     ],
-    ids=["none", "itself", "two others", "other target", "other kind", "a listener", "no target"],
+    ids=["it", "other name", "other kind", "a listener", "no target"],
 )
-def test_rivals(others: list[dict[str, t.Any]], names: list[str]) -> None:
-    assert policy.rivals(others, auth()) == names
+def test_targets(ref: dict[str, t.Any], same: bool) -> None:
+    assert policy.targets({"metadata": {"name": "x"}, "spec": {"targetRef": ref}}, GATEWAY) is same
+    assert policy.targets(auth(), GATEWAY)
 
 
 WANTED = {"metadata": {"name": "p"}, "spec": {"targetRef": {"name": "g"}, "limits": {"a": {"rates": [1]}}}}
