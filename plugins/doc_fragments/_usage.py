@@ -75,6 +75,12 @@ options:
       - Count only series that carry these labels, such as C(job) or C(cluster), for a Prometheus that sees several gateways.
     type: dict
     default: {}
+  model_server_labels:
+    description:
+      - Labels of the model servers behind the gateway, such as C(job), for a Prometheus that sees others as well. What they count
+        (C(vllm:prompt_tokens_total), C(vllm:generation_tokens_total)) is the sum that the tokens of all users are held against.
+    type: dict
+    default: {}
   family:
     description:
       - Which of Limitador's counters to read.

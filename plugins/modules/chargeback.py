@@ -166,6 +166,10 @@ totals:
     group: [{group: free, authorized: 2, limited: 3, authorized_upper: 2, limited_upper: 3, cost: "0.002", cost_upper: "0.002"}]
     tier: [{tier: free, authorized: 2, limited: 3, authorized_upper: 2, limited_upper: 3, cost: "0.002", cost_upper: "0.002"}]
     overall: {authorized: 2, limited: 3, authorized_upper: 2, limited_upper: 3, cost: "0.002", cost_upper: "0.002"}
+tokens:
+  description: Tokens by user and model, and what of the model servers' own count is unattributed, as in M(kuadrant.llm.usage_info).
+  returned: success
+  type: dict
 table:
   description: The bill as lines of text for a screen.
   returned: success

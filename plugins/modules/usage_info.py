@@ -10,10 +10,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: usage_info
-short_description: Count calls by user, group and tier over a period
+short_description: Count calls and tokens by user, group and tier over a period
 version_added: 1.0.0
 description:
   - Counts the calls that Limitador let through and the ones that it limited, from the raw samples that Prometheus keeps of its counters.
+  - Counts tokens by user and model, and holds their sum against what the model servers counted.
   - Never extrapolates, as the function C(increase) of Prometheus does. Counters that start anew, and ones that appear within the period,
     are followed from scrape
     to scrape.
@@ -110,6 +111,52 @@ totals:
   returned: success
   type: dict
   sample: {authorized: 2, limited: 3, authorized_upper: 2, limited_upper: 3}
+tokens:
+  description:
+    - Tokens and finished requests, on routes with token limits, as the custom Limitador counts them. Without it, or without token
+      limits, the lists are empty.
+    - A figure that ends with C(_upper) is the upper bound, equal to the figure without it where the samples decide.
+  returned: success
+  type: dict
+  contains:
+    usage:
+      description:
+        - One entry per user, group, tier and model. Answers that do not name their model have C(model) V(null).
+        - C(unsplit) are tokens of which only the total is known. C(metered) are requests whose answer reported its tokens, C(unmetered)
+          those whose answer did not, by C(reasons) V(stream_without_usage), V(no_usage), V(aborted) and V(error).
+      type: list
+      elements: dict
+      sample:
+        - user: alice
+          group: free
+          tier: free
+          model: m
+          prompt: 120
+          prompt_upper: 120
+          completion: 480
+          completion_upper: 480
+          unsplit: 0
+          unsplit_upper: 0
+          metered: 10
+          metered_upper: 10
+          unmetered: 1
+          unmetered_upper: 1
+          reasons: {aborted: 1}
+          notes: []
+    totals:
+      description: Their sums.
+      type: dict
+    served:
+      description: What the model servers counted themselves, in all and per model. V(null) if Prometheus has no such counters.
+      type: dict
+      sample: {prompt: 130, prompt_upper: 130, completion: 500, completion_upper: 500, models: [], notes: []}
+    unattributed:
+      description:
+        - C(served) less C(totals), which belongs to no user, with the C(causes) that are known. V(null) if C(served) is.
+        - A request is in the period of the scrape that saw it. Limiters and model servers are not scraped at the same moment, so a period
+          that ends in the middle of traffic leaves a small difference of either sign, which the next period has with the other sign.
+      type: dict
+      sample: {prompt: 10, completion: 20, total: 30, exact: true, causes: ["1 answers carried no usage (1 aborted)"]}
 scrapes:
   description: One entry per limiter that Prometheus scraped.
   returned: success

@@ -87,7 +87,7 @@ KEPT = {
     *("authorization_monitor_namespace", "chargeback_kuadrant_namespace", "chargeback_prometheus_url", "chargeback_prometheus_token"),
     *("chargeback_prometheus_ca_cert", "chargeback_prometheus_validate_certs", "chargeback_period", "chargeback_period_start"),
     *("chargeback_period_end", "chargeback_wait_for_scrape", "chargeback_routes", "chargeback_family", "chargeback_output_dir"),
-    "chargeback_output_name",
+    *("chargeback_output_name", "chargeback_model_server_labels"),
 }
 BACKEND = f"""
 apiVersion: v1

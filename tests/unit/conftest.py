@@ -41,8 +41,8 @@ class FakePrometheus(http.server.ThreadingHTTPServer):
     def data(self, query: str, at: int) -> dict[str, t.Any]:
         if query == "time()":
             return {"resultType": "scalar", "result": [self.now / 1000, f"{self.now / 1000}"]}
-        wrapped = re.fullmatch(r"(sum\(count_over_time|count\(last_over_time)\((.*)\)\)", query)
-        ranged = re.fullmatch(r"(\w+)\{(.*)\}\[(\d+)ms\]", wrapped[2] if wrapped else query)
+        wrapped = re.fullmatch(r"(sum\(count_over_time|count\(last_over_time|count by \(.*\) \(last_over_time)\((.*)\)\)", query)
+        ranged = re.fullmatch(r"([\w:]+)\{(.*)\}\[(\d+)ms\]", wrapped[2] if wrapped else query)
         assert ranged, f"the fake does not know {query}"
         found = [
             {"metric": labels, "values": [[moment / 1000, f"{value:g}"] for moment, value in inside]}
@@ -52,6 +52,10 @@ class FakePrometheus(http.server.ThreadingHTTPServer):
         ]
         if not wrapped:
             return {"resultType": "matrix", "result": found}
+        if wrapped[1].startswith("count by"):
+            pairs = {(one["metric"]["job"], one["metric"]["instance"]) for one in found}
+            metrics = [{"job": job, "instance": instance} for job, instance in sorted(pairs)]
+            return {"resultType": "vector", "result": [{"metric": metric, "value": [at / 1000, "1"]} for metric in metrics]}
         number = sum(len(one["values"]) for one in found) if wrapped[1].startswith("sum") else len(found)
         return {"resultType": "vector", "result": [{"metric": {}, "value": [at / 1000, str(number)]}] if found else []}
 

@@ -16,7 +16,7 @@ import bisect
 import itertools
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, Interval, Sample
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import CALLS, Count, Interval, Nouns, Sample
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 
 
@@ -36,8 +36,8 @@ def losses(samples: t.Sequence[Sample], scrapes: t.Sequence[int]) -> list[Interv
     return found
 
 
-def count(samples: t.Sequence[Sample], scrapes: t.Sequence[int], start: int) -> Count:
-    """Calls of one counter that scrapes after ``start`` saw.
+def count(samples: t.Sequence[Sample], scrapes: t.Sequence[int], start: int, what: Nouns = CALLS) -> Count:
+    """What one counter counted that scrapes after ``start`` saw.
 
     ``samples`` and ``scrapes`` end with the period, and reach back to the last scrape at or before its start, if there is one.
     ``scrapes`` are the successful scrapes of the counter's target. A counter that such a scrape did not have starts from 0.
@@ -56,7 +56,7 @@ def count(samples: t.Sequence[Sample], scrapes: t.Sequence[int], start: int) -> 
             elif value:
                 unproved = value
                 notes.add(
-                    f"first seen at {format_time(moment)}, in the first scrape of its limiter, with {value} calls; "
+                    f"first seen at {format_time(moment)}, in the first scrape of its {what.target}, with {value} {what.counted}; "
                     "how many of them are older than the period is unknown"
                 )
         previous = (moment, value)
@@ -85,13 +85,6 @@ def last_if_unseen(scrapes: t.Sequence[int], start: int, end: int, *, unknown_in
     if scrapes[-1] + patience <= start or end - scrapes[-1] <= patience:
         return None
     return scrapes[-1]
-
-
-def _unproved(moment: int, value: int) -> str:
-    return (
-        f"first seen at {format_time(moment)}, in the first scrape of its target, with {value} calls; "
-        "how many of them are older than the period is unknown"
-    )
 
 
 def _next_scrape(scrapes: t.Sequence[int], moment: int) -> int | None:

@@ -19,6 +19,18 @@ Interval = tuple[int, int]
 
 
 @dataclasses.dataclass(frozen=True)
+class Nouns:
+    """What notes call a target and what it counts."""
+
+    target: str
+    counted: str
+
+
+CALLS = Nouns("limiter", "calls")
+TOKENS = Nouns("model server", "tokens")
+
+
+@dataclasses.dataclass(frozen=True)
 class Target:
     """One address that Prometheus scrapes, with the times of its successful scrapes, in order."""
 
@@ -75,6 +87,10 @@ class Row:
 
     def as_dict(self) -> dict[str, t.Any]:
         return {"user": self.user, "group": self.group, "tier": self.tier, **figures(self.authorized, self.limited), "notes": self.notes}
+
+
+def bounds(name: str, count: Count) -> dict[str, int | None]:
+    return {name: count.lower, f"{name}_upper": count.upper}
 
 
 def figures(authorized: Count, limited: Count) -> dict[str, int | None]:

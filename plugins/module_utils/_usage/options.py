@@ -30,6 +30,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "period": {"type": "str"},
     "limitador_namespace": {"type": "list", "elements": "str", "default": []},
     "match_labels": {"type": "dict", "default": {}},
+    "model_server_labels": {"type": "dict", "default": {}},
     "family": {"type": "str", "choices": ["auto", "upstream", "user_and_group"], "default": "auto"},
     "wait_for_scrape": {"type": "int", "default": 0},
 }

@@ -15,8 +15,10 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus, RawSeries, quote
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Target
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import AUTHORIZED, LIMITED, Usage, tally, to_series
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage import tokens
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Measured, measure, to_series
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import TOKENS, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import AUTHORIZED, LIMITED, Usage, tally
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time, parse_duration, parse_time
 
 # Limitador's own sign of life, present from its first scrape on, also before any call: a sample of it is a successful scrape of a limiter.
@@ -31,6 +33,7 @@ _LOOKBACK_MS = 24 * 3_600_000
 # Who was scraped this recently is expected to be scraped again.
 _ALIVE_MS = 5 * 60_000
 _POLL_SECONDS = 0.25
+_ADDRESS = ("job", "instance")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,22 +44,25 @@ class Question:
     end: int
     namespaces: tuple[str, ...] = ()
     match_labels: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    model_server_labels: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     family: str = "auto"
     wait_seconds: int = 0
 
 
 def read_usage(prometheus: Prometheus, question: Question) -> Usage:
     """Usage in (start, end]. Raises GatewayError if no limiter was scraped in that time."""
-    end = wait_for_scrape(prometheus, question) if question.wait_seconds else question.end
+    servers = _model_servers(prometheus, question)
+    end = wait_for_scrape(prometheus, question, servers) if question.wait_seconds else question.end
     start = question.start
     scraped = [_target(one) for one in prometheus.raw(selector(SCRAPED, question.match_labels), start - _LOOKBACK_MS, end)]
     begin = _begin(scraped, start)
     family = _family(prometheus, question, begin, end)
     series = {
         kind: [to_series(one) for one in prometheus.raw(_counter(metric, question), begin, end)]
-        for kind, metric in FAMILIES[family].items()
+        for kind, metric in {**FAMILIES[family], **tokens.METRICS}.items()
     }
-    usage = tally(scraped, series, start=start, end=end, family=family)
+    served = _served(prometheus, question, servers, end) if servers else None
+    usage = tally(scraped, series, start=start, end=end, family=family, served=served)
     if not usage.scrapes:
         raise GatewayError(
             f"Prometheus at {prometheus.url} did not scrape a limiter between {format_time(start)} and {format_time(end)}: "
@@ -67,13 +73,18 @@ def read_usage(prometheus: Prometheus, question: Question) -> Usage:
     return usage
 
 
-def wait_for_scrape(prometheus: Prometheus, question: Question) -> int:
-    """The time of the first scrape after the end of the period, when every limiter that is alive has had one."""
+def wait_for_scrape(prometheus: Prometheus, question: Question, servers: str = "") -> int:
+    """The time of the first scrape after the end of the period, when every limiter that is alive has had one.
+
+    :param servers: selector of the model servers' ``up``, to wait for them as well.
+    """
     deadline = time.monotonic() + question.wait_seconds
     up = selector(SCRAPED, question.match_labels)
     far = question.end + (question.wait_seconds + 60) * 1000
     while True:
         alive = prometheus.raw(up, question.end - _ALIVE_MS, far)
+        if alive and servers:
+            alive += [one for one in _successful(prometheus.raw(servers, question.end - _ALIVE_MS, far)) if one.samples]
         after = [next((moment for moment, _value in one.samples if moment > question.end), None) for one in alive]
         seen = [moment for moment in after if moment is not None]
         if seen and len(seen) == len(after):
@@ -103,9 +114,10 @@ def parse_question(params: t.Mapping[str, t.Any], now: int) -> Question:
         raise GatewayError(f"end: {format_time(end)} is in the future; Prometheus' clock shows {format_time(now)}")
     if start >= end:
         raise GatewayError(f"start: {format_time(start)} is not before end, {format_time(end)}")
-    for label in params["match_labels"]:
-        if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", label):
-            raise GatewayError(f"match_labels: {label!r} is not the name of a Prometheus label")
+    for option in ("match_labels", "model_server_labels"):
+        for label in params[option]:
+            if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", label):
+                raise GatewayError(f"{option}: {label!r} is not the name of a Prometheus label")
     if params["wait_for_scrape"] < 0:
         raise GatewayError("wait_for_scrape: must be 0 or a number of seconds")
     return Question(
@@ -113,9 +125,36 @@ def parse_question(params: t.Mapping[str, t.Any], now: int) -> Question:
         end=end,
         namespaces=tuple(sorted(set(params["limitador_namespace"]))),
         match_labels={label: str(value) for label, value in params["match_labels"].items()},
+        model_server_labels={label: str(value) for label, value in params["model_server_labels"].items()},
         family=params["family"],
         wait_seconds=params["wait_for_scrape"],
     )
+
+
+def _model_servers(prometheus: Prometheus, question: Question) -> str:
+    """A selector of ``up`` of every model server that counted tokens in or just before the period; empty if there is none."""
+    span = question.end - question.start + _ALIVE_MS
+    counted = selector(tokens.SERVED_METRICS[tokens.PROMPT], question.model_server_labels)
+    found = prometheus.vector(f"count by (job, instance) (last_over_time({counted}[{span}ms]))", question.end)
+    if not found:
+        return ""
+    # The pairs of job and instance are told apart when series are put to targets; a pair too many only costs its samples.
+    matchers = (f"{label}=~{quote('|'.join(sorted({re.escape(labels.get(label, '')) for labels, _value in found})))}" for label in _ADDRESS)
+    return selector("up", {}, *matchers)
+
+
+def _served(prometheus: Prometheus, question: Question, servers: str, end: int) -> Measured:
+    scraped = [_target(one) for one in _successful(prometheus.raw(servers, question.start - _LOOKBACK_MS, end))]
+    begin = _begin(scraped, question.start)
+    series = {
+        part: [to_series(one) for one in prometheus.raw(selector(metric, question.model_server_labels), begin, end)]
+        for part, metric in tokens.SERVED_METRICS.items()
+    }
+    return measure(scraped, series, tokens.SERVED_LABELS, start=question.start, end=end, what=TOKENS)
+
+
+def _successful(up: t.Iterable[RawSeries]) -> list[RawSeries]:
+    return [RawSeries(one.labels, tuple(sample for sample in one.samples if float(sample[1]) == 1)) for one in up]
 
 
 def _target(sign: RawSeries) -> Target:

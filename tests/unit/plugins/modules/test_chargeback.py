@@ -59,6 +59,37 @@ def test_chargeback_bills(limiter: Server, run_module: Run) -> None:
     ]
 
 
+def test_chargeback_shows_tokens_and_what_belongs_to_nobody(limiter: Server, run_module: Run) -> None:
+    late = [(moment, moment > 950_000) for moment in range(800_000, 1_000_001, 10_000)]
+
+    def counted(metric: str, value: int, **labels: str) -> None:
+        limiter.add(metric, *((moment, value * seen) for moment, seen in late), **labels)
+
+    ann = {"user": "=ann", "group": "free", "tier": "free", "model": "m"}
+    counted("reported_tokens", 70, type="prompt", **ann)
+    counted("reported_tokens", 30, type="completion", **ann)
+    counted("metered_calls", 1, **ann)
+    counted("unmetered_calls", 1, reason="aborted", **ann)
+    without = run_module(chargeback.main, prometheus_url=limiter.url, tiers=TIERS, **PERIOD)
+    assert without["table"][-1] == "Unattributed tokens: unknown, for Prometheus has no token counters of a model server."
+    for metric, value in (("vllm:prompt_tokens_total", 75), ("vllm:generation_tokens_total", 1030)):
+        counted(metric, value, job="vllm", instance="m:8000", model_name="m")
+    limiter.add("up", *((moment, 1) for moment, _seen in late), job="vllm", instance="m:8000")
+    result = run_module(chargeback.main, prometheus_url=limiter.url, tiers=TIERS, **PERIOD)
+    assert result["tokens"]["unattributed"]["total"] == 1005
+    assert result["table"][8:] == [
+        "Tokens",
+        "",
+        "USER            GROUP  TIER  MODEL  PROMPT  COMPLETION  TOTAL  CALLS WITH USAGE  WITHOUT",
+        "--------------  -----  ----  -----  ------  ----------  -----  ----------------  -------",
+        "=ann            free   free  m          70          30    100                 1        1",
+        "(unattributed)                           5        1000   1005",
+        "MODEL SERVERS                           75        1030   1105",
+        "",
+        "Unattributed: 1 answers carried no usage (1 aborted).",
+    ]
+
+
 def test_chargeback_shows_bounds_and_notes(limiter: Server, run_module: Run) -> None:
     limiter.add("authorized_calls", (900_000, 7), (980_000, 1), user="cid", group="free", tier="free")
     result = run_module(chargeback.main, prometheus_url=limiter.url, tiers=TIERS, **PERIOD)

@@ -97,6 +97,7 @@ impl Rule {
     fn new(entry: Entry) -> Result<Self> {
         let mut conditions = entry.conditions.unwrap_or_default();
         let mut variables = entry.variables.unwrap_or_default();
+        variables.iter_mut().for_each(|variable| *variable = with_escaped_quotes(variable));
         conditions.sort();
         conditions.dedup();
         variables.sort();
@@ -163,6 +164,17 @@ fn expression(source: &str) -> Result<Expression> {
     }
 }
 
+/// kuadrant-operator writes a counter into `descriptors[0]["…"]` as it is, `requestBodyJSON("/model")` for instance.
+fn with_escaped_quotes(variable: &str) -> String {
+    let Some((head, key)) = variable.strip_suffix("\"]").and_then(|rest| rest.split_once("[\"")) else {
+        return variable.to_owned();
+    };
+    if key.contains('\\') || !key.contains('"') {
+        return variable.to_owned();
+    }
+    format!("{head}[\"{}\"]", key.replace('"', "\\\""))
+}
+
 /// The numbers n in `descriptors[n]`.
 fn descriptor_indices(source: &str) -> impl Iterator<Item = usize> {
     source.split("descriptors[").skip(1).filter_map(|rest| rest.split_once(']')?.0.trim().parse().ok())
@@ -219,6 +231,16 @@ mod tests {
             assert!(Limits::parse(text).unwrap().is_empty(), "{text:?}");
         }
         assert_eq!(Limits::parse("[{namespace: a, max_value: 1, seconds: 1, conditions: null}]").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_counter_may_contain_quotes() {
+        let quoted = r#"'descriptors[0]["requestBodyJSON("/model")"]'"#;
+        let limits = Limits::parse(&FREE.replace(r#"'descriptors[0]["auth.identity.userid"]'"#, quoted)).unwrap();
+        let rule = &limits.namespace("llm/vllm-httproute")[0];
+        let matching = context(&[&[("limit.free__1", "1"), ("requestBodyJSON(\"/model\")", "m")]]);
+        let counter = rule.counter(1, &matching).unwrap().unwrap();
+        assert_eq!(counter.set_variables().values().collect::<Vec<_>>(), ["m"]);
     }
 
     #[test]

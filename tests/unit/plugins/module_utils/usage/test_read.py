@@ -25,6 +25,7 @@ def ask(server: Server, **options: t.Any) -> dict[str, t.Any]:
         "period": None,
         "limitador_namespace": [],
         "match_labels": {},
+        "model_server_labels": {},
         "family": "auto",
         "wait_for_scrape": 0,
         **options,
@@ -65,6 +66,55 @@ def test_read_takes_the_baseline_across_a_long_gap(prometheus: Server) -> None:
     assert result["data_quality"]["notes"] == [
         "10.0.0.1:8080: 1 gaps in its scrapes, the longest 29910 s; harmless unless it started anew in one"
     ]
+
+
+def server(prometheus: Server, value: int, scrapes: t.Iterable[int] = SCRAPES, **labels: str) -> None:
+    """A model server that starts to count in the period."""
+    address = {"job": "vllm", "instance": "10.0.0.9:8000", **labels}
+    for metric, tokens in (("vllm:prompt_tokens_total", value), ("vllm:generation_tokens_total", 2 * value)):
+        samples = [(moment, tokens if moment > 950_000 else 0) for moment in scrapes if moment > 850_000]
+        prometheus.add(metric, *samples, model_name="m", **address)
+    prometheus.add("up", *((moment, 1) for moment in scrapes), **address)
+
+
+def test_read_holds_tokens_against_the_model_servers(limiter: Server) -> None:
+    for part, tokens in (("prompt", 7), ("completion", 14)):
+        counted(limiter, "reported_tokens", tokens, user="ann", group="free", tier="free", model="m", type=part)
+    counted(limiter, "metered_calls", 2, user="ann", group="free", tier="free", model="m")
+    counted(limiter, "unmetered_calls", 1, user="ann", group="free", tier="free", model="m", reason="aborted")
+    server(limiter, 10)
+    limiter.add("up", *((moment, 0) for moment in SCRAPES), job="vllm", instance="10.0.0.8:8000")
+    tokens = ask(limiter)["tokens"]
+    (row,) = tokens["usage"]
+    assert (row["user"], row["model"], row["prompt"], row["completion"], row["metered"]) == ("ann", "m", 7, 14, 2)
+    assert row["reasons"] == {"aborted": 1}
+    assert (tokens["served"]["prompt"], tokens["served"]["completion_upper"]) == (10, 20)
+    assert tokens["unattributed"] == {
+        "prompt": 3,
+        "completion": 6,
+        "total": 9,
+        "exact": True,
+        "causes": ["1 answers carried no usage (1 aborted)"],
+    }
+
+
+def test_read_takes_the_model_servers_that_are_meant(limiter: Server) -> None:
+    server(limiter, 10)
+    server(limiter, 99, job="other", instance="10.0.0.7:8000")
+    assert ask(limiter, model_server_labels={"job": "vllm"})["tokens"]["served"]["prompt"] == 10
+    assert ask(limiter)["tokens"]["served"]["prompt"] == 109
+
+
+def test_read_without_model_servers_knows_no_remainder(limiter: Server) -> None:
+    counted(limiter, "reported_tokens", 7, user="ann", type="prompt")
+    tokens = ask(limiter)["tokens"]
+    assert (tokens["served"], tokens["unattributed"]) == (None, None)
+
+
+def test_wait_waits_for_the_model_servers_too(limiter: Server) -> None:
+    limiter.add("limitador_up", (1_001_000, 1))
+    server(limiter, 10, [*SCRAPES, 1_004_000])
+    assert ask(limiter, wait_for_scrape=1)["end"] == times.format_time(1_004_000)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import RawSeries
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import to_series
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Series, Target
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import AUTHORIZED, LIMITED, Usage, tally, to_series
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import AUTHORIZED, LIMITED, Usage, tally
 
 START = 1_000_000
 END = 1_040_000

@@ -1,0 +1,141 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""From series and scrapes to counts by label values, and what the reader must know about the samples behind them."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters, targets
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import CALLS, MAX_COUNT, Count, Interval, Nouns, Series, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import RawSeries
+
+# Values of labels, None where the series has none.
+Key: t.TypeAlias = "tuple[str | None, ...]"
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """``counts``: by kind of counter, then by label values; without ``unseen``, what no scrape saw, which may belong to any of them."""
+
+    counts: dict[str, dict[Key, Count]]
+    unseen: Count
+    scrapes: tuple[dict[str, t.Any], ...]
+    notes: tuple[str, ...]
+
+    def of(self, kind: str) -> dict[Key, Count]:
+        return self.counts.get(kind, {})
+
+
+def to_series(raw: RawSeries) -> Series:
+    """Counts from what the server wrote. Raises GatewayError for a value that is no exact count."""
+    samples = []
+    for moment, text in raw.samples:
+        value = float(text)
+        if not value.is_integer() or not 0 <= value < MAX_COUNT:
+            raise GatewayError(
+                f"Sample {text} of {raw.labels} at {format_time(moment)} is not a whole number of calls below 2^53. "
+                "Bill from the limiter's own counters, not from a recording rule or a rate."
+            )
+        samples.append((moment, int(value)))
+    return Series(raw.labels, tuple(samples))
+
+
+def measure(
+    scraped: t.Sequence[Target],
+    series: t.Mapping[str, t.Sequence[Series]],
+    labels: t.Mapping[str, t.Sequence[str]],
+    *,
+    start: int,
+    end: int,
+    what: Nouns = CALLS,
+) -> Measured:
+    """``series`` are counters by kind, ``labels`` the labels that tell the counts of a kind apart; all samples are at or before ``end``."""
+    kind_of = {id(one): kind for kind, members in series.items() for one in members}
+    everything = targets.assign(scraped, (one for members in series.values() for one in members))
+    kept, left_out = targets.without_duplicates([one for one in everything if one.target.scrapes])
+    counts: dict[str, dict[Key, Count]] = {}
+    scrapes: list[dict[str, t.Any]] = []
+    notes: list[str] = []
+    blind: set[str] = set()
+    for observed in kept:
+        target = observed.target
+        restarts = {loss for one in observed.series for loss in counters.losses(one.samples, target.scrapes) if loss[1] > start}
+        last = counters.last_if_unseen(target.scrapes, start, end)
+        if last is None and target.scrapes[-1] <= start:
+            continue
+        for one in observed.series:
+            grown = counters.count(one.samples, target.scrapes, start, what)
+            if not grown.nothing:
+                kind = kind_of[id(one)]
+                of_kind, key = counts.setdefault(kind, {}), _key(one.labels, labels[kind])
+                of_kind[key] = of_kind.get(key, Count()) + grown
+        missed = counters.gaps(target.scrapes, start)
+        blind.update(_blind(target, restarts, last, what))
+        notes.extend(_notes(target, start, missed, what))
+        scrapes.append(_describe(target, start, restarts, missed))
+    notes.extend(
+        f"{targets.describe(one.target, twin.target)} is the same {what.target} as {targets.describe(twin.target, one.target)}; "
+        "counted once, from the latter"
+        for one, twin in left_out
+    )
+    scrapes.sort(key=lambda entry: (entry["instance"], entry["job"]))
+    return Measured(counts, Count(0, None if blind else 0, frozenset(blind)), tuple(scrapes), tuple(sorted(blind.union(notes))))
+
+
+def order(key: Key) -> tuple[tuple[bool, str], ...]:
+    """By each value in turn; what has none comes last."""
+    return tuple((value is None, value or "") for value in key)
+
+
+def _key(labels: t.Mapping[str, str], names: t.Iterable[str]) -> Key:
+    # To Prometheus, an empty label is a missing one.
+    return tuple(labels.get(name) or None for name in names)
+
+
+def _describe(target: Target, start: int, restarts: t.Iterable[Interval], missed: t.Iterable[Interval]) -> dict[str, t.Any]:
+    within = [moment for moment in target.scrapes if moment > start]
+    usual = counters.usual_interval(target.scrapes)
+    return {
+        "instance": target.labels.get("instance", ""),
+        "job": target.labels.get("job", ""),
+        "scrapes": len(within),
+        "first": format_time(within[0]) if within else None,
+        "last": format_time(within[-1]) if within else None,
+        "interval_seconds": None if usual is None else usual / 1000,
+        "gaps": [_interval(gap) for gap in sorted(missed)],
+        "restarts": [_interval(restart) for restart in sorted(restarts)],
+    }
+
+
+def _interval(interval: Interval) -> dict[str, str]:
+    return {"after": format_time(interval[0]), "until": format_time(interval[1])}
+
+
+def _blind(target: Target, restarts: t.Iterable[Interval], last: int | None, what: Nouns) -> t.Iterator[str]:
+    """When the target counted what no scrape saw."""
+    for after, until in restarts:
+        yield (
+            f"{target.name} started anew between {format_time(after)} and {format_time(until)}; "
+            f"its {what.counted} before that, since the last scrape, are unknown"
+        )
+    if last is not None:
+        yield f"{target.name} was not scraped after {format_time(last)}; its later {what.counted} are unknown"
+
+
+def _notes(target: Target, start: int, missed: t.Collection[Interval], what: Nouns) -> t.Iterator[str]:
+    if target.scrapes[0] > start:
+        first = format_time(target.scrapes[0])
+        yield f"{target.name} was first scraped at {first}; {what.counted} that it counted and lost before are unknown"
+    if missed:
+        longest = max(until - after for after, until in missed) / 1000
+        yield f"{target.name}: {len(missed)} gaps in its scrapes, the longest {longest:g} s; harmless unless it started anew in one"

@@ -1,0 +1,360 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Token limits on the real gateway, and tokens of all users held against the model server's own count.
+
+LLM_TEST_TOKEN_REQUESTS is the number of mixed requests of the accounting, 300 if it is not given.
+"""
+
+from __future__ import annotations
+
+import base64
+import collections
+import concurrent.futures
+import dataclasses
+import json
+import os
+import random
+import re
+import threading
+import typing as t
+
+import pytest
+import requests
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import Question, read_usage
+
+HOST = "tokens.llm.example"
+ABSENT = {"gateway_state": "absent", "authorization_state": "absent", "rate_limiting_state": "absent"}
+REQUESTS = int(os.environ.get("LLM_TEST_TOKEN_REQUESTS", "300"))
+PATHS = ("/v1/chat/completions", "/v1/completions")
+COUNTERS = [{"expression": f"auth.identity.{name}"} for name in ("userid", "groups", "tier")]
+SMALL_LIMIT = 100
+Part = t.Literal["prompt", "completion"]
+
+
+def token_limit(tier: str, limit: int, *predicates: str, counters: t.Sequence[dict[str, str]] = COUNTERS) -> dict[str, t.Any]:
+    conditions = [f'auth.identity.tier == "{tier}"', f"request.path in {json.dumps(PATHS)}", *predicates]
+    return {
+        "rates": [{"limit": limit, "window": "1h"}],
+        "when": [{"predicate": text} for text in conditions],
+        "counters": list(counters),
+    }
+
+
+def policy(limits: dict[str, t.Any]) -> str:
+    target = {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "test-tokens"}
+    return json.dumps(
+        {
+            "apiVersion": "kuadrant.io/v1alpha1",
+            "kind": "TokenRateLimitPolicy",
+            "metadata": {"name": "test-tokens", "namespace": "llm"},
+            "spec": {"targetRef": target, "limits": limits},
+        }
+    )
+
+
+def limits(model: str) -> dict[str, t.Any]:
+    unmetered = "requestBodyJSON('/stream') == true && requestBodyJSON('/stream_options/include_usage') != true"
+    per_model = [{"expression": "auth.identity.userid"}, {"expression": 'requestBodyJSON("/model")'}]
+    return {
+        "small": token_limit("small", SMALL_LIMIT),
+        "small-streams-without-usage": token_limit("small", 0, unmetered),
+        "medium": token_limit("medium", 1, f'requestBodyJSON("/model") == "{model}"', counters=per_model),
+        "large": token_limit("large", 1_000_000_000),
+    }
+
+
+@dataclasses.dataclass
+class Answer:
+    """What the client saw."""
+
+    status: int
+    prompt: int | None = None
+    completion: int | None = None
+
+
+class Client:
+    """Sends requests of the test's users through the gateway."""
+
+    def __init__(self, gateway_url: str, kubectl: t.Any, model: str) -> None:
+        self._url, self._kubectl, self.model = gateway_url, kubectl, model
+        self._local = threading.local()
+        self._keys: dict[str, str] = {"nobody": "no such key"}
+
+    def send(self, user: str, text: str, path: str = PATHS[0], *, headers: dict[str, str] | None = None, **fields: t.Any) -> Answer:
+        with self._post(user, text, path, headers or {}, fields) as response:
+            body = response.content.decode()
+        if response.status_code != 200:
+            return Answer(response.status_code)
+        if fields.get("stream"):
+            events = [json.loads(line[6:]) for line in body.splitlines() if line.startswith("data: {")]
+            assert body.rstrip().endswith("data: [DONE]")
+            usage = next((event["usage"] for event in events if event.get("usage")), None)
+        else:
+            usage = json.loads(body)["usage"]
+        return Answer(200) if usage is None else Answer(200, usage["prompt_tokens"], usage["completion_tokens"])
+
+    def abort(self, user: str, text: str, path: str) -> Answer:
+        """Hang up after the first piece of a stream."""
+        with self._post(user, text, path, {}, {"stream": True, "stream_options": {"include_usage": True}}) as response:
+            next(response.iter_content(1))
+            response.raw.close()
+            return Answer(response.status_code)
+
+    def models(self, user: str) -> int:
+        headers = {"Host": HOST, "Authorization": f"APIKEY {self._key(user)}"}
+        return requests.get(f"{self._url}/v1/models", headers=headers, timeout=5).status_code
+
+    def _post(self, user: str, text: str, path: str, headers: dict[str, str], fields: dict[str, t.Any]) -> requests.Response:
+        if not hasattr(self._local, "session"):
+            self._local.session = requests.Session()
+        content = {"messages": [{"role": "user", "content": text}]} if path == PATHS[0] else {"prompt": text}
+        return t.cast(
+            "requests.Response",
+            self._local.session.post(
+                self._url + path,
+                headers={"Host": HOST, "Authorization": f"APIKEY {self._key(user)}", **headers},
+                json={"model": self.model, **content, **fields},
+                stream=True,
+                timeout=30,
+            ),
+        )
+
+    def _key(self, user: str) -> str:
+        if user not in self._keys:
+            found = self._kubectl("get", "secret", f"test-tokens-{user}", "-n", "llm", "-o", "jsonpath={.data.api_key}")
+            self._keys[user] = base64.b64decode(found).decode()
+        return self._keys[user]
+
+
+@dataclasses.dataclass
+class Limiter:
+    """Limitador's own counters, for the test's users."""
+
+    url: str
+
+    def read(self, metric: str, *by: str) -> dict[tuple[str, ...], int]:
+        found: collections.Counter[tuple[str, ...]] = collections.Counter()
+        for line in requests.get(f"{self.url}/metrics", timeout=5).text.splitlines():
+            if line.startswith(f"{metric}{{") and 'limitador_namespace="llm/test-tokens"' in line:
+                labels = dict(re.findall(r'(\w+)="([^"]*)"', line))
+                found[tuple(labels.get(name, "") for name in by)] += int(float(line.rsplit(" ", 1)[1]))
+        return dict(found)
+
+    def since(self, before: dict[tuple[str, ...], int], metric: str, *by: str) -> dict[tuple[str, ...], int]:
+        now = self.read(metric, *by)
+        return {key: value - before.get(key, 0) for key, value in now.items() if value != before.get(key, 0)}
+
+    def on_their_way(self) -> int:
+        """Admitted requests whose report has not arrived."""
+        metered, unmetered = self.read("metered_calls"), self.read("unmetered_calls")
+        return self.read("authorized_calls").get((), 0) - metered.get((), 0) - unmetered.get((), 0)
+
+
+@dataclasses.dataclass
+class ModelServer:
+    """The simulator, past the gateway."""
+
+    url: str
+
+    def tokens(self) -> tuple[int, int]:
+        text = requests.get(f"{self.url}/metrics", timeout=5).text
+        prompt, completion = (
+            sum(int(float(value)) for value in re.findall(rf"^vllm:{name}_tokens_total\{{.*?}} (\S+)$", text, re.MULTILINE))
+            for name in ("prompt", "generation")
+        )
+        return prompt, completion
+
+    def configure(self, **values: t.Any) -> None:
+        requests.post(f"{self.url}/admin/config", json=values, timeout=5).raise_for_status()
+
+
+@pytest.fixture(scope="module")
+def limiter(port_base: int) -> Limiter:
+    return Limiter(f"http://127.0.0.1:{port_base + 18}")
+
+
+@pytest.fixture(scope="module")
+def server(port_base: int) -> ModelServer:
+    return ModelServer(f"http://127.0.0.1:{port_base + 20}")
+
+
+@pytest.fixture(scope="module")
+def client(
+    playbook: t.Any, kubectl: t.Any, gateway_url: str, limiter: Limiter, server: ModelServer, eventually: t.Any
+) -> t.Iterator[Client]:
+    """The route with its keys and policies, all enforced; gone afterwards."""
+    done = playbook("tests/integration/tokens.yml")
+    assert done.returncode == 0, done.stdout[-3000:]
+    try:
+        model = requests.get(f"{server.url}/v1/models", timeout=5).json()["data"][0]["id"]
+        kubectl("apply", "-f", "-", stdin=policy(limits(model)))
+        found = Client(gateway_url, kubectl, model)
+
+        def enforced() -> bool:
+            trlp = json.loads(kubectl("get", "tokenratelimitpolicy", "test-tokens", "-n", "llm", "-o", "json"))
+            conditions = {item["type"]: item["status"] for item in trlp.get("status", {}).get("conditions", [])}
+            return conditions.get("Enforced") == "True" and conditions.get("kuadrant.llm/Translated", "True") == "True"
+
+        eventually(enforced, 60, lambda: kubectl("get", "tokenratelimitpolicy", "test-tokens", "-n", "llm", "-o", "yaml"))
+        # Limits reach the limiter and filters the gateway on two ways.
+        eventually(lambda: found.send("ben", "hello").status == 200 and limiter.read("metered_calls", "user") != {}, 60)
+        yield found
+    finally:
+        kubectl("delete", "tokenratelimitpolicy", "test-tokens", "-n", "llm", "--ignore-not-found")
+        removed = playbook("tests/integration/tokens.yml", ABSENT)
+        assert removed.returncode == 0, removed.stdout[-3000:]
+
+
+def settle(limiter: Limiter, eventually: t.Any) -> None:
+    """Until every admitted request was reported; a policy that arrived late leaves a constant rest."""
+    last = -1
+
+    def same() -> bool:
+        nonlocal last
+        before, last = last, limiter.on_their_way()
+        return before == last
+
+    eventually(same, 30)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+def test_a_limit_that_is_reached_denies_its_user_only(client: Client, limiter: Limiter, eventually: t.Any, stream: bool) -> None:
+    """Each user starts with a full limit: tim's is used up by plain answers, tom's by streams."""
+    user, other = ("tom", "ann") if stream else ("tim", "tom")
+    fields: dict[str, t.Any] = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+    used = 0
+    while (answer := client.send(user, "one two three four five six seven eight", PATHS[stream], **fields)).status == 200:
+        assert used < SMALL_LIMIT, "the limit was used up, and the request was admitted"
+        used += (answer.prompt or 0) + (answer.completion or 0)
+        settle(limiter, eventually)
+    assert answer.status == 429
+    assert used >= SMALL_LIMIT
+    assert sum(tokens for key, tokens in limiter.read("reported_tokens", "user").items() if key == (f"test-{user}",)) == used
+    assert {client.send(user, "again", path).status for path in PATHS} == {429}
+    assert client.send(other, "hello").status == 200
+    assert client.models(user) == 200, "a path without a token limit"
+
+
+def test_a_limit_per_model_reads_the_request(client: Client, limiter: Limiter, eventually: t.Any) -> None:
+    assert client.send("mia", "hello").status == 200
+    settle(limiter, eventually)
+    assert client.send("mia", "hello").status == 429
+    assert client.send("mia", "hello", model="another").status == 404, "the model server's own answer"
+
+
+def test_streams_without_usage_can_be_refused(client: Client) -> None:
+    assert client.send("tess", "hello", stream=True).status == 429
+    assert client.send("tess", "hello", stream=True, stream_options={"include_usage": False}).status == 429
+    assert client.send("tess", "hello", stream=True, stream_options={"include_usage": True}).status == 200
+    assert client.send("ann", "hello", stream=True).status == 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    user: str
+    kind: str
+    text: str
+    path: str
+
+
+def plan(number: int) -> list[Planned]:
+    """Requests of every kind, each user with the texts that they may send."""
+    rng = random.Random(7)  # noqa: S311 - repeatable, not secret
+    texts = [" ".join(f"word{index}" for index in range(length)) for length in (1, 3, 10, 40)]
+    kinds = ("plain", "stream", "stream_without_usage", "error", "unknown key", "denied", "aborted")
+    weights = (30, 25, 15, 5, 5, 5, 15)
+    planned = []
+    for kind in rng.choices(kinds, weights, k=number):
+        user = {"denied": "tim", "unknown key": "nobody", "aborted": "abe"}.get(kind) or rng.choice(("ann", "ben"))
+        planned.append(Planned(user, kind, rng.choice(texts), rng.choice(PATHS)))
+    return planned
+
+
+def carry_out(client: Client, one: Planned) -> Answer:
+    if one.kind == "aborted":
+        return client.abort(one.user, one.text + " and more" * 30, one.path)
+    fields = {
+        "stream": {"stream": True, "stream_options": {"include_usage": True}},
+        "stream_without_usage": {"stream": True},
+        "error": {"headers": {"X-Return-Error": "503"}},
+    }.get(one.kind, {})
+    return client.send(one.user, one.text, one.path, **t.cast("t.Any", fields))
+
+
+def test_tokens_of_users_and_the_rest_are_what_the_model_server_counted(
+    client: Client, limiter: Limiter, server: ModelServer, prometheus_url: str, eventually: t.Any
+) -> None:
+    """Difference 0, in the limiter's own counters and in the report from Prometheus; and each user's tokens are what they were told."""
+    settle(limiter, eventually)
+    # Echo mode: the same request always takes the same tokens, so those of a stream without usage are known to the test.
+    planned = plan(REQUESTS)
+    known = {(one.text, one.path): client.send("ben", one.text, one.path) for one in planned}
+    settle(limiter, eventually)
+    prometheus = Prometheus(prometheus_url)
+    start = read_usage(prometheus, Question(prometheus.now_ms() - 60_000, prometheus.now_ms(), wait_seconds=30)).end
+    by = {
+        "reported_tokens": ("user", "type"),
+        "metered_calls": ("user",),
+        "unmetered_calls": ("user", "reason"),
+        "limited_calls": ("user",),
+    }
+    before = {metric: limiter.read(metric, *labels) for metric, labels in by.items()}
+    served_before = server.tokens()
+
+    server.configure(**{"inter-token-latency": "5ms"})  # so that there is a middle of the stream to hang up in
+    try:
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda one: carry_out(client, one), planned))
+    finally:
+        server.configure(**{"inter-token-latency": "0ms"})
+    settle(limiter, eventually)
+
+    told: collections.Counter[tuple[str, Part]] = collections.Counter()
+    silent: collections.Counter[tuple[str, str]] = collections.Counter()
+    untold = {"prompt": 0, "completion": 0}
+    for one, answer in zip(planned, answers, strict=True):
+        expected = {"error": 503, "unknown key": 401, "denied": 429}.get(one.kind, 200)
+        assert answer.status == expected, one
+        if answer.prompt is not None and answer.completion is not None:
+            told[f"test-{one.user}", "prompt"] += answer.prompt
+            told[f"test-{one.user}", "completion"] += answer.completion
+        elif one.kind in ("stream_without_usage", "error", "aborted"):
+            silent[f"test-{one.user}", one.kind] += 1
+        if one.kind == "stream_without_usage":
+            untold["prompt"] += known[one.text, one.path].prompt or 0
+            untold["completion"] += known[one.text, one.path].completion or 0
+    number = collections.Counter(one.kind for one in planned)
+
+    counted = {metric: limiter.since(before[metric], metric, *labels) for metric, labels in by.items()}
+    assert counted["reported_tokens"] == dict(told)
+    assert counted["unmetered_calls"] == dict(silent)
+    assert sum(counted["metered_calls"].values()) == number["plain"] + number["stream"]
+    assert counted["limited_calls"] == {("test-tim",): number["denied"]}
+
+    prompt, completion = (after - earlier for after, earlier in zip(server.tokens(), served_before, strict=True))
+    rest = {"prompt": prompt - sum(v for k, v in told.items() if k[1] == "prompt")}
+    rest["completion"] = completion - sum(v for k, v in told.items() if k[1] == "completion")
+    # The rest is that of the streams without usage, and of the ones that were hung up on, as far as the server got.
+    aborted = {part: rest[part] - untold[part] for part in untold}
+    assert aborted["prompt"] >= 0
+    assert aborted["completion"] >= 0
+
+    usage = read_usage(prometheus, Question(start, prometheus.now_ms(), ("llm/test-tokens",), wait_seconds=30)).as_dict()
+    rows = {row["user"]: row for row in usage["tokens"]["usage"] if row["model"] == client.model}
+    for user in ("test-ann", "test-ben"):
+        assert (rows[user]["prompt"], rows[user]["completion"]) == (told[user, "prompt"], told[user, "completion"])
+        assert (rows[user]["group"], rows[user]["tier"]) == ("large", "large")
+    tokens = usage["tokens"]
+    assert {part: tokens["unattributed"][part] for part in rest} == rest
+    assert tokens["unattributed"]["exact"] is True
+    assert (tokens["served"]["prompt"], tokens["served"]["completion"]) == (prompt, completion)
+    assert tokens["totals"]["prompt"] + tokens["unattributed"]["prompt"] == tokens["served"]["prompt"]
+    print(
+        f"{len(planned)} requests {dict(number)}: served {prompt}+{completion}, of users {tokens['totals']['prompt']}"
+        f"+{tokens['totals']['completion']}, unattributed {rest['prompt']}+{rest['completion']} (streams without usage "
+        f"{untold['prompt']}+{untold['completion']}, aborted {aborted['prompt']}+{aborted['completion']}), difference 0"
+    )

@@ -1,0 +1,75 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Tokens of users, the model servers' own count, and the difference."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Measured
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tokens import METERED, TOKENS, UNMETERED, account
+
+ANN, BOB = ("ann", "free", "free", "m"), ("bob", "pro", "pro", None)
+NOBODY_KNOWS = Count(0, None, frozenset({"a restart"}))
+
+
+def exactly(number: int) -> Count:
+    return Count(number, number)
+
+
+def limiters(counts: dict[str, dict[tuple[str | None, ...], int]], unseen: Count | None = None) -> Measured:
+    found = {kind: {key: exactly(number) for key, number in of.items()} for kind, of in counts.items()}
+    return Measured(t.cast("t.Any", found), unseen or Count(), (), ())
+
+
+def served(prompt: int, completion: int, unseen: Count | None = None) -> Measured:
+    return limiters({"prompt": {("m",): prompt}, "completion": {("m",): completion}}, unseen)
+
+
+def test_rows_are_by_user_and_model_with_their_parts() -> None:
+    counts = {
+        TOKENS: {(*ANN, "prompt"): 7, (*ANN, "completion"): 5, (*BOB, "unsplit"): 9},
+        METERED: {ANN: 2, BOB: 1},
+        UNMETERED: {(*BOB, "aborted"): 3, (*BOB, "error"): 1},
+    }
+    ann, bob = account(limiters(counts), None).as_dict()["usage"]
+    assert (ann["user"], ann["model"], ann["prompt"], ann["completion"], ann["unsplit"], ann["metered"]) == ("ann", "m", 7, 5, 0, 2)
+    assert (bob["model"], bob["unsplit"], bob["unmetered"], bob["reasons"]) == (None, 9, 4, {"aborted": 3, "error": 1})
+
+
+@pytest.mark.parametrize(
+    ("counts", "own", "remainder", "cause"),
+    [
+        pytest.param({TOKENS: {(*ANN, "prompt"): 7, (*ANN, "completion"): 5}}, (7, 5), (0, 0, 0), None, id="all-known"),
+        pytest.param(
+            {TOKENS: {(*ANN, "prompt"): 7}, UNMETERED: {(*ANN, "aborted"): 1, (*BOB, "aborted"): 1, (*BOB, "error"): 2}},
+            (10, 4),
+            (3, 4, 7),
+            "4 answers carried no usage (2 aborted, 2 error)",
+            id="unmetered",
+        ),
+        pytest.param({}, (10, 4), (10, 4, 14), "past the gateway", id="no-token-limit"),
+        pytest.param({TOKENS: {(*ANN, "prompt"): 11}}, (10, 0), (-1, 0, -1), "users were counted more", id="a-server-not-scraped"),
+        pytest.param({TOKENS: {(*ANN, "unsplit"): 12}}, (7, 5), (None, None, 0), None, id="parts-unknown"),
+    ],
+)
+def test_what_is_unattributed(counts: dict[str, t.Any], own: tuple[int, int], remainder: tuple[int | None, ...], cause: str | None) -> None:
+    found = account(limiters(counts), served(*own)).as_dict()["unattributed"]
+    assert (found["prompt"], found["completion"], found["total"]) == remainder
+    assert found["exact"] is True
+    assert [cause in text for text in found["causes"]] == ([True] if cause else [])
+
+
+@pytest.mark.parametrize("side", ["limiter", "model server"])
+def test_what_no_scrape_saw_makes_the_remainder_inexact(side: str) -> None:
+    ours = limiters({TOKENS: {(*ANN, "prompt"): 7}}, NOBODY_KNOWS if side == "limiter" else None)
+    found = account(ours, served(7, 0, NOBODY_KNOWS if side == "model server" else None)).as_dict()
+    assert found["unattributed"]["exact"] is False
+    assert found["usage"][0]["prompt_upper"] == (None if side == "limiter" else 7)
+    assert found["usage"][0]["notes"] == (["a restart"] if side == "limiter" else [])
+    assert found["served"]["prompt_upper"] == (7 if side == "limiter" else None)
