@@ -139,7 +139,12 @@ def _insert_first(name: str, config: dict[str, t.Any], *, disabled: bool) -> dic
 
 
 def _switch_on(route: str, filters: t.Iterable[str]) -> dict[str, t.Any]:
-    on = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}}
+    # Being there is what switches a filter on. istiod wants a type; Envoy passes over what is optional and not the filter's own.
+    on = {
+        "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig",
+        "is_optional": True,
+        "config": {"@type": "type.googleapis.com/google.protobuf.Empty"},
+    }
     return {
         "applyTo": "HTTP_ROUTE",
         "match": {"context": "GATEWAY", "routeConfiguration": {"vhost": {"route": {"name": route}}}},
