@@ -126,12 +126,12 @@ def request_body_setting(pointers: t.Sequence[str]) -> dict[str, t.Any]:
 def switched_on() -> dict[str, t.Any]:
     """The per-route setting of a filter that needs none: being there is what switches it on.
 
-    Envoy wants some configuration, and skips one that is optional and not the filter's; istiod wants one with a type.
+    Envoy wants some configuration, and skips one that is optional and not the filter's. istiod builds no message without a type.
     """
     return {
         "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig",
         "is_optional": True,
-        "config": {"@type": "type.googleapis.com/google.protobuf.Empty"},
+        "config": {"@type": "type.googleapis.com/xds.type.v3.TypedStruct", "value": {}},
     }
 
 
