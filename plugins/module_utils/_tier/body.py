@@ -143,7 +143,7 @@ def _switch_on(route: str, filters: t.Iterable[str]) -> dict[str, t.Any]:
     on = {
         "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig",
         "is_optional": True,
-        "config": {"@type": "type.googleapis.com/google.protobuf.Empty"},
+        "config": {"@type": "type.googleapis.com/xds.type.v3.TypedStruct", "value": {}},
     }
     return {
         "applyTo": "HTTP_ROUTE",
