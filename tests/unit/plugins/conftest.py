@@ -39,9 +39,15 @@ class FakeKube:
         return copy.deepcopy(self.objects.get((resource.plural, namespace, name)))
 
     def iterate(
-        self, resource: Resource, namespace: str | None, labels: t.Mapping[str, str] | None = None, *, metadata_only: bool = False
+        self,
+        resource: Resource,
+        namespace: str | None,
+        labels: t.Mapping[str, str] | None = None,
+        *,
+        fields: str | None = None,
+        metadata_only: bool = False,
     ) -> t.Iterator[Object]:
-        del metadata_only
+        del fields, metadata_only
         for (plural, space, _name), body in sorted(self.objects.items(), key=str):
             has = body["metadata"].get("labels", {})
             if plural == resource.plural and namespace in (None, space) and (labels or {}).items() <= has.items():
