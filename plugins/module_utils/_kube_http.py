@@ -80,17 +80,18 @@ class Transport:
         Tried again are 429 and 5xx, lost answers, and a server that stopped listening. A write may have been done then:
         the caller of a write that cannot be done twice looks at ``unclear``.
         """
-        deadline, unclear = self._clock() + PATIENCE, False
+        deadline, unclear, failure = self._clock() + PATIENCE, False, _Failure("")
         for attempt in range(1, TRIES + 1):
             answer = self._try(method, path, body, accept, content)
             if not isinstance(answer, _Failure):
                 return answer
-            pause = answer.retry_after if answer.retry_after is not None else min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1))
-            if not answer.transient or attempt == TRIES or self._clock() + pause > deadline:
+            failure = answer
+            pause = failure.retry_after if failure.retry_after is not None else min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1))
+            if not failure.transient or attempt == TRIES or self._clock() + pause > deadline:
                 break
-            unclear = unclear or answer.unclear
+            unclear = unclear or failure.unclear
             self._pause(pause * random.uniform(1, 1.3))  # noqa: S311  threads that were refused together shall not come back together
-        raise KubeError(f"Failed to {action}: {answer.message}", answer.status, answer.reason, unclear=unclear)
+        raise KubeError(f"Failed to {action}: {failure.message}", failure.status, failure.reason, unclear=unclear)
 
     def _try(self, method: str, path: str, body: Object | None, accept: str, content: str) -> Object | _Failure | None:
         headers = urllib3.HTTPHeaderDict({"Accept": accept, "Content-Type": content, "User-Agent": "kuadrant.llm"})
