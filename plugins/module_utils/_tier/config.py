@@ -44,10 +44,10 @@ def _tier_facts(tier: Tier) -> dict[str, t.Any]:
 
 def _key_facts(key: ApiKey) -> dict[str, t.Any]:
     if key.grant is None:
-        return {"name": key.name, "state": "absent"}
+        return {"name": key.name, "state": key.state}
     return {
         "name": key.name,
-        "state": "present",
+        "state": key.state,
         "user": key.grant.user,
         "tier": key.grant.tier,
         "groups": list(key.grant.groups),

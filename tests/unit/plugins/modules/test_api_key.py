@@ -10,7 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils import _kube
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key import apply
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key import write
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import SECRETS
 from ansible_collections.kuadrant.llm.plugins.modules import api_key, api_key_info
 
@@ -22,7 +22,7 @@ ALICE = {"name": "alice", "user": "alice", "tier": "free"}
 @pytest.fixture
 def run(kube: Kube, run_module: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr(api_key, "connect", lambda _module: kube)
-    monkeypatch.setattr(apply, "SETTLE", 0)
+    monkeypatch.setattr(write, "SETTLE", 0)
     return lambda *keys, **options: run_module(api_key.main, namespace="llm", keys=list(keys), **options)
 
 
@@ -42,11 +42,15 @@ def value(kube: Kube, name: str = "alice") -> str:
         ([], ALICE, "create"),
         ([ALICE], ALICE, "none"),
         ([ALICE], {**ALICE, "tier": "gold"}, "refresh"),
-        ([ALICE], {**ALICE, "key": "another"}, "update"),
+        ([ALICE], {**ALICE, "key": "another-0123456789"}, "update"),
+        ([ALICE], {**ALICE, "owner": "team red"}, "update"),
+        ([{**ALICE, "key": "supplied-0123456789"}], {**ALICE, "rotation": "r1", "key": "another-0123456789"}, "rotate"),
+        ([ALICE], {"name": "alice", "state": "revoked"}, "revoke"),
+        ([], {"name": "alice", "state": "revoked"}, "revoke"),
         ([ALICE], {"name": "alice", "state": "absent"}, "delete"),
         ([], {"name": "alice", "state": "absent"}, "none"),
     ],
-    ids=["create", "create again", "modify", "new value", "delete", "delete again"],
+    ids=["create", "create again", "modify", "new value", "owner", "rotate", "revoke", "revoke what is not", "delete", "delete again"],
 )
 def test_check_mode_predicts_and_writes_nothing(run: Run, kube: Kube, existing: list[t.Any], wanted: dict[str, t.Any], action: str) -> None:
     if existing:
@@ -73,7 +77,13 @@ def test_result_of_create(run: Run, kube: Kube) -> None:
         "user": "alice",
         "tier": "free",
         "groups": ["free"],
+        "owner": None,
         "expires_at": "2099-01-01T00:00:00Z",
+        "rotation": None,
+        "state": "present",
+        "revoked_at": None,
+        "revoked_fingerprints": [],
+        "previous": [],
         "action": "create",
         "reasons": ["there is no such key"],
         "changed": True,
@@ -84,7 +94,7 @@ def test_result_of_create(run: Run, kube: Kube) -> None:
 
 
 def test_return_secret_tells_a_generated_key_once(run: Run, kube: Kube) -> None:
-    given = {**ALICE, "name": "given", "key": "canary"}
+    given = {**ALICE, "name": "given", "key": "canary-0123456789"}
     first, second = (run(ALICE, given, return_secret=True) for _turn in range(2))
     assert [entry.get("key") for entry in first["api_keys"]] == [value(kube), None]
     assert value(kube) not in str(second)
@@ -96,10 +106,11 @@ def test_failure_half_way_tells_what_was_done_and_converges(run: Run, kube: Kube
     kube.allowed = 1
     failed = run(ALICE, {**ALICE, "name": "bob"}, return_secret=True)
     assert (failed["failed"], failed["changed"]) == (True, True)
-    assert "Failed to create bob" in failed["msg"]
-    assert [entry["key"] for entry in failed["api_keys"]] == [value(kube)]
+    assert "Failed to create " in failed["msg"]
+    ((_plural, _namespace, made),) = kube.objects  # either, they go out together
+    assert [entry["key"] for entry in failed["api_keys"]] == [value(kube, made)]
     kube.allowed = None
-    assert [entry["action"] for entry in run(ALICE, {**ALICE, "name": "bob"})["api_keys"]] == ["none", "create"]
+    assert sorted(entry["action"] for entry in run(ALICE, {**ALICE, "name": "bob"})["api_keys"]) == ["create", "none"]
 
 
 @pytest.mark.parametrize(
@@ -113,12 +124,12 @@ def test_failure_half_way_tells_what_was_done_and_converges(run: Run, kube: Kube
         ([ALICE, ALICE], {}, "keys[1] (alice): name: keys[0] (alice) has the same name"),
         ([ALICE, {**ALICE, "name": "bob", "colour": "red"}], {}, "colour"),
         ([{**ALICE, "expires_at": "2020-01-01T00:00:00Z"}], {}, 'API key "alice": expires_at 2020-01-01T00:00:00Z is already past'),
-        ([ALICE, {**ALICE, "name": "bob", "key": "taken"}], {}, 'API key "bob": API key "owner" has the same key'),
+        ([ALICE, {**ALICE, "name": "bob", "key": "taken-0123456789a"}], {}, 'API key "bob": API key "owner" has the same key'),
     ],
     ids=["unknown tier", "duplicate", "unknown field", "expired", "value taken"],
 )
 def test_bad_input_is_refused_before_any_write(run: Run, kube: Kube, keys: list[t.Any], options: dict[str, t.Any], said: str) -> None:
-    run({**ALICE, "name": "owner", "key": "taken"})
+    run({**ALICE, "name": "owner", "key": "taken-0123456789a"})
     kube.writes.clear()
     result = run(*keys, **options)
     assert result["failed"] is True
