@@ -314,6 +314,7 @@ api_keys:
 """
 
 import datetime
+import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -322,6 +323,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.parse import
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.plan import Action, plan_keys
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.read import read_keys
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.report import report
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.supplied import hiding, take_keys
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
 
@@ -352,15 +354,17 @@ ARGUMENT_SPEC = {
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=argument_spec(**ARGUMENT_SPEC), supports_check_mode=True)
-    with reporting(module):
-        module.exit_json(**run(module))
+    # no_log: neither does a list of all users belong in the system's log, nor does Ansible mask thousands of keys there in reasonable time.
+    module = AnsibleModule(argument_spec=argument_spec(**ARGUMENT_SPEC), supports_check_mode=True, no_log=True)
+    entries = take_keys(module)
+    with reporting(module), hiding(entries):
+        module.exit_json(**run(module, entries))
 
 
-def run(module: AnsibleModule) -> dict[str, object]:
+def run(module: AnsibleModule, entries: list[dict[str, t.Any]]) -> dict[str, object]:
     params = module.params
     namespace, labels = params["namespace"], {name: str(value) for name, value in params["labels"].items()}
-    wanted = parse_keys(params["keys"], state=params["state"], overlap=params["overlap"], tiers=params["tiers"])
+    wanted = parse_keys(entries, state=params["state"], overlap=params["overlap"], tiers=params["tiers"])
     kube = connect(module)
     current = read_keys(kube, namespace, labels, {key.name for key in wanted})
     plan = plan_keys(

@@ -106,6 +106,8 @@ def _parse(
         overlap = _overlap(item["overlap"], problems)
         if rotation is None:
             problems.append("overlap: is only of use with rotation, which says that the key shall get a new value")
+    if value and any(value in str(text) for text in (name, user, tier, owner, rotation, *groups)):
+        problems.append("key: is also part of another field, which would show it")
     grant = Grant(user, tier, groups, expiry)
     return ApiKey(name, grant, value, expires_at is None, owner, rotation, overlap), problems
 

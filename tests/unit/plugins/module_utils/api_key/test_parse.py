@@ -55,6 +55,7 @@ def test_parse_keys_takes_state_of_item_before_default() -> None:
         ({"key": ""}, "key: must be visible ASCII"),
         ({"key": "schlüssel"}, "key: must be visible ASCII"),
         ({"key": "too-short"}, "key: can be guessed; it needs at least 16 characters"),
+        ({"key": "a-whole-lot-of-canary", "user": "I am a-whole-lot-of-canary"}, "key: is also part of another field"),
         ({"key": "abab" * 10}, "key: can be guessed"),
         ({"key": "llm_" + "0123456789ab" * 4}, "its checksum is wrong: a character was lost or changed"),
         ({"name": "alice.previous-0123abcd"}, "'.previous-…', which are reserved"),
