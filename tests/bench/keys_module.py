@@ -35,7 +35,7 @@ def main() -> None:
             methods[method] += 1
         return send(pool, method, *arguments, **more)
 
-    urllib3.PoolManager.request = counted  # type: ignore[method-assign]
+    urllib3.PoolManager.request = counted  # type: ignore[method-assign, assignment]
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit), patch_module_args(options):
         api_key.main()
