@@ -27,7 +27,7 @@ HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"  # what Ansible shows instead
 def take_keys(module: AnsibleModule) -> list[dict[str, t.Any]]:
     """The entries of the parameter ``keys``, of which the parameters themselves, which Ansible prints, keep none's value."""
     entries: list[dict[str, t.Any]] = module.params["keys"]
-    module.params["keys"] = [{**entry, "key": HIDDEN} if entry.get("key") else entry for entry in entries]
+    module.params["keys"] = [_shown(entry) for entry in entries]
     module.no_log_values -= {entry["key"] for entry in entries if entry.get("key")}
     return entries
 
@@ -42,6 +42,15 @@ def hiding(entries: t.Sequence[t.Mapping[str, t.Any]]) -> t.Iterator[None]:
         found = [entry["key"] for entry in entries if entry.get("key") and entry["key"] in text]
         details = {**exc.details, "problems": [_without(found, one) for one in exc.details.get("problems", ())]}
         raise GatewayError(_without(found, exc.message), **(details if "problems" in exc.details else exc.details)) from None
+
+
+def _shown(entry: dict[str, t.Any]) -> dict[str, t.Any]:
+    value = entry.get("key")
+    if not value:
+        return entry
+    texts = {field: _without([value], text) for field, text in entry.items() if isinstance(text, str)}
+    groups = entry.get("groups")
+    return {**entry, **texts, "key": HIDDEN, "groups": groups and [_without([value], group) for group in groups]}
 
 
 def _without(values: t.Iterable[str], text: str) -> str:
