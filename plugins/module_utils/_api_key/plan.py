@@ -140,7 +140,7 @@ def _change(before: StoredKey, key: ApiKey, wanted: Grant, labels: t.Mapping[str
         revoked_at=None,
     )
     same = after.value == before.value  # a new value makes Authorino read the whole Secret again; an equal one makes it ignore the event
-    follow, drop = _earlier_values(before, after, now, rotates=rotates)
+    follow, drop = _earlier_values(before, after, now, overlaps=rotates and bool(key.overlap))
     interrupted = any(old.value == before.value for old in before.previous)
     reasons = [
         *_reasons(before, after, rotates=rotates),
@@ -172,14 +172,14 @@ def _change(before: StoredKey, key: ApiKey, wanted: Grant, labels: t.Mapping[str
 
 
 def _earlier_values(
-    before: StoredKey, after: StoredKey, now: datetime.datetime, *, rotates: bool
+    before: StoredKey, after: StoredKey, now: datetime.datetime, *, overlaps: bool
 ) -> tuple[tuple[tuple[StoredKey, StoredKey], ...], tuple[str, ...]]:
     """Which earlier values change along with the key (before and after), and the names of those that go."""
     follow: list[tuple[StoredKey, StoredKey]] = []
     drop: list[str] = []
     for old in before.previous:
         # A Secret for the value that the key still has: a rotation was interrupted. It goes unless the rotation is taken up again.
-        superseded = old.value == after.value or (old.value == before.value and not rotates)
+        superseded = old.value == after.value or (old.value == before.value and not overlaps)
         if superseded or old.uid is None or is_past(old.grant.expires_at, now):
             drop.append(old.name)
             continue

@@ -336,6 +336,19 @@ def test_rotation_that_is_killed_converges(
         assert list(secrets(kube)) == ["alice"]
 
 
+def test_rotation_that_is_killed_can_be_done_without_overlap(kube: Kube) -> None:
+    """Between the two the key has leaked."""
+    authorino = Authorino(kube)
+    run(kube, key(key=VALUE))
+    kube.allowed = 1
+    with pytest.raises(GatewayError):
+        run(kube, rotated(key=NEW))
+    kube.allowed = None
+    assert run(kube, {**rotated(key=NEW), "overlap": "0s"}) == ["rotate"]
+    assert set(authorino.index) == {NEW}
+    assert list(secrets(kube)) == ["alice"]
+
+
 def test_value_that_is_replaced_without_a_rotation_dies_at_once(kube: Kube) -> None:
     authorino = Authorino(kube)
     run(kube, key(key=VALUE))
