@@ -9,25 +9,13 @@ from __future__ import annotations
 import base64
 import json
 import os
-import pathlib
 import subprocess
-import sys
 import typing as t
 
 import pytest
 
 NAMESPACE = f"api-key-killed-{os.getpid()}"
-ROOT = pathlib.Path(__file__).parents[2]
 COUNT = 1200
-
-# The module in a process of its own, which can be killed: Ansible puts its workers out of reach of a signal to ansible-playbook.
-MODULE = """
-import json, sys
-from ansible.module_utils.testing import patch_module_args
-from ansible_collections.kuadrant.llm.plugins.modules import api_key
-with patch_module_args(json.load(sys.stdin)):
-    api_key.main()
-"""
 
 Kubectl = t.Callable[..., str]
 Secrets = t.Callable[[], dict[str, t.Any]]
@@ -51,28 +39,12 @@ def secrets(kubectl: Kubectl) -> Secrets:
     return read
 
 
-@pytest.fixture
-def start(kubeconfig: str) -> t.Callable[..., subprocess.Popen[str]]:
-    """Start the module with these fields in each of many entries."""
-
-    def run(**fields: str) -> subprocess.Popen[str]:
-        keys = [{"name": f"key-{number}", "user": "user", "tier": "free", **fields} for number in range(COUNT)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "build/collections")}
-        process = subprocess.Popen(
-            [sys.executable, "-c", MODULE],
-            env=environment,
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        assert process.stdin
-        process.stdin.write(json.dumps({"namespace": NAMESPACE, "kubeconfig": kubeconfig, "keys": keys}))
-        process.stdin.close()
-        process.stdin = None
-        return process
-
-    return run
+def options(fields: dict[str, str]) -> dict[str, t.Any]:
+    """Many entries with these fields."""
+    return {
+        "namespace": NAMESPACE,
+        "keys": [{"name": f"key-{number}", "user": "user", "tier": "free", **fields} for number in range(COUNT)],
+    }
 
 
 def tier(secret: dict[str, t.Any]) -> str:
@@ -112,19 +84,18 @@ def test_killed_run_is_finished_by_the_next(
     fields: dict[str, str],
     done: t.Callable[[dict[str, t.Any]], int],
     beside: int,
-    start: t.Callable[..., subprocess.Popen[str]],
+    start_api_key: t.Callable[..., subprocess.Popen[str]],
+    run_api_key: t.Callable[..., dict[str, t.Any]],
     secrets: Secrets,
     eventually: t.Any,
 ) -> None:
-    killed = start(**fields)
+    killed = start_api_key(**options(fields))
     eventually(lambda: done(secrets()) >= 50 or killed.poll() is not None, 120)
     killed.kill()
     assert killed.wait() == -9, "it was finished before it could be killed: raise COUNT"
-    assert done(secrets()) < 3 * COUNT
 
-    printed, errors = start(**fields).communicate(timeout=300)
-    result = json.loads(printed)
-    assert not result.get("failed"), f"{result.get('msg')} {errors}"
+    result = run_api_key(**options(fields))
+    assert not result.get("failed"), result.get("msg")
     after = secrets()
     keys = {f"key-{number}": after.pop(f"key-{number}") for number in range(COUNT)}
     assert len(after) == beside
@@ -133,5 +104,4 @@ def test_killed_run_is_finished_by_the_next(
     values = [base64.b64decode(one["data"]["api_key"]) for one in (*keys.values(), *after.values()) if "data" in one]
     assert len(values) == len(set(values)) == (0 if "state" in fields else COUNT + beside)
 
-    printed, errors = start(**fields).communicate(timeout=300)
-    assert json.loads(printed)["changed"] is False
+    assert run_api_key(**options(fields))["changed"] is False
