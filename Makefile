@@ -10,10 +10,10 @@ TEST := hack/venv test
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test lint unit sanity integration platform bench build
+.PHONY: help demo down test lint unit sanity integration platform bench bench-keys build
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Start the gateway and run the three demos; it keeps running
 	@$(DEMO) ansible-playbook site.yml playbooks/demo_authorization.yml playbooks/demo_rate_limiting.yml playbooks/demo_chargeback.yml playbooks/check_gateway.yml $(ARGS)
@@ -41,6 +41,9 @@ platform: ## Everything about other platforms: scenarios of the roles, upgrades,
 
 bench: ## Measure build, start, idempotence and memory; writes build/bench/stack.json
 	@$(DEMO) python tests/bench/stack.py $(ARGS)
+
+bench-keys: ## Measure ten thousand keys, revocations and rotations; writes build/bench/keys.json
+	@$(DEMO) python tests/bench/keys.py $(ARGS)
 
 build: ## Build the collection's archive into build/
 	@$(DEMO) ansible-galaxy collection build --force --output-path build

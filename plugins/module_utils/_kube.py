@@ -13,7 +13,7 @@ library's own urllib3 pool, because its generated models cost more than the API 
 from __future__ import annotations
 
 import dataclasses
-import json
+import time
 import traceback
 import typing as t
 import urllib.parse
@@ -22,12 +22,17 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube_http import KubeError as KubeError
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube_http import Object as Object
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube_http import Transport
+from ansible_collections.kuadrant.llm.plugins.module_utils._parallel import WORKERS
+
+if t.TYPE_CHECKING:
+    import urllib3
 
 _IMPORT_ERROR: str | None = None
 try:
     import kubernetes
-    import urllib3
     import yaml
     from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import (
         _create_auth_spec,
@@ -37,10 +42,7 @@ try:
 except ImportError:
     _IMPORT_ERROR = traceback.format_exc()
 
-Object: t.TypeAlias = dict[str, t.Any]
-
 PAGE = 500  # objects per LIST request
-CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 60.0  # seconds
 
 _JSON = "application/json"
 _METADATA = f"{_JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -79,9 +81,15 @@ class Kube(t.Protocol):
     def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None: ...
 
     def iterate(
-        self, resource: Resource, namespace: str | None, labels: t.Mapping[str, str] | None = None, *, metadata_only: bool = False
+        self,
+        resource: Resource,
+        namespace: str | None,
+        labels: t.Mapping[str, str] | None = None,
+        *,
+        fields: str | None = None,
+        metadata_only: bool = False,
     ) -> t.Iterator[Object]:
-        """All objects with these labels, fetched page by page, without spec and status if ``metadata_only``."""
+        """All objects with these labels and that field selector, fetched page by page, without spec and status if ``metadata_only``."""
 
     def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
         """Create it; what has no name, such as a SelfSubjectAccessReview, is answered and not kept."""
@@ -95,16 +103,7 @@ class Kube(t.Protocol):
     def replace(self, resource: Resource, namespace: str, name: str, body: Object) -> Object: ...
 
     def delete(self, resource: Resource, namespace: str, name: str, uid: str | None = None) -> bool:
-        """Delete, only the object with this ``uid`` if given. False when there was none."""
-
-
-class KubeError(GatewayError):
-    """The API server refused, or could not be reached (``status`` 0)."""
-
-    def __init__(self, message: str, status: int = 0, reason: str = "", **details: t.Any) -> None:
-        super().__init__(message, **details)
-        self.status = status
-        self.reason = reason
+        """Delete, only the object with this ``uid`` if given. False when there is none (any more)."""
 
 
 def argument_spec(**options: t.Any) -> dict[str, t.Any]:
@@ -120,6 +119,7 @@ def connect(module: AnsibleModule) -> RestKube:
     path = auth.get("kubeconfig")
     try:
         configuration = _create_configuration(auth)
+        configuration.connection_pool_maxsize = WORKERS
         client = kubernetes.client.ApiClient(configuration)
     except yaml.YAMLError as exc:  # its text quotes the file, and the file holds credentials
         raise KubeError(f"Failed to load the Kubernetes configuration{_named(path)}: it is not valid YAML. Correct the file.") from exc
@@ -142,38 +142,37 @@ def _named(kubeconfig: t.Any) -> str:
 
 
 class RestKube:
-    """:class:`Kube` over HTTP. Safe to share between threads (urllib3's pool is; nothing else here changes)."""
+    """:class:`Kube` over HTTP. Safe to share between threads. ``pause`` is how it waits before it tries again."""
 
-    def __init__(self, configuration: t.Any, pool: urllib3.PoolManager, headers: t.Mapping[str, t.Any]) -> None:
-        self._configuration = configuration
-        self._pool = pool
-        self._headers = headers
-        # 429 is refused before it is processed, so every verb may be tried again, after the pause that the server asks for.
-        self._retries = urllib3.Retry(
-            connect=0,
-            read=0,
-            redirect=0,
-            other=0,
-            status=5,
-            status_forcelist={429},
-            allowed_methods=None,
-            backoff_factor=0.2,
-            raise_on_status=False,
-        )
-        self._timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT)
+    def __init__(
+        self,
+        configuration: t.Any,
+        pool: urllib3.PoolManager,
+        headers: t.Mapping[str, t.Any],
+        pause: t.Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._transport = Transport(configuration, pool, headers, pause)
 
     def ask(self, path: str) -> Object | None:
-        return self._request("GET", path, f"read {path}")
+        return self._transport.request("GET", path, f"read {path}", accept=_JSON, content=_JSON)
 
     def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         return self._call("GET", resource, namespace, name)
 
     def iterate(
-        self, resource: Resource, namespace: str | None, labels: t.Mapping[str, str] | None = None, *, metadata_only: bool = False
+        self,
+        resource: Resource,
+        namespace: str | None,
+        labels: t.Mapping[str, str] | None = None,
+        *,
+        fields: str | None = None,
+        metadata_only: bool = False,
     ) -> t.Iterator[Object]:
         query = {"limit": str(PAGE)}
         if labels:
             query["labelSelector"] = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+        if fields:
+            query["fieldSelector"] = fields
         while True:
             page = self._call("GET", resource, namespace, query=query, accept=_METADATA if metadata_only else _JSON) or {}
             yield from page.get("items") or ()
@@ -185,7 +184,7 @@ class RestKube:
     def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
         name = body.get("metadata", {}).get("name")
         body = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
-        created = self._call("POST", resource, namespace, body=body, subject=name)
+        created = self._once(lambda: self._call("POST", resource, namespace, body=body, subject=name), resource, namespace, name, body)
         if created is None:  # the only 404 of a POST is its namespace (or a kind that the cluster does not serve)
             what = f'{resource.kind} "{name}"' if name else resource.kind
             space = f'namespace "{namespace}" does not exist, or ' if namespace else ""
@@ -198,7 +197,12 @@ class RestKube:
 
     def patch(self, resource: Resource, namespace: str, name: str, body: Object, *, dry_run: bool = False) -> Object:
         query = {"dryRun": "All"} if dry_run else None
-        return self._present(self._call("PATCH", resource, namespace, name, body=body, query=query), "patch", resource, namespace, name)
+
+        def write() -> Object | None:
+            return self._call("PATCH", resource, namespace, name, body=body, query=query)
+
+        patched = self._once(write, resource, namespace, name, body)
+        return self._present(patched, "patch", resource, namespace, name)
 
     def replace(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:
         body = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
@@ -207,6 +211,18 @@ class RestKube:
     def delete(self, resource: Resource, namespace: str, name: str, uid: str | None = None) -> bool:
         options = {"preconditions": {"uid": uid}} if uid else None
         return self._call("DELETE", resource, namespace, name, body=options) is not None
+
+    def _once(
+        self, write: t.Callable[[], Object | None], resource: Resource, namespace: str | None, name: str | None, body: Object
+    ) -> Object | None:
+        """A write that a second try refuses with 409 when the first one was carried out and its answer lost: success, not conflict."""
+        try:
+            return write()
+        except KubeError as exc:
+            current = self.get(resource, namespace, name) if exc.status == 409 and exc.unclear and name else None
+            if current is None or not _holds(current, body):
+                raise
+            return current
 
     @staticmethod
     def _present(answer: Object | None, verb: str, resource: Resource, namespace: str, name: str) -> Object:
@@ -233,75 +249,16 @@ class RestKube:
         action += f' "{name or subject}"' if name or subject else "s"
         action += f' in namespace "{namespace}"' if namespace else ""
         path = resource.path(namespace, name) + ("?" + urllib.parse.urlencode(query) if query else "")
-        return self._request(method, path, action, body, accept)
-
-    def _request(self, method: str, path: str, action: str, body: Object | None = None, accept: str = _JSON) -> Object | None:
-        """One request: the decoded answer, ``None`` for 404, else :class:`KubeError`."""
-        url = self._configuration.host.rstrip("/") + path
         content = "application/merge-patch+json" if method == "PATCH" else _JSON
-        headers = urllib3.HTTPHeaderDict({"Accept": accept, "Content-Type": content, "User-Agent": "kuadrant.llm"})
-        for header, value in self._headers.items():
-            for one in value if isinstance(value, list) else [value]:
-                headers.add(header, one)
-        for setting in self._configuration.auth_settings().values():  # here exec plugins and token files are refreshed
-            if setting["value"]:
-                headers[setting["key"]] = setting["value"]
-        try:
-            response = self._pool.request(
-                method, url, body=None if body is None else json.dumps(body), headers=headers, retries=self._retries, timeout=self._timeout
-            )
-        except urllib3.exceptions.HTTPError as exc:
-            raise KubeError(f"Failed to {action}: {_unreachable(self._configuration.host, exc)}") from exc
-        answer = _decoded(response.data)
-        if 200 <= response.status < 300:
-            return answer
-        reason = str(answer.get("reason") or response.reason or "")
-        # A missing object is an answer. A 404 from something that is not the Kubernetes API is not.
-        if response.status == 404 and answer.get("kind") == "Status":
-            return None
-        said = " ".join(str(answer.get("message") or response.data[:200].decode("utf-8", "replace")).split())
-        raise KubeError(
-            f"Failed to {action}: the API server answered {response.status} {reason}: {said.rstrip('.')}. {_remedy(response.status)}",
-            status=response.status,
-            reason=reason,
-        )
+        return self._transport.request(method, path, action, body, accept=accept, content=content)
 
 
 _VERBS = {"GET": "read", "POST": "create", "PATCH": "patch", "PUT": "replace", "DELETE": "delete"}
 
-_REMEDIES = {
-    401: "The credentials are missing, wrong or expired: check the kubeconfig, its context, or api_key.",
-    403: "Grant this user the verb on the resource (kubectl auth can-i tells), or use other credentials.",
-    404: "Check that the host is a Kubernetes API server.",
-    409: "Somebody else changed it at the same time: run again.",
-    410: "The list was changing for too long: run again.",
-    422: "The object does not suit the API: the message names the field.",
-    429: "The API server is overloaded: run again later.",
-}
 
-
-def _remedy(status: int) -> str:
-    if status >= 500:
-        return "Look at the API server and its admission webhooks, then run again."
-    return _REMEDIES.get(status, "Correct the request.")
-
-
-def _decoded(data: bytes) -> Object:
-    try:
-        answer = json.loads(data) if data else {}
-    except ValueError:
-        return {}
-    return answer if isinstance(answer, dict) else {}
-
-
-def _unreachable(host: str, exc: Exception) -> str:
-    cause: BaseException = exc
-    while isinstance(cause, urllib3.exceptions.MaxRetryError) and cause.reason:
-        cause = cause.reason
-    if isinstance(cause, urllib3.exceptions.SSLError):
-        return f"TLS with the API server {host} failed: {cause}. Set ca_cert to the authority that signed its certificate."
-    refused = isinstance(cause, urllib3.exceptions.NewConnectionError)  # which is a ConnectTimeoutError to urllib3
-    if isinstance(cause, urllib3.exceptions.TimeoutError) and not refused:
-        return f"the API server {host} did not answer in time. Check the address, the network and the server."
-    told = str(cause).split(": ", 1)[-1] if refused else str(cause)
-    return f"the API server {host} cannot be reached: {told}. Check the address, the network and that the server runs."
+def _holds(current: t.Any, sent: t.Any) -> bool:
+    """Whether the object is as the merge patch (or the whole object) ``sent`` makes it."""
+    if isinstance(sent, t.Mapping):
+        held = current if isinstance(current, t.Mapping) else {}
+        return all(_holds(held.get(name), value) for name, value in sent.items() if name not in ("apiVersion", "kind", "resourceVersion"))
+    return bool(current == sent)

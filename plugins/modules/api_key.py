@@ -13,13 +13,15 @@ version_added: 1.0.0
 author:
   - The kuadrant.llm authors (@kuadrant)
 description:
-  - Creates, changes and deletes API keys, as the Secrets that Authorino reads. One task takes the whole list of keys.
+  - Creates, changes, rotates, revokes and deletes API keys, as the Secrets that Authorino reads. One task takes the whole list of keys.
   - A key is identified by its name in a namespace. Its value is generated when it is created, and left alone afterwards.
   - All entries are checked before anything is written, and errors name the entry.
   - A change of user, tier, groups or expiry takes effect at once and without an outage. Authorino ignores such an edit of a Secret,
     therefore a second Secret of the same value stands in for it for about a second. An interrupted run is finished by the next one.
   - Every Secret gets the labels C(authorino.kuadrant.io/managed-by=authorino) (without it a deleted key goes on working),
-    C(kuadrant.io/auth-secret=true) and C(app.kubernetes.io/managed-by=kuadrant.llm). Secrets without the last one are never touched.
+    C(kuadrant.io/auth-secret=true) and C(app.kubernetes.io/managed-by=kuadrant.llm). Secrets without the last one are touched only with
+    O(adopt=true).
+  - Requests go out eight at a time and are tried again when the API server asks for it.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - kuadrant.llm._attributes
@@ -54,12 +56,12 @@ options:
       user:
         description:
           - Who the key belongs to. Limits and usage are counted per user.
-          - Required unless the key shall be absent.
+          - Required if the key shall be present.
         type: str
       tier:
         description:
           - The name of the tier that decides the key's limits.
-          - Required unless the key shall be absent.
+          - Required if the key shall be present.
         type: str
       groups:
         description:
@@ -67,6 +69,11 @@ options:
           - The tier alone if omitted.
         type: list
         elements: str
+      owner:
+        description:
+          - Who answers for the key, for example a team or a mail address. Reports show it; the gateway does not use it.
+          - If omitted, an existing key keeps its owner. An empty string removes it.
+        type: str
       expires_at:
         description:
           - When the gateway starts to refuse the key, as RFC 3339 time, for example V(2027-01-31T00:00:00Z).
@@ -74,21 +81,58 @@ options:
         type: str
       key:
         description:
-          - The key itself, if it is given from outside.
+          - The key itself, if it is given from outside. At least 16 characters, 8 different ones among them.
           - If omitted, one is generated when the key is created, and an existing key is left as it is.
+          - A new value without a new O(keys[].rotation) takes the place of the old one at once.
+          - For a key that shall be revoked, a value that must never be issued.
+        type: str
+      rotation:
+        description:
+          - Names a rotation, for example V(2027-01) or V(after-incident-17). The key gets a new value when this differs from the name of
+            its last rotation, which is kept in the Secret, and at no other time. A second run with the same name changes nothing.
+          - The new value is O(keys[].key), or generated. The old one goes on working for O(keys[].overlap).
+          - If omitted, the key is not rotated. For a new key, the name is only noted.
+        type: str
+      overlap:
+        description:
+          - How long the old value works on after a rotation, for example V(24h), V(90m) or V(7d).
+          - V(0s) for not at all, else at least V(10s).
+          - The top-level O(overlap) if omitted.
         type: str
       state:
         description:
-          - Whether the key shall exist. The top-level O(state) if omitted.
+          - What shall be with the key. The top-level O(state) if omitted.
         type: str
-        choices: [present, absent]
+        choices: [present, revoked, absent]
   state:
     description:
-      - Whether the keys shall exist, for the entries of O(keys) that do not say it themselves.
-      - An absent key is refused from the next request on.
+      - What shall be with the keys, for the entries of O(keys) that do not say it themselves.
+      - A revoked or absent key is refused from the next request on, with the earlier values that a rotation left.
+      - V(revoked) keeps the Secret without the value as a record of name, user, fingerprints and time.
+        Neither the name nor the value can be used again.
+      - V(absent) leaves nothing, and forgets that a key was revoked.
     type: str
-    choices: [present, absent]
+    choices: [present, revoked, absent]
     default: present
+  overlap:
+    description:
+      - How long the old value of a key works on after a rotation, for the entries of O(keys) that do not say it themselves.
+      - It ends by itself, at the gateway, where the AuthPolicy of this collection is in force. Under another one it ends with the next run.
+    type: str
+    default: 1h
+  purge:
+    description:
+      - Delete the keys that are not in O(keys). Only keys that this module manages, in O(namespace), with the O(labels).
+      - Records of revoked keys stay. Check mode lists what would be deleted. At least one key must be listed.
+    type: bool
+    default: false
+  adopt:
+    description:
+      - Take over Secrets of these names that somebody else made, if they carry the O(labels) and hold a key. Their values stay, and no
+        request is refused meanwhile. An annotation in which C(kubectl apply) keeps the value in plain text is removed.
+      - Without it such a Secret is an error.
+    type: bool
+    default: false
   labels:
     description:
       - The labels by which the AuthPolicy selects the keys. They are set on every key.
@@ -103,7 +147,7 @@ options:
     elements: str
   return_secret:
     description:
-      - Return the value of each key that was generated in this run, and of no other.
+      - Return the value of each key that was generated in this run, for a new key or a rotation, and of no other.
       - Set C(no_log) on the task then, and register the result to pass it on.
     type: bool
     default: false
@@ -135,12 +179,34 @@ EXAMPLES = r"""
     keys:
       - {name: alice-laptop, user: alice, tier: premium}
 
-- name: Revoke a key
+- name: Revoke a key that has leaked
   kuadrant.llm.api_key:
     namespace: llm
-    state: absent
+    state: revoked
     keys:
       - name: alice-laptop
+
+- name: Give a key a new value, while the old one works for another day
+  kuadrant.llm.api_key:
+    namespace: llm
+    return_secret: true
+    keys:
+      - {name: acme-prod, user: acme, tier: premium, rotation: 2027-q1, overlap: 24h}
+  register: rotated
+  no_log: true
+
+- name: Delete the keys that are in the cluster and not in the inventory
+  kuadrant.llm.api_key:
+    namespace: llm
+    keys: "{{ llm_gateway_keys }}"
+    purge: true
+
+- name: Take over a key that was made with kubectl
+  kuadrant.llm.api_key:
+    namespace: llm
+    adopt: true
+    keys:
+      - {name: freeuser1-apikey, user: freeuser1, tier: free}
 
 - name: Create a key and get its value, which is told only once
   kuadrant.llm.api_key:
@@ -154,7 +220,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 api_keys:
-  description: The keys, in the order of O(keys).
+  description: The keys, in the order of O(keys), then those that O(purge=true) removes.
   returned: always
   type: list
   elements: dict
@@ -167,6 +233,10 @@ api_keys:
       description: The namespace of its Secret.
       type: str
       returned: unless the key was absent already
+    state:
+      description: V(present), V(revoked) or V(absent).
+      type: str
+      returned: always
     user:
       description: Who the key belongs to.
       type: str
@@ -180,24 +250,56 @@ api_keys:
       type: list
       elements: str
       returned: unless the key was absent already
+    owner:
+      description: Who answers for the key.
+      type: str
+      returned: unless the key was absent already
     expires_at:
       description: When the key expires (RFC 3339, UTC). Null if never.
       type: str
       returned: unless the key was absent already
+    rotation:
+      description: The name of its last rotation. Null if there was none.
+      type: str
+      returned: unless the key was absent already
+    revoked_at:
+      description: When the key was revoked. Null if it was not.
+      type: str
+      returned: unless the key was absent already
     fingerprint:
-      description: SHA-256 of the key. Null in check mode for a key that would be generated.
+      description: SHA-256 of the key. Null for a revoked key, and in check mode for one that would be generated.
       type: str
       returned: unless the key was absent already
       sample: sha256:5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8
+    revoked_fingerprints:
+      description: SHA-256 of the values that were revoked with the key.
+      type: list
+      elements: str
+      returned: unless the key was absent already
+    previous:
+      description: The earlier values that still work.
+      type: list
+      elements: dict
+      returned: unless the key was absent already
+      contains:
+        fingerprint:
+          description: SHA-256 of the value.
+          type: str
+          returned: always
+        expires_at:
+          description: The moment from which the gateway refuses it.
+          type: str
+          returned: always
     changed:
       description: Whether something was (or in check mode would be) done.
       type: bool
       returned: always
     action:
       description:
-        - What was (or would be) done. V(refresh) is an update that made Authorino read the key again.
+        - What was (or would be) done. V(refresh) is an update that made Authorino read the key again. V(clean_up) removed earlier values
+          whose time is over.
       type: str
-      choices: [create, update, refresh, delete, none]
+      choices: [create, adopt, update, refresh, rotate, revoke, clean_up, delete, none]
       returned: always
     reasons:
       description: Why.
@@ -212,13 +314,16 @@ api_keys:
 """
 
 import datetime
+import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.apply import apply_plan, read_keys
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import parse_keys
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.apply import apply_plan
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.parse import STATES, parse_keys
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.plan import Action, plan_keys
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.read import read_keys
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.report import report
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.supplied import hiding, take_keys
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
 
@@ -227,15 +332,21 @@ KEY_SPEC = {
     "user": {"type": "str"},
     "tier": {"type": "str"},
     "groups": {"type": "list", "elements": "str"},
+    "owner": {"type": "str"},
     "expires_at": {"type": "str"},
     "key": {"type": "str", "no_log": True},
-    "state": {"type": "str", "choices": ["present", "absent"]},
+    "rotation": {"type": "str"},
+    "overlap": {"type": "str"},
+    "state": {"type": "str", "choices": list(STATES)},
 }
 
 ARGUMENT_SPEC = {
     "namespace": {"type": "str", "required": True},
     "keys": {"type": "list", "elements": "dict", "required": True, "options": KEY_SPEC, "no_log": False},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "state": {"type": "str", "choices": list(STATES), "default": "present"},
+    "overlap": {"type": "str", "default": "1h"},
+    "purge": {"type": "bool", "default": False},
+    "adopt": {"type": "bool", "default": False},
     "labels": {"type": "dict", "default": {"app": "llm-gateway"}},
     "tiers": {"type": "list", "elements": "str"},
     "return_secret": {"type": "bool", "default": False, "no_log": False},
@@ -243,18 +354,28 @@ ARGUMENT_SPEC = {
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=argument_spec(**ARGUMENT_SPEC), supports_check_mode=True)
-    with reporting(module):
-        module.exit_json(**run(module))
+    # no_log: neither does a list of all users belong in the system's log, nor does Ansible mask thousands of keys there in reasonable time.
+    module = AnsibleModule(argument_spec=argument_spec(**ARGUMENT_SPEC), supports_check_mode=True, no_log=True)
+    entries = take_keys(module)
+    with reporting(module), hiding(entries):
+        module.exit_json(**run(module, entries))
 
 
-def run(module: AnsibleModule) -> dict[str, object]:
+def run(module: AnsibleModule, entries: list[dict[str, t.Any]]) -> dict[str, object]:
     params = module.params
     namespace, labels = params["namespace"], {name: str(value) for name, value in params["labels"].items()}
-    wanted = parse_keys(params["keys"], state=params["state"], tiers=params["tiers"])
+    wanted = parse_keys(entries, state=params["state"], overlap=params["overlap"], tiers=params["tiers"])
     kube = connect(module)
     current = read_keys(kube, namespace, labels, {key.name for key in wanted})
-    plan = plan_keys(current, wanted, namespace=namespace, labels=labels, now=datetime.datetime.now(datetime.UTC))
+    plan = plan_keys(
+        current,
+        wanted,
+        namespace=namespace,
+        labels=labels,
+        now=datetime.datetime.now(datetime.UTC),
+        adopt=params["adopt"],
+        purge=params["purge"],
+    )
     finished: dict[str, Action] = {}
 
     def result() -> dict[str, object]:

@@ -14,6 +14,7 @@ author:
   - The kuadrant.llm authors (@kuadrant)
 description:
   - Lists the API keys of a namespace, with whatever is wrong with them. Never returns the value of a key.
+  - Every filter that is given narrows the list.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - kuadrant.llm._attributes
@@ -30,6 +31,48 @@ options:
       - The labels by which the AuthPolicy selects the keys. Only Secrets that carry all of them are listed.
     type: dict
     default: {app: llm-gateway}
+  names:
+    description:
+      - Only the keys of these names.
+    type: list
+    elements: str
+  user:
+    description:
+      - Only the keys of this user.
+    type: str
+  tier:
+    description:
+      - Only the keys of this tier.
+    type: str
+  group:
+    description:
+      - Only the keys that are members of this group.
+    type: str
+  owner:
+    description:
+      - Only the keys that this owner answers for.
+    type: str
+  state:
+    description:
+      - Only the keys that can be used (if they have not expired), or only the records of those that were revoked.
+    type: str
+    choices: [present, revoked]
+  managed:
+    description:
+      - Only the keys that M(kuadrant.llm.api_key) manages, or only the others, which O(kuadrant.llm.api_key#module:adopt) takes over.
+    type: bool
+  expired:
+    description:
+      - Only the keys that have expired, or only those that have not.
+    type: bool
+  expires_within:
+    description:
+      - Only the keys that work and will have expired after this time, for example V(30d) or V(12h).
+    type: str
+  unchanged_for:
+    description:
+      - Only the keys that were not changed for so long, for example V(90d), to find those that a rotation is due for.
+    type: str
 requirements:
   - python >= 3.11
   - kubernetes >= 24.2.0
@@ -49,11 +92,23 @@ EXAMPLES = r"""
   loop: "{{ listed.api_keys | rejectattr('problems', 'equalto', []) }}"
   loop_control:
     label: "{{ item.name }}"
+
+- name: Find the keys that expire within a month
+  kuadrant.llm.api_key_info:
+    namespace: llm
+    expires_within: 30d
+  register: expiring
+
+- name: Find the keys of the original demos
+  kuadrant.llm.api_key_info:
+    namespace: llm
+    managed: false
+  register: foreign
 """
 
 RETURN = r"""
 api_keys:
-  description: The keys, by name. Empty if there are none.
+  description: The keys, by name. Empty if none suits the filters.
   returned: always
   type: list
   elements: dict
@@ -64,6 +119,10 @@ api_keys:
       returned: always
     namespace:
       description: The namespace of its Secret.
+      type: str
+      returned: always
+    state:
+      description: V(revoked) for the record of a revoked key, else V(present).
       type: str
       returned: always
     user:
@@ -79,6 +138,10 @@ api_keys:
       type: list
       elements: str
       returned: always
+    owner:
+      description: Who answers for the key. Null if nobody is named.
+      type: str
+      returned: always
     expires_at:
       description: When the key expires. Null if never.
       type: str
@@ -87,8 +150,39 @@ api_keys:
       description: Whether that time has come, by the clock of the machine where the module runs.
       type: bool
       returned: always
+    rotation:
+      description: The name of its last rotation. Null if there was none.
+      type: str
+      returned: always
+    revoked_at:
+      description: When the key was revoked. Null if it was not.
+      type: str
+      returned: always
+    revoked_fingerprints:
+      description: SHA-256 of the values that were revoked with the key.
+      type: list
+      elements: str
+      returned: always
+    previous:
+      description: The earlier values that still work after a rotation.
+      type: list
+      elements: dict
+      returned: always
+      contains:
+        fingerprint:
+          description: SHA-256 of the value.
+          type: str
+          returned: always
+        expires_at:
+          description: The moment from which the gateway refuses it.
+          type: str
+          returned: always
     created:
       description: When its Secret was created (RFC 3339, UTC).
+      type: str
+      returned: always
+    changed_at:
+      description: When M(kuadrant.llm.api_key) changed it last. Null if it did not say so.
       type: str
       returned: always
     fingerprint:
@@ -111,24 +205,45 @@ import datetime
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.apply import read_keys
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.report import inspect
-from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.listing import Wanted, listing
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.read import read_keys
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.times import duration
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
 
 ARGUMENT_SPEC = {
     "namespace": {"type": "str", "required": True},
     "labels": {"type": "dict", "default": {"app": "llm-gateway"}},
+    "names": {"type": "list", "elements": "str"},
+    "user": {"type": "str"},
+    "tier": {"type": "str"},
+    "group": {"type": "str"},
+    "owner": {"type": "str"},
+    "state": {"type": "str", "choices": ["present", "revoked"]},
+    "managed": {"type": "bool"},
+    "expired": {"type": "bool"},
+    "expires_within": {"type": "str"},
+    "unchanged_for": {"type": "str"},
 }
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(**ARGUMENT_SPEC), supports_check_mode=True)
     with reporting(module):
-        labels = {name: str(value) for name, value in module.params["labels"].items()}
-        keys = read_keys(connect(module), module.params["namespace"], labels)
-        now = datetime.datetime.now(datetime.UTC)
-        module.exit_json(changed=False, api_keys=[inspect(keys[name], now) for name in sorted(keys)])
+        params = module.params
+        same = {name: params[name] for name in ("names", "user", "tier", "group", "owner", "state", "managed", "expired")}
+        wanted = Wanted(**same, expires_within=_duration(module, "expires_within"), unchanged_for=_duration(module, "unchanged_for"))
+        labels = {name: str(value) for name, value in params["labels"].items()}
+        keys = read_keys(connect(module), params["namespace"], labels)
+        module.exit_json(changed=False, api_keys=listing(keys, wanted, datetime.datetime.now(datetime.UTC)))
+
+
+def _duration(module: AnsibleModule, option: str) -> datetime.timedelta | None:
+    text = module.params[option]
+    try:
+        return None if text is None else duration(text)
+    except ValueError as exc:
+        raise GatewayError(f"{option}: {text!r} is not a duration such as 30d, 12h or 1h30m.") from exc
 
 
 if __name__ == "__main__":

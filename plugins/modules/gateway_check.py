@@ -180,7 +180,7 @@ import dataclasses
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.apply import value_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.read import value_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._gateway import gateway_client
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect

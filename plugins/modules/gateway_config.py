@@ -85,25 +85,34 @@ options:
         type: str
         required: true
       user:
-        description: User that the key belongs to. Required unless O(keys[].state=absent).
+        description: User that the key belongs to. Required if the key shall be present.
         type: str
       tier:
-        description: One of O(tiers[].name). Required unless O(keys[].state=absent).
+        description: One of O(tiers[].name). Required if the key shall be present.
         type: str
       groups:
         description: Groups of the user. The default is the tier alone.
         type: list
         elements: str
+      owner:
+        description: Who answers for the key.
+        type: str
       expires_at:
-        description: RFC 3339 time from which the key is refused. It must be in the future unless O(keys[].state=absent).
+        description: RFC 3339 time from which the key is refused. It must be in the future if the key shall be present.
         type: str
       key:
-        description: Value of the key. Generated when it is left out.
+        description: Value of the key, at least 16 characters. Generated when it is left out.
+        type: str
+      rotation:
+        description: Names a rotation. The key gets a new value when this changes.
+        type: str
+      overlap:
+        description: How long the old value works on after the rotation, for example V(24h).
         type: str
       state:
-        description: Whether the key shall exist.
+        description: Whether the key shall exist, be revoked for good, or be gone without a trace.
         type: str
-        choices: [present, absent]
+        choices: [present, revoked, absent]
         default: present
 seealso:
   - module: kuadrant.llm.api_key

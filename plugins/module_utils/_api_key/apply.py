@@ -6,136 +6,138 @@
 
 """Carry out a plan, so that the gateway notices, no valid call is refused, and a run that is killed anywhere converges when run again.
 
-Refreshing a key. Authorino (0.26, 0.27: pkg/evaluators/identity/api_key.go) keeps a map from key value to Secret. An event for a Secret
-whose namespace, name and value it already holds is ignored ("api key unchanged"), so a new tier, group or expiry is not seen. Deleting the
-Secret and creating it anew is no cure: valid calls fail in between, and when both events meet in Authorino's queue it sees only the new
-one and ignores it. What it does accept is another name with the same value: that entry takes the place of the old one. So:
-
-1. patch the key's Secret: new grant, and a mark that a refresh is under way (the durable intent: whoever finds it does 2 to 5 again);
-2. create a stand-in, a second Secret with the same value and the new grant: it takes the entry over, and the change is in effect;
-3. touch the key's Secret: the entry is not under its name any more, so it takes it back;
-4. delete the stand-in: the entry is not under its name, so nothing is lost;
-5. remove the mark: should an AuthConfig have been indexed anew in between, and the stand-in's deletion have taken the entry along, this
-   puts it back.
-
-The key's own Secret exists throughout, so its value cannot be lost.
+Rotating a key: its old value goes into a second Secret, which expires, then the key's own Secret gets the new one. Authorino follows a
+change of value at once; that it sees the second Secret first is why there is a pause between the two. A run that is killed in between
+leaves two Secrets of one value: the next one takes the rotation up again, or undoes it if it is not wanted any more.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import itertools
 import time
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import STAND_IN_SUFFIX, StoredKey
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.plan import Action, Verb
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import (
-    body_of,
-    from_secret,
-    is_stand_in,
-    mark_of,
-    new_value,
-    patch_of,
-    stand_in_of,
-)
-from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._kube import SECRETS, Kube, KubeError
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.refresh import Refresh, refresh
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import body_of, new_value
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.times import earlier, stamp
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.write import Writer
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube
+from ansible_collections.kuadrant.llm.plugins.module_utils._parallel import for_each
 
-#: Seconds between taking over and giving back: Authorino must see the stand-in while it exists, and publishes nothing to wait for.
-SETTLE = 1.0
-
-
-def read_keys(kube: Kube, namespace: str, labels: t.Mapping[str, str], names: t.Collection[str] = ()) -> dict[str, StoredKey]:
-    """The Secrets of a namespace that carry the selector ``labels`` or have one of ``names``, in one paged LIST.
-
-    A stand-in marks its key as refreshing; one whose key is gone stands for it, without ``uid``.
-    """
-    keys: dict[str, StoredKey] = {}
-    stand_ins: dict[str, StoredKey] = {}
-    # With names, all Secrets are looked at: a name may be taken by one without our labels.
-    for secret in kube.iterate(SECRETS, namespace, None if names else labels):
-        key = from_secret(secret)
-        if is_stand_in(key.labels):
-            name = key.name.removesuffix(STAND_IN_SUFFIX)
-            if name in names or key.carries(labels):
-                stand_ins[name] = dataclasses.replace(key, name=name, uid=None)
-        elif key.name in names or key.carries(labels):
-            keys[key.name] = key
-    return keys | {name: dataclasses.replace(keys.get(name, stand_in), refreshing=True) for name, stand_in in stand_ins.items()}
-
-
-def value_of(kube: Kube, namespace: str, name: str) -> str:
-    """The value of one key, for whoever has to send it. :class:`GatewayError` if there is none."""
-    secret = kube.get(SECRETS, namespace, name)
-    value = from_secret(secret).value if secret else None
-    if value is None:
-        lacks = "there is no such Secret" if secret is None else "the Secret holds no key (data api_key)"
-        raise GatewayError(f'Failed to read API key "{name}" in namespace "{namespace}": {lacks}. Create the key first.')
-    return value
+#: Keys that are rotated together: the overlap of all of them begins before the first gets its new value.
+BATCH = 500
 
 
 def apply_plan(
-    kube: Kube, namespace: str, actions: t.Sequence[Action], finished: dict[str, Action], pause: t.Callable[[float], None] = time.sleep
+    kube: Kube,
+    namespace: str,
+    actions: t.Sequence[Action],
+    finished: dict[str, Action],
+    *,
+    clock: t.Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+    pause: t.Callable[[float], None] = time.sleep,
 ) -> None:
     """Do it all. ``finished`` gets each action when it is done, with the value that was generated, so that a failure loses none."""
-    chosen = {verb: [action for action in actions if action.verb is verb] for verb in Verb}
-    finished.update((action.name, action) for action in chosen[Verb.NONE])
-    for step, verb in ((_delete, Verb.DELETE), (_update, Verb.UPDATE), (_create, Verb.CREATE)):
-        for action in chosen[verb]:
-            finished[action.name] = step(kube, namespace, action)
-    refreshes = [(action, *_both(action)) for action in chosen[Verb.REFRESH]]
-    for _action, before, after in refreshes:
-        kube.patch(SECRETS, namespace, after.name, patch_of(before, after, refreshing=True))
-    for _action, _before, after in refreshes:
-        _create_stand_in(kube, namespace, after)
-    for _action, _before, after in refreshes:
-        kube.patch(SECRETS, namespace, after.name, mark_of("taking over"))
-    if refreshes:
-        pause(SETTLE)
-    for _action, _before, after in refreshes:
-        kube.delete(SECRETS, namespace, after.name + STAND_IN_SUFFIX)
-    for action, _before, after in refreshes:
-        kube.patch(SECRETS, namespace, after.name, mark_of(None))
-        finished[action.name] = action
+    writer = Writer(kube, namespace, stamp(clock()), pause)
+    finished.update((action.name, action) for action in actions if action.verb is Verb.NONE)
+    todo = [action for action in actions if action.verb is not Verb.NONE]
+
+    def finish(step: t.Callable[[Writer, Action], Action], chosen: t.Iterable[Action]) -> None:
+        def one(action: Action) -> None:
+            finished[action.name] = step(writer, action)
+
+        for_each(one, list(chosen))
+
+    # What frees values and names comes first.
+    finish(_delete, (action for action in todo if action.verb is Verb.DELETE))
+    finish(_revoke, (action for action in todo if action.verb is Verb.REVOKE))
+    changes = [action for action in todo if action.verb not in (Verb.DELETE, Verb.REVOKE, Verb.CREATE)]
+    plain = [action for action in changes if not action.refresh and not action.keep]
+    finish(_update, plain)
+    finish(_create, (action for action in todo if action.verb is Verb.CREATE))
+    kept = [action for action in changes if action.keep]
+    for start in range(0, len(kept), BATCH):
+        batch = kept[start : start + BATCH]
+        finish(_update, _keep_values(writer, batch, clock()))
+    refreshed = [action for action in changes if action.refresh]
+    refresh(writer, list(itertools.chain.from_iterable(map(_refreshes, changes))))
+    finished.update((action.name, action) for action in refreshed)
+    if kept:
+        writer.settle()  # whoever is told a new value may use it at once
 
 
-def _both(action: Action) -> tuple[StoredKey, StoredKey]:
-    if action.before is None or action.after is None:
-        raise ValueError(f"{action.verb.value} of {action.name} needs a state before and after")
-    return action.before, action.after
+def _dropped(action: Action) -> list[StoredKey]:
+    return [old for old in action.before.previous if old.name in action.drop] if action.before else []
 
 
-def _delete(kube: Kube, namespace: str, action: Action) -> Action:
+def _delete(writer: Writer, action: Action) -> Action:
+    for old in _dropped(action):
+        writer.remove(old)
     if action.before:
-        _drop_stand_in(kube, namespace, action.before)
-        kube.delete(SECRETS, namespace, action.name, uid=action.before.uid)
+        writer.remove(action.before)
     return action
 
 
-def _update(kube: Kube, namespace: str, action: Action) -> Action:
-    before, after = _both(action)
-    _drop_stand_in(kube, namespace, before)  # it would keep the old value alive
-    kube.patch(SECRETS, namespace, action.name, patch_of(before, after, refreshing=False))
+def _revoke(writer: Writer, action: Action) -> Action:
+    if action.after is None:
+        raise ValueError(f"nothing to keep of {action.name}")
+    if action.before is None or action.before.uid is None:
+        writer.create(body_of(action.after, writer.changed_at))
+    else:  # first what must not be lost: the fingerprints of all values
+        writer.change(action.before, action.after)
+    if action.before and action.before.refreshing:
+        writer.delete(action.name + STAND_IN_SUFFIX)
+    for old in _dropped(action):
+        writer.remove(old)
     return action
 
 
-def _create(kube: Kube, namespace: str, action: Action) -> Action:
+def _update(writer: Writer, action: Action) -> Action:
+    before, after = action.states
+    if action.generate:
+        after = dataclasses.replace(after, value=new_value())
+    if action.verb is not Verb.CLEAN_UP and after != before:
+        writer.change(before, after)
+    if before.refreshing:
+        writer.delete(action.name + STAND_IN_SUFFIX)  # it would keep the old value alive
+    for old in _dropped(action):
+        writer.remove(old)
+    return dataclasses.replace(action, after=after)
+
+
+def _create(writer: Writer, action: Action) -> Action:
     if action.after is None:
         raise ValueError(f"nothing to create for {action.name}")
     value = action.after.value or new_value()
-    created = kube.create(SECRETS, namespace, body_of(dataclasses.replace(action.after, value=value)))
-    return dataclasses.replace(action, after=from_secret(created))
+    created = writer.create(body_of(dataclasses.replace(action.after, value=value), writer.changed_at))
+    return dataclasses.replace(action, after=created)
 
 
-def _create_stand_in(kube: Kube, namespace: str, key: StoredKey) -> None:
-    try:
-        kube.create(SECRETS, namespace, stand_in_of(key))
-    except KubeError as exc:
-        if exc.reason != "AlreadyExists":
-            raise
-        kube.replace(SECRETS, namespace, key.name + STAND_IN_SUFFIX, stand_in_of(key))
+def _keep_values(writer: Writer, batch: t.Sequence[Action], now: datetime.datetime) -> list[Action]:
+    """Put the old values into Secrets of their own; the actions with the moments at which those die."""
+    dated = [_dated(action, now) for action in batch]
+    for_each(lambda keep: writer.create(body_of(keep, writer.changed_at)), [one.keep for one in dated if one.keep and not one.keep.uid])
+    writer.settle()
+    return dated
 
 
-def _drop_stand_in(kube: Kube, namespace: str, key: StoredKey) -> None:
-    if key.refreshing:
-        kube.delete(SECRETS, namespace, key.name + STAND_IN_SUFFIX)
+def _dated(action: Action, now: datetime.datetime) -> Action:
+    keep, (_before, after) = action.keep, action.states
+    if keep is None or keep.uid:  # an interrupted run made it: its moment was promised then
+        return action
+    until = earlier(stamp(now + action.overlap), after.grant.expires_at)
+    dated = dataclasses.replace(keep, grant=dataclasses.replace(keep.grant, expires_at=until))
+    living = tuple(dated if old.name == keep.name else old for old in after.previous)
+    return dataclasses.replace(action, keep=dated, after=dataclasses.replace(after, previous=living))
+
+
+def _refreshes(action: Action) -> t.Iterator[Refresh]:
+    if action.refresh:
+        before, after = action.states
+        yield Refresh(before, after, tuple(_dropped(action)))
+    for old, changed in action.follow:
+        yield Refresh(old, changed)

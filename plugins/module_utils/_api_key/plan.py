@@ -13,27 +13,51 @@ import datetime
 import enum
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import ApiKey, StoredKey, is_past, refuse
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import MANAGED, labels_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import NOBODY, ApiKey, Grant, StoredKey
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.parse import refuse
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.problems import contradictions, shared_values
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import MANAGED, labels_of, previous_of, tombstone_labels
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.times import earlier, is_past, stamp
+from ansible_collections.kuadrant.llm.plugins.module_utils._result import fingerprint
 
 
 class Verb(enum.StrEnum):
     CREATE = "create"
+    ADOPT = "adopt"  # a Secret that somebody else made becomes ours, and stays
     UPDATE = "update"  # one patch, which Authorino follows at once (or need not notice)
-    REFRESH = "refresh"  # a patch of the grant, which Authorino would ignore, and then what makes it notice: see apply
+    REFRESH = "refresh"  # a patch of the grant, which Authorino would ignore, and then what makes it notice: see refresh.py
+    ROTATE = "rotate"  # a new value, while the old one lives for the overlap
+    REVOKE = "revoke"  # the values go, and what is known of them stays
+    CLEAN_UP = "clean_up"  # only earlier values go, whose time is over
     DELETE = "delete"
     NONE = "none"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Action:
-    """One step: ``before`` is None when there is no such key, ``after`` when there shall be none."""
+    """One step: ``before`` is None when there is no such key, ``after`` when there shall be none.
+
+    ``refresh``: Authorino must be made to notice. ``generate``: a value has to be made. ``keep``: the Secret that holds the old value
+    during ``overlap``. ``follow``: earlier values whose grant changes along, before and after. ``drop``: names of those that go.
+    """
 
     verb: Verb
     name: str
     before: StoredKey | None
     after: StoredKey | None
     reasons: tuple[str, ...] = ()
+    refresh: bool = False
+    generate: bool = False
+    keep: StoredKey | None = None
+    overlap: datetime.timedelta = datetime.timedelta(0)
+    follow: tuple[tuple[StoredKey, StoredKey], ...] = ()
+    drop: tuple[str, ...] = ()
+
+    @property
+    def states(self) -> tuple[StoredKey, StoredKey]:
+        if self.before is None or self.after is None:
+            raise ValueError(f"{self.verb.value} of {self.name} needs a state before and after")
+        return self.before, self.after
 
 
 def plan_keys(
@@ -43,62 +67,161 @@ def plan_keys(
     namespace: str,
     labels: t.Mapping[str, str],
     now: datetime.datetime,
+    adopt: bool = False,
+    purge: bool = False,
 ) -> list[Action]:
-    """The action for every wanted key, in their order, or one :class:`GatewayError` naming every key that cannot be had.
+    """The action for every wanted key, in their order, then what ``purge`` removes; or one error naming every key that cannot be had.
 
-    ``current`` holds all Secrets of the namespace that carry the selector ``labels`` or have a wanted name; stand-ins are not among them.
-    ``now`` has a zone.
+    ``current`` holds all Secrets of the namespace that carry the selector ``labels`` or have a wanted name; stand-ins and earlier values
+    are part of their keys. ``now`` has a zone.
     """
-    actions = [_action(current.get(key.name), key, namespace, labels) for key in wanted]
-    refuse([problem for action in actions for problem in _problems(action, now)] + _shared_values(current, actions, labels))
+    if purge and not wanted:
+        refuse(["purge: with an empty list of keys it would remove every key; name at least one, or give them state absent"])
+    actions = [_action(current.get(key.name), key, namespace, labels, now) for key in wanted]
+    if purge:
+        names = {key.name for key in wanted}
+        surplus = [key for name, key in sorted(current.items()) if name not in names and _is_ours(key, labels) and not key.revoked_at]
+        actions += [_removal(key, "it is not in the list (purge)") for key in surplus]
+    problems = [problem for action in actions for problem in contradictions(action, labels, now, adopt=adopt)]
+    refuse(problems + shared_values(current, actions, labels))
     return actions
 
 
-def _action(before: StoredKey | None, key: ApiKey, namespace: str, labels: t.Mapping[str, str]) -> Action:
+def _is_ours(key: StoredKey, labels: t.Mapping[str, str]) -> bool:
+    return key.carries(MANAGED) and key.carries(labels)
+
+
+def _action(before: StoredKey | None, key: ApiKey, namespace: str, labels: t.Mapping[str, str], now: datetime.datetime) -> Action:
+    if key.revoked:
+        return _revocation(before, key, namespace, labels, now)
     if key.grant is None:
-        return Action(Verb.DELETE if before else Verb.NONE, key.name, before, None, ("state is absent",) if before else ())
+        return _removal(before, "state is absent") if before else Action(Verb.NONE, key.name, None, None)
     if before is None:
-        new = StoredKey(key.name, namespace, key.grant, key.value, labels_of(labels))
-        return Action(Verb.CREATE, key.name, None, new, ("there is no such key",))
-    grant = dataclasses.replace(key.grant, expires_at=before.grant.expires_at) if key.keep_expiry else key.grant
-    value, all_labels = key.value or before.value, {**before.labels, **labels_of(labels)}
-    after = dataclasses.replace(before, grant=grant, value=value, labels=all_labels, refreshing=False)
-    if after == before:
+        new = StoredKey(key.name, namespace, key.grant, key.value, labels_of(labels), key.owner or None, key.rotation)
+        return Action(Verb.CREATE, key.name, None, new, ("there is no such key",), generate=key.value is None)
+    return _change(before, key, key.grant, labels, now)
+
+
+def _removal(before: StoredKey, reason: str) -> Action:
+    return Action(Verb.DELETE, before.name, before, None, (reason,), drop=tuple(one.name for one in before.previous))
+
+
+def _revocation(before: StoredKey | None, key: ApiKey, namespace: str, labels: t.Mapping[str, str], now: datetime.datetime) -> Action:
+    known = before or StoredKey(key.name, namespace, NOBODY, None)
+    values = {one for one in (known.value, key.value, *(old.value for old in known.previous)) if one}
+    fingerprints = tuple(sorted({*known.fingerprints, *map(fingerprint, values)}))
+    if known.revoked_at and fingerprints == known.fingerprints and not (known.previous or known.refreshing or known.value):
         return Action(Verb.NONE, key.name, before, before)
-    changed = [field for field in ("user", "tier", "groups", "expires_at") if getattr(after.grant, field) != getattr(before.grant, field)]
-    reasons = [f"{field} changes" for field in changed]
-    reasons += ["the key itself changes"] if after.value != before.value else []
-    reasons += [f"label {label} is missing" for label, _value in sorted(after.labels.items() - before.labels.items())]
-    reasons += ["an earlier refresh was interrupted"] if before.refreshing else []
-    # A new value makes Authorino read the whole Secret again; an equal one makes it ignore the event.
-    unnoticed = after.value == before.value and (changed or before.refreshing)
-    return Action(Verb.REFRESH if unnoticed else Verb.UPDATE, key.name, before, after, tuple(reasons))
+    after = dataclasses.replace(
+        known,
+        value=None,
+        labels=tombstone_labels(known.labels, labels),
+        revoked_at=known.revoked_at or stamp(now),
+        fingerprints=fingerprints,
+        refreshing=False,
+        leaking=False,
+        previous=(),
+    )
+    return Action(Verb.REVOKE, key.name, before, after, ("state is revoked",), drop=tuple(one.name for one in known.previous))
 
 
-def _problems(action: Action, now: datetime.datetime) -> t.Iterator[str]:
-    before, after = action.before, action.after
-    where = f'API key "{action.name}"'
-    if before and not before.carries(MANAGED):
-        label = "=".join(*MANAGED.items())
-        yield (
-            f'{where}: a Secret of this name exists in namespace "{before.namespace}" and is not managed by this collection '
-            f"(no label {label}); choose another name, or delete that Secret, or give it the label if it is an API key"
-        )
-    elif before and after and before.uid is None:
-        yield f"{where}: its Secret was deleted during a refresh, and its stand-in still opens the gateway; make it absent first"
-    elif before and after and after.value is None:
-        yield f"{where}: its Secret holds no key (data api_key is empty); give the key, or make it absent first"
-    if after and is_past(after.grant.expires_at, now) and (before is None or before.grant.expires_at != after.grant.expires_at):
-        yield f"{where}: expires_at {after.grant.expires_at} is already past; give a later time, or state absent"
+def _change(before: StoredKey, key: ApiKey, wanted: Grant, labels: t.Mapping[str, str], now: datetime.datetime) -> Action:
+    grant = dataclasses.replace(wanted, expires_at=before.grant.expires_at) if key.keep_expiry else wanted
+    rotates = key.rotation not in (None, before.rotation)
+    after = dataclasses.replace(
+        before,
+        grant=grant,
+        value=key.value or (None if rotates else before.value),
+        labels={**before.labels, **labels_of(labels)},
+        owner=before.owner if key.owner is None else key.owner or None,
+        rotation=before.rotation if key.rotation is None else key.rotation,
+        refreshing=False,
+        leaking=False,
+        revoked_at=None,
+    )
+    same = after.value == before.value  # a new value makes Authorino read the whole Secret again; an equal one makes it ignore the event
+    follow, drop = _earlier_values(before, after, now, overlaps=rotates and bool(key.overlap))
+    interrupted = any(old.value == before.value for old in before.previous)
+    reasons = [
+        *_reasons(before, after, rotates=rotates),
+        *(["an earlier rotation was interrupted"] if interrupted else []),
+        *(["earlier values change along"] if follow else []),
+        *(["an earlier value has expired"] if any(is_past(old.grant.expires_at, now) for old in before.previous) else []),
+    ]
+    unnoticed = same and (grant != before.grant or before.refreshing or interrupted or not before.carries(MANAGED))
+    action = Action(
+        _verb(before, after, rotates=rotates, refresh=bool(unnoticed or follow), drop=bool(drop)),
+        key.name,
+        before,
+        after,
+        tuple(reasons),
+        refresh=bool(unnoticed),
+        generate=after.value is None,
+        follow=follow,
+        drop=drop,
+    )
+    if not rotates or not key.overlap:
+        return dataclasses.replace(action, after=dataclasses.replace(after, previous=_living(before, action)))
+    keep = next((old for old in before.previous if old.value == before.value and old.name not in drop), None)
+    if keep is None and before.value and not interrupted:  # else its overlap is over: the gateway refuses the old value already
+        until = earlier(stamp(now + key.overlap), grant.expires_at)
+        keep = previous_of(before, dataclasses.replace(grant, expires_at=until), after.labels)
+    living = _living(before, action)
+    living += (keep,) if keep and all(old.name != keep.name for old in living) else ()
+    return dataclasses.replace(action, keep=keep, overlap=key.overlap, after=dataclasses.replace(after, previous=living))
 
 
-def _shared_values(current: t.Mapping[str, StoredKey], actions: t.Sequence[Action], labels: t.Mapping[str, str]) -> list[str]:
-    """Two Secrets with one value: Authorino keeps either, and deleting one kills both."""
-    planned = {action.name for action in actions}
-    owners = {key.value: key.name for key in current.values() if key.value and key.carries(labels) and key.name not in planned}
-    problems = []
-    for action in actions:
-        value = action.after.value if action.after else None
-        if value is not None and owners.setdefault(value, action.name) != action.name:
-            problems.append(f'API key "{action.name}": API key "{owners[value]}" has the same key; the gateway could not tell them apart')
-    return problems
+def _earlier_values(
+    before: StoredKey, after: StoredKey, now: datetime.datetime, *, overlaps: bool
+) -> tuple[tuple[tuple[StoredKey, StoredKey], ...], tuple[str, ...]]:
+    """Which earlier values change along with the key (before and after), and the names of those that go."""
+    follow: list[tuple[StoredKey, StoredKey]] = []
+    drop: list[str] = []
+    for old in before.previous:
+        # A Secret for the value that the key still has: a rotation was interrupted. It goes unless the rotation is taken up again.
+        superseded = old.value == after.value or (old.value == before.value and not overlaps)
+        if superseded or old.uid is None or is_past(old.grant.expires_at, now):
+            drop.append(old.name)
+            continue
+        along = dataclasses.replace(after.grant, expires_at=earlier(old.grant.expires_at, after.grant.expires_at))
+        if along != old.grant or old.refreshing:
+            follow.append((old, dataclasses.replace(old, grant=along, refreshing=False)))
+    return tuple(follow), tuple(drop)
+
+
+def _living(before: StoredKey, action: Action) -> tuple[StoredKey, ...]:
+    """The earlier values that are left afterwards."""
+    changed = {after.name: after for _before, after in action.follow}
+    return tuple(changed.get(old.name, old) for old in before.previous if old.name not in action.drop)
+
+
+def _verb(before: StoredKey, after: StoredKey, *, rotates: bool, refresh: bool, drop: bool) -> Verb:
+    if not before.carries(MANAGED):
+        return Verb.ADOPT
+    if rotates:
+        return Verb.ROTATE
+    if refresh:
+        return Verb.REFRESH
+    if after != before:
+        return Verb.UPDATE
+    return Verb.CLEAN_UP if drop else Verb.NONE
+
+
+def _reasons(before: StoredKey, after: StoredKey, *, rotates: bool) -> t.Iterator[str]:
+    if not before.carries(MANAGED):
+        yield "it was made by somebody else"
+    for field in ("user", "tier", "groups", "expires_at"):
+        if getattr(after.grant, field) != getattr(before.grant, field):
+            yield f"{field} changes"
+    if after.owner != before.owner:
+        yield "owner changes"
+    if rotates:
+        yield f"rotation {after.rotation}"
+    elif after.value != before.value:
+        yield "the key itself changes"
+    for label, _value in sorted(after.labels.items() - before.labels.items()):
+        yield f"label {label} is missing"
+    if before.leaking:
+        yield "an annotation of kubectl apply holds the key"
+    if before.refreshing:
+        yield "an earlier refresh was interrupted"

@@ -14,24 +14,33 @@ from __future__ import annotations
 
 import base64
 import binascii
+import dataclasses
 import re
 import secrets
 import string
 import typing as t
 import zlib
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import STAND_IN_SUFFIX, Grant, StoredKey
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import STAND_IN_SUFFIX, Grant, StoredKey, previous_name
 
 USER = "secret.kuadrant.io/user-id"
 TIER = "secret.kuadrant.io/plan-id"
 GROUPS = "kuadrant.io/groups"
 EXPIRES_AT = "secret.kuadrant.io/expires-at"
+OWNER = "kuadrant.llm/owner"
+ROTATION = "kuadrant.llm/rotation"
+CHANGED_AT = "kuadrant.llm/changed-at"
+REVOKED_AT = "kuadrant.llm/revoked-at"
+FINGERPRINTS = "kuadrant.llm/revoked-fingerprints"
 REFRESHING = "kuadrant.llm/refreshing"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # holds the key when somebody ran `kubectl apply`
 
 WATCHED = {"authorino.kuadrant.io/managed-by": "authorino"}
 AUTH_SECRET = {"kuadrant.io/auth-secret": "true"}
 MANAGED = {"app.kubernetes.io/managed-by": "kuadrant.llm"}
 STAND_IN = {"kuadrant.llm/stand-in": "true"}
+PREVIOUS = {"kuadrant.llm/previous": "true"}
+REVOKED = {"kuadrant.llm/revoked": "true"}
 
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _KEY = re.compile(r"(llm_([0-9A-Za-z]{8})_[0-9A-Za-z]{33})([0-9A-Za-z]{6})")
@@ -50,6 +59,11 @@ def is_generated(value: str) -> bool:
     return match is not None and match[3] == _checksum(match[1])
 
 
+def is_damaged(value: str) -> bool:
+    """Whether this looks like a key of our making that was not copied whole."""
+    return value.startswith("llm_") and len(value) in range(50, 55) and not is_generated(value)
+
+
 def _checksum(text: str) -> str:
     number, digits = zlib.crc32(text.encode()), ""
     while len(digits) < 6:
@@ -63,47 +77,71 @@ def labels_of(selector: t.Mapping[str, str]) -> dict[str, str]:
     return {**selector, **WATCHED, **AUTH_SECRET, **MANAGED}
 
 
-def annotations_of(grant: Grant) -> dict[str, str | None]:
-    """The annotations that say who the key speaks for; None removes one (merge patch)."""
-    return {USER: grant.user, TIER: grant.tier, GROUPS: ",".join(grant.groups), EXPIRES_AT: grant.expires_at}
+def tombstone_labels(labels: t.Mapping[str, str], selector: t.Mapping[str, str]) -> dict[str, str]:
+    """The labels of a revoked key: still found by ``selector`` and by Authorino, which so learns of it, and not by the AuthPolicy."""
+    return {name: text for name, text in {**labels, **labels_of(selector), **REVOKED}.items() if name not in AUTH_SECRET}
 
 
-def body_of(key: StoredKey) -> dict[str, t.Any]:
-    """The Secret to create for a key whose value is known."""
-    return _secret(key, key.name, dict(key.labels))
-
-
-def stand_in_of(key: StoredKey) -> dict[str, t.Any]:
-    """A second Secret with the same value and grant (see :mod:`.apply`)."""
-    return _secret(key, key.name + STAND_IN_SUFFIX, {**key.labels, **STAND_IN})
-
-
-def _secret(key: StoredKey, name: str, labels: dict[str, str]) -> dict[str, t.Any]:
-    annotations = {name: text for name, text in annotations_of(key.grant).items() if text is not None}
+def annotations_of(key: StoredKey) -> dict[str, str | None]:
+    """The annotations that say what is known of the key, apart from its value; None removes one (merge patch)."""
+    grant = key.grant
     return {
-        "metadata": {"name": name, "labels": labels, "annotations": annotations},
+        USER: grant.user,
+        TIER: grant.tier,
+        GROUPS: ",".join(grant.groups),
+        EXPIRES_AT: grant.expires_at,
+        OWNER: key.owner,
+        ROTATION: key.rotation,
+        REVOKED_AT: key.revoked_at,
+        FINGERPRINTS: ",".join(key.fingerprints) or None,
+    }
+
+
+def body_of(key: StoredKey, changed_at: str) -> dict[str, t.Any]:
+    """The Secret to create for a key whose value is known, or for a revoked one."""
+    annotations = {name: text for name, text in {**annotations_of(key), CHANGED_AT: changed_at}.items() if text is not None}
+    return {
+        "metadata": {"name": key.name, "labels": dict(key.labels), "annotations": annotations},
         "type": "Opaque",
-        "data": {"api_key": _encoded(key.value)},
+        "data": {} if key.revoked_at else {"api_key": _encoded(key.value)},
     }
 
 
-def patch_of(before: StoredKey, after: StoredKey, *, refreshing: bool) -> dict[str, t.Any]:
+def stand_in_of(key: StoredKey) -> StoredKey:
+    """A second Secret with the same value and grant (see :mod:`.refresh`)."""
+    return dataclasses.replace(key, name=key.name + STAND_IN_SUFFIX, labels={**key.labels, **STAND_IN})
+
+
+def previous_of(key: StoredKey, grant: Grant, labels: t.Mapping[str, str]) -> StoredKey:
+    """The Secret that keeps the present value of ``key`` alive until ``grant.expires_at`` while the key itself gets a new one."""
+    name = previous_name(key.name, key.value or "")
+    return StoredKey(name, key.namespace, grant, key.value, {**labels, **PREVIOUS}, key.owner)
+
+
+def patch_of(before: StoredKey, after: StoredKey, changed_at: str, *, refreshing: bool) -> dict[str, t.Any]:
     """The merge patch that turns one into the other; refused by the server if ``before`` is out of date."""
-    metadata = {
-        "labels": dict(after.labels),
-        "annotations": {**annotations_of(after.grant), REFRESHING: "true" if refreshing else None},
-        "resourceVersion": before.resource_version,
+    labels: dict[str, str | None] = dict.fromkeys(before.labels.keys() - after.labels.keys())
+    marks = {REFRESHING: "true" if refreshing else None, CHANGED_AT: changed_at, LAST_APPLIED: None}
+    patch: dict[str, t.Any] = {
+        "metadata": {
+            "labels": labels | dict(after.labels),
+            "annotations": annotations_of(after) | marks,
+            "resourceVersion": before.resource_version,
+        }
     }
-    return {"metadata": metadata} if after.value == before.value else {"metadata": metadata, "data": {"api_key": _encoded(after.value)}}
+    if after.value != before.value:
+        patch["data"] = {"api_key": None if after.revoked_at else _encoded(after.value)}
+    return patch
+
+
+def watched_patch() -> dict[str, t.Any]:
+    """The merge patch that makes Authorino follow a Secret."""
+    return {"metadata": {"labels": dict(WATCHED)}}
 
 
 def mark_of(text: str | None) -> dict[str, t.Any]:
     """The merge patch that sets the mark of an unfinished refresh, or removes it (None)."""
     return {"metadata": {"annotations": {REFRESHING: text}}}
-
-
-def is_stand_in(labels: t.Mapping[str, str]) -> bool:
-    return STAND_IN.items() <= labels.items()
 
 
 def from_secret(secret: t.Mapping[str, t.Any]) -> StoredKey:
@@ -117,8 +155,14 @@ def from_secret(secret: t.Mapping[str, t.Any]) -> StoredKey:
         grant=Grant(annotations.get(USER), annotations.get(TIER), groups, annotations.get(EXPIRES_AT)),
         value=_decoded((secret.get("data") or {}).get("api_key")),
         labels=metadata.get("labels") or {},
+        owner=annotations.get(OWNER),
+        rotation=annotations.get(ROTATION),
+        revoked_at=annotations.get(REVOKED_AT),
+        fingerprints=tuple(filter(None, annotations.get(FINGERPRINTS, "").split(","))),
         refreshing=REFRESHING in annotations,
+        leaking=LAST_APPLIED in annotations,
         created=metadata.get("creationTimestamp"),
+        changed_at=annotations.get(CHANGED_AT),
         uid=metadata.get("uid"),
         resource_version=metadata.get("resourceVersion"),
     )

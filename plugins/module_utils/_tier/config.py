@@ -49,10 +49,10 @@ def rate_facts(rate: Rate) -> dict[str, t.Any]:
 
 def _key_facts(key: ApiKey) -> dict[str, t.Any]:
     if key.grant is None:
-        return {"name": key.name, "state": "absent"}
+        return {"name": key.name, "state": key.state}
     return {
         "name": key.name,
-        "state": "present",
+        "state": key.state,
         "user": key.grant.user,
         "tier": key.grant.tier,
         "groups": list(key.grant.groups),

@@ -11,14 +11,14 @@ from __future__ import annotations
 import datetime as dt
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import ApiKey, is_past, parse_keys
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import ApiKey
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.parse import FIELDS, STATES, parse_keys
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.times import is_past
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import naming
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.problems import At, Problems
 
-_TEXT_FIELDS = ("name", "user", "tier", "expires_at", "key", "state")
-_FIELDS = ("name", "user", "tier", "groups", "expires_at", "key", "state")
-_STATES = ("present", "absent")
+_TEXT_FIELDS = tuple(field for field in FIELDS if field != "groups")
 
 # Where OPA's count of nanoseconds ends (2262-04-11): it cannot read a later time, so that the key would be refused.
 _LAST_EXPIRY = dt.datetime(2262, 1, 1, tzinfo=dt.UTC)
@@ -51,14 +51,14 @@ def _where(index: int, entry: dict[str, t.Any]) -> str:
 
 def _shaped(entry: dict[str, t.Any], at: At) -> dict[str, t.Any]:
     """The entry with text where text belongs, so that its meaning can be looked at."""
-    at.only_fields(entry, _FIELDS)
+    at.only_fields(entry, FIELDS)
     shaped = dict(entry)
     if isinstance(shaped.get("expires_at"), dt.datetime):  # what YAML makes of a time without quotes
         shaped["expires_at"] = shaped["expires_at"].isoformat()
     for field in _TEXT_FIELDS:
         at.text(shaped, field, required=field == "name")
-    if shaped.get("state") not in (None, *_STATES):
-        at.add("state", f"{shaped['state']!r} is not one of {', '.join(_STATES)}")
+    if shaped.get("state") not in (None, *STATES):
+        at.add("state", f"{shaped['state']!r} is not one of {', '.join(STATES)}")
     groups = shaped.get("groups")
     if groups is not None and not (isinstance(groups, list) and groups and all(isinstance(group, str) for group in groups)):
         at.add("groups", "must be a list of names; leave it out for the tier alone")

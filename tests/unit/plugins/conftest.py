@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
+import threading
 import typing as t
 
 import pytest
@@ -16,6 +18,20 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import KubeError, Object, Resource
 
 RunModule = t.Callable[..., dict[str, t.Any]]
+
+
+Method = t.TypeVar("Method", bound=t.Callable[..., t.Any])
+
+
+def _one_at_a_time(method: Method) -> Method:
+    """As the API server serialises the writes of many threads to one object."""
+
+    @functools.wraps(method)
+    def locked(self: FakeKube, *arguments: t.Any, **options: t.Any) -> t.Any:
+        with self.lock:
+            return method(self, *arguments, **options)
+
+    return t.cast("Method", locked)
 
 
 class FakeKube:
@@ -30,6 +46,7 @@ class FakeKube:
         self.writes: list[tuple[str, str]] = []
         self.allowed: int | None = None
         self.on_write: t.Callable[[str, Object], None] = lambda _verb, _body: None
+        self.lock = threading.RLock()
         self._version = 0
 
     def ask(self, path: str) -> Object | None:
@@ -39,14 +56,21 @@ class FakeKube:
         return copy.deepcopy(self.objects.get((resource.plural, namespace, name)))
 
     def iterate(
-        self, resource: Resource, namespace: str | None, labels: t.Mapping[str, str] | None = None, *, metadata_only: bool = False
+        self,
+        resource: Resource,
+        namespace: str | None,
+        labels: t.Mapping[str, str] | None = None,
+        *,
+        fields: str | None = None,
+        metadata_only: bool = False,
     ) -> t.Iterator[Object]:
-        del metadata_only
+        del fields, metadata_only
         for (plural, space, _name), body in sorted(self.objects.items(), key=str):
             has = body["metadata"].get("labels", {})
             if plural == resource.plural and namespace in (None, space) and (labels or {}).items() <= has.items():
                 yield copy.deepcopy(body)
 
+    @_one_at_a_time
     def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
         name = body["metadata"]["name"]
         if (resource.plural, namespace, name) in self.objects:
@@ -55,6 +79,7 @@ class FakeKube:
         body["metadata"] |= {"namespace": namespace, "uid": f"uid-{self._version}", "creationTimestamp": "2026-11-23T00:00:00Z"}
         return self._write("create", resource, namespace, body)
 
+    @_one_at_a_time
     def patch(self, resource: Resource, namespace: str, name: str, body: Object, *, dry_run: bool = False) -> Object:
         current = self._existing(resource, namespace, name)
         version = body["metadata"].get("resourceVersion")
@@ -64,12 +89,14 @@ class FakeKube:
             return copy.deepcopy(merged(current, body))
         return self._write("patch", resource, namespace, merged(current, body))
 
+    @_one_at_a_time
     def replace(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:
         metadata = self._existing(resource, namespace, name)["metadata"]
         body = copy.deepcopy(body)
         body["metadata"] |= {field: metadata[field] for field in ("namespace", "uid", "creationTimestamp")}
         return self._write("replace", resource, namespace, body)
 
+    @_one_at_a_time
     def delete(self, resource: Resource, namespace: str, name: str, uid: str | None = None) -> bool:
         body = self.objects.get((resource.plural, namespace, name))
         if body is None:

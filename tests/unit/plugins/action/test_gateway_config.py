@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.kuadrant.llm.plugins.action.gateway_config import ActionModule
 
 TIERS = [{"name": "free"}]
-KEYS = [{"name": "alice", "user": "alice", "tier": "free", "key": "hush-hush"}]
+KEYS = [{"name": "alice", "user": "alice", "tier": "free", "key": "hush-hush-0123456"}]
 
 
 def run(args: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, t.Any]:
@@ -28,14 +28,14 @@ def test_run_returns_tiers_and_keys_without_values(monkeypatch: pytest.MonkeyPat
     assert not result["changed"]
     assert [tier["name"] for tier in result["tiers"]] == ["free"]
     assert result["keys"][0]["has_value"] is True
-    assert "hush-hush" not in str(result)
+    assert "hush-hush-0123456" not in str(result)
 
 
 def test_run_fails_with_every_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run({"tiers": TIERS, "keys": [*KEYS, {**KEYS[0], "name": "bob", "tier": "gold"}]}, monkeypatch)
     assert result["failed"]
     assert len(result["problems"]) == 2
-    assert "hush-hush" not in str(result)
+    assert "hush-hush-0123456" not in str(result)
 
 
 def test_run_refuses_an_unknown_option(monkeypatch: pytest.MonkeyPatch) -> None:

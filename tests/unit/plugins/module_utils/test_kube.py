@@ -18,6 +18,7 @@ from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.kuadrant.llm.plugins.module_utils import _kube
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import SECRETS, KubeError, Resource, RestKube, argument_spec, connect
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube_http import TRIES
 
 PLUGINS = pathlib.Path(_kube.__file__).parents[1]
 POLICIES = Resource("kuadrant.io/v1", "AuthPolicy", "authpolicies")
@@ -28,6 +29,7 @@ class Response:
     status: int
     body: t.Any
     reason: str = "Reason of HTTP"
+    headers: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def data(self) -> bytes:
@@ -35,11 +37,12 @@ class Response:
 
 
 class Pool:
-    """urllib3's pool with prepared answers; ``requests`` are what was sent."""
+    """urllib3's pool with prepared answers; ``requests`` are what was sent, ``pauses`` the seconds waited before a try."""
 
     def __init__(self, *answers: Response | Exception) -> None:
         self.answers = list(answers)
         self.requests: list[dict[str, t.Any]] = []
+        self.pauses: list[float] = []
 
     def request(self, method: str, url: str, **options: t.Any) -> Response:
         self.requests.append({"method": method, "url": url, **options})
@@ -58,11 +61,11 @@ class Configuration:
 
 def client(*answers: Response | Exception, **headers: t.Any) -> tuple[RestKube, Pool]:
     pool = Pool(*answers)
-    return RestKube(Configuration(), t.cast("urllib3.PoolManager", pool), headers), pool
+    return RestKube(Configuration(), t.cast("urllib3.PoolManager", pool), headers, pause=pool.pauses.append), pool
 
 
-def status(code: int, reason: str, message: str) -> Response:
-    return Response(code, {"kind": "Status", "reason": reason, "message": message})
+def status(code: int, reason: str, message: str, **headers: str) -> Response:
+    return Response(code, {"kind": "Status", "reason": reason, "message": message}, headers=headers)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +153,7 @@ CALLS: dict[str, t.Callable[[RestKube], t.Any]] = {
     ids=["401", "403", "409", "422", "500", "not an API", "proxy"],
 )
 def test_refusal_is_explained(verb: str, answer: Response, said: str, remedy: str) -> None:
-    kube, _pool = client(answer)
+    kube, _pool = client(*[answer] * TRIES)
     with pytest.raises(KubeError) as caught:
         CALLS[verb](kube)
     message = caught.value.message
@@ -190,6 +193,88 @@ def test_unreachable_is_explained(exception: Exception, said: str) -> None:
         CALLS["read"](kube)
     assert said in caught.value.message
     assert caught.value.status == 0
+
+
+ALICE = {"metadata": {"name": "alice"}, "data": {"api_key": "canary"}}
+STORED = Response(200, {**ALICE, "metadata": {"name": "alice", "uid": "1"}, "type": "Opaque"})
+FOREIGN = Response(200, {**ALICE, "data": {"api_key": "of somebody else"}})
+BUSY = status(429, "TooManyRequests", "try later", **{"Retry-After": "7"})
+BROKEN = status(503, "ServiceUnavailable", "etcd")
+LOST = urllib3.exceptions.ProtocolError("Connection aborted.")
+CLOSED = urllib3.exceptions.NewConnectionError(t.cast("t.Any", None), "refused")
+EXISTS = status(409, "AlreadyExists", "exists")
+CONFLICT = status(409, "Conflict", "modified")
+MISSING = status(404, "NotFound", "gone")
+
+
+@pytest.mark.parametrize("verb", list(CALLS))
+@pytest.mark.parametrize("failure", [BUSY, BROKEN], ids=["429", "503"])
+def test_transient_refusal_is_tried_again(verb: str, failure: Response) -> None:
+    kube, pool = client(failure, failure, Response(200, {}))
+    CALLS[verb](kube)
+    assert len({(request["method"], request["url"], request["body"]) for request in pool.requests}) == 1
+    shortest = (7, 7) if failure is BUSY else (0.1, 0.2)
+    assert all(least <= pause <= least * 1.3 for least, pause in zip(shortest, pool.pauses, strict=True))
+
+
+def test_tries_are_bounded() -> None:
+    kube, pool = client(*[BROKEN] * 100)
+    with pytest.raises(KubeError, match="503 ServiceUnavailable"):
+        CALLS["create"](kube)
+    assert len(pool.requests) == TRIES
+
+
+def test_a_pause_beyond_patience_is_not_waited_for() -> None:
+    kube, pool = client(status(429, "TooManyRequests", "later", **{"Retry-After": "3600"}))
+    with pytest.raises(KubeError, match="run again later"):
+        CALLS["read"](kube)
+    assert pool.pauses == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "answers"),
+    [
+        pytest.param("create", [LOST, EXISTS, STORED], id="create, answer lost"),
+        pytest.param("create", [BROKEN, EXISTS, STORED], id="create, 503 afterwards"),
+        pytest.param("patch", [LOST, CONFLICT, STORED], id="patch, answer lost"),
+        pytest.param("delete", [LOST, MISSING], id="delete, answer lost"),
+        pytest.param("replace", [LOST, STORED], id="replace, answer lost"),
+        pytest.param("read", [LOST, STORED], id="read, answer lost"),
+        pytest.param("create", [CLOSED, Response(201, {})], id="create, restarting server"),
+    ],
+)
+def test_write_whose_answer_was_lost_is_recognised(verb: str, answers: list[Response | Exception]) -> None:
+    kube, pool = client(Response(200, {}), *answers)
+    kube.ask("/version")
+    CALLS[verb](kube)
+    assert pool.answers == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "answers"),
+    [
+        pytest.param("create", [EXISTS], id="create, first try"),
+        pytest.param("create", [BUSY, EXISTS], id="create, 429 is never carried out"),
+        pytest.param("create", [CLOSED, EXISTS], id="create, nothing was sent"),
+        pytest.param("create", [LOST, EXISTS, FOREIGN], id="create, of somebody else"),
+        pytest.param("create", [LOST, EXISTS, MISSING], id="create, gone again"),
+        pytest.param("patch", [LOST, CONFLICT, FOREIGN], id="patch, of somebody else"),
+    ],
+)
+def test_conflict_with_somebody_else_stays_one(verb: str, answers: list[Response | Exception]) -> None:
+    kube, pool = client(Response(200, {}), *answers)
+    kube.ask("/version")
+    with pytest.raises(KubeError, match="409"):
+        CALLS[verb](kube)
+    assert pool.answers == []
+
+
+@pytest.mark.parametrize("failure", [LOST, CLOSED], ids=["lost", "refused"])
+def test_server_that_never_answered_is_not_tried_again(failure: Exception) -> None:
+    kube, pool = client(failure)
+    with pytest.raises(KubeError, match="cannot be reached"):
+        CALLS["create"](kube)
+    assert pool.pauses == []
 
 
 def connected(monkeypatch: pytest.MonkeyPatch, **options: t.Any) -> RestKube:

@@ -81,7 +81,9 @@ def test_plan_keys_describes_what_will_be() -> None:
         pytest.param({"labels": APP}, ApiKey("alice", GRANT), "is not managed by this collection (no label", id="foreign"),
         pytest.param({"labels": APP}, ApiKey("alice", None), "is not managed by this collection", id="foreign, absent"),
         pytest.param({"value": None}, ApiKey("alice", GRANT), "its Secret holds no key", id="empty"),
-        pytest.param({"uid": None, "refreshing": True}, ApiKey("alice", GRANT), "its stand-in still opens the gateway", id="orphan"),
+        pytest.param(
+            {"uid": None, "refreshing": True}, ApiKey("alice", GRANT), "refresh or rotation left still opens the gateway", id="orphan"
+        ),
         pytest.param(
             {}, ApiKey("alice", grant(expires_at="2026-11-22T00:00:00Z")), "2026-11-22T00:00:00Z is already past", id="expires in the past"
         ),

@@ -10,15 +10,16 @@ import re
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import Grant, StoredKey
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import (
+    STAND_IN,
     body_of,
     from_secret,
     is_generated,
-    is_stand_in,
     labels_of,
     new_value,
     stand_in_of,
 )
 
+NOW = "2026-11-23T00:00:00Z"
 KEY = StoredKey("alice", "llm", Grant("Alice L.", "free", ("free", "beta"), "2099-01-01T00:00:00Z"), "canary", labels_of({"app": "x"}))
 
 
@@ -42,7 +43,7 @@ def test_is_generated_knows_the_published_form() -> None:
 
 
 def test_body_of_is_what_authorino_and_kuadrant_read() -> None:
-    assert body_of(KEY) == {
+    assert body_of(KEY, NOW) == {
         "metadata": {
             "name": "alice",
             "labels": {
@@ -56,6 +57,7 @@ def test_body_of_is_what_authorino_and_kuadrant_read() -> None:
                 "secret.kuadrant.io/plan-id": "free",
                 "kuadrant.io/groups": "free,beta",
                 "secret.kuadrant.io/expires-at": "2099-01-01T00:00:00Z",
+                "kuadrant.llm/changed-at": NOW,
             },
         },
         "type": "Opaque",
@@ -64,7 +66,7 @@ def test_body_of_is_what_authorino_and_kuadrant_read() -> None:
 
 
 def test_from_secret_reads_what_body_of_wrote() -> None:
-    body = body_of(KEY)
+    body = body_of(KEY, NOW)
     body["metadata"]["namespace"] = "llm"
     assert from_secret(body) == KEY
 
@@ -76,12 +78,12 @@ def test_from_secret_of_something_else() -> None:
 
 
 def test_stand_in_of_is_selected_like_the_key() -> None:
-    key, stand_in = from_secret(body_of(KEY)), from_secret(stand_in_of(KEY))
+    key, stand_in = from_secret(body_of(KEY, NOW)), from_secret(body_of(stand_in_of(KEY), NOW))
     assert stand_in.name == "alice.stand-in"
     assert (stand_in.value, stand_in.grant) == (key.value, key.grant)
     assert stand_in.carries(key.labels)
-    assert is_stand_in(stand_in.labels)
-    assert not is_stand_in(key.labels)
+    assert stand_in.carries(STAND_IN)
+    assert not key.carries(STAND_IN)
 
 
 def test_keys_are_not_in_repr() -> None:

@@ -20,7 +20,7 @@ ALICE = {"name": "alice-laptop", "user": "alice", "tier": "free"}
 
 def test_read_config_fills_in_defaults_and_hides_values() -> None:
     keys = [
-        {**ALICE, "key": "s3cret", "expires_at": "2026-11-23T14:00:01+01:00"},
+        {**ALICE, "key": "s3cret-0123456789", "expires_at": "2026-11-23T14:00:01+01:00"},
         {"name": "bob", "user": "bob", "tier": "premium", "groups": ["a", "b"]},
         {"name": "old", "state": "absent"},
     ]
@@ -67,14 +67,18 @@ def test_read_config_without_tiers_has_the_default_ones() -> None:
         (TIERS, [{**ALICE, "name": "Alice"}], "llm_gateway_keys[0] (Alice): name: must consist of lower case"),
         (TIERS, [{**ALICE, "tier": "gold"}], "llm_gateway_keys[0] (alice-laptop): tier: 'gold' is not one of the tiers free, premium"),
         (TIERS, [ALICE, ALICE], "llm_gateway_keys[1] (alice-laptop): name: llm_gateway_keys[0] (alice-laptop) has the same name"),
-        (TIERS, [{**ALICE, "key": "hush"}, {**ALICE, "name": "b", "key": "hush"}], "llm_gateway_keys[1] (b): key: llm_gateway_keys[0]"),
+        (
+            TIERS,
+            [{**ALICE, "key": "hush-0123456789a"}, {**ALICE, "name": "b", "key": "hush-0123456789a"}],
+            "llm_gateway_keys[1] (b): key: llm_gateway_keys[0]",
+        ),
         (TIERS, [{**ALICE, "key": "hu sh"}], "llm_gateway_keys[0] (alice-laptop): key: must be visible"),
         (TIERS, [{**ALICE, "key": 12345}], "llm_gateway_keys[0] (alice-laptop): key: must be text, not int"),
         (TIERS, [{**ALICE, "plan": "x"}], "llm_gateway_keys[0] (alice-laptop): plan: is not a known field"),
         (TIERS, [{**ALICE, "groups": "a"}], "llm_gateway_keys[0] (alice-laptop): groups: must be a list of names"),
         (TIERS, [{**ALICE, "groups": []}], "llm_gateway_keys[0] (alice-laptop): groups: must be a list of names"),
         (TIERS, [{**ALICE, "groups": ["a,b"]}], "llm_gateway_keys[0] (alice-laptop): groups: 'a,b'"),
-        (TIERS, [{**ALICE, "state": "revoked"}], "llm_gateway_keys[0] (alice-laptop): state: 'revoked' is not one of present, absent"),
+        (TIERS, [{**ALICE, "state": "gone"}], "llm_gateway_keys[0] (alice-laptop): state: 'gone' is not one of present, revoked, absent"),
         (TIERS, [{**ALICE, "expires_at": "tomorrow"}], "llm_gateway_keys[0] (alice-laptop): expires_at: 'tomorrow' is not a time"),
         (TIERS, [{**ALICE, "expires_at": "2027-01-01"}], "llm_gateway_keys[0] (alice-laptop): expires_at: '2027-01-01' is not a time"),
         (
@@ -90,7 +94,7 @@ def test_read_config_names_entry_and_field(tiers: t.Any, keys: t.Any, message: s
     with pytest.raises(GatewayError) as error:
         read_config(tiers, keys, now=NOW)
     assert message in error.value.message
-    assert "hush" not in str(error.value.details) + error.value.message
+    assert "hush-0123456789a" not in str(error.value.details) + error.value.message
     assert "12345" not in error.value.message
 
 

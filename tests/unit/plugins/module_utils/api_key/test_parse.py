@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 import datetime
+import re
 import typing as t
 
 import pytest
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import Grant, is_past, parse_keys, utc
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import Grant
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.parse import parse_keys
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.times import duration, earlier, is_past, utc
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 
 ALICE = {"name": "alice", "user": "alice", "tier": "free"}
@@ -51,6 +54,18 @@ def test_parse_keys_takes_state_of_item_before_default() -> None:
         ({"key": "with space"}, "key: must be visible ASCII"),
         ({"key": ""}, "key: must be visible ASCII"),
         ({"key": "schlüssel"}, "key: must be visible ASCII"),
+        ({"key": "too-short"}, "key: can be guessed; it needs at least 16 characters"),
+        ({"key": "a-whole-lot-of-canary", "user": "I am a-whole-lot-of-canary"}, "key: is also part of another field"),
+        ({"key": "abab" * 10}, "key: can be guessed"),
+        ({"key": "llm_" + "0123456789ab" * 4}, "its checksum is wrong: a character was lost or changed"),
+        ({"name": "alice.previous-0123abcd"}, "'.previous-…', which are reserved"),
+        ({"owner": " team"}, "owner: must be printable"),
+        ({"rotation": ""}, "rotation: must be printable"),
+        ({"rotation": "1", "overlap": "soon"}, "overlap: 'soon' is not a duration such as 24h"),
+        ({"rotation": "1", "overlap": ""}, "overlap: '' is not a duration"),
+        ({"rotation": "1", "overlap": "5s"}, "overlap: 5s is too short"),
+        ({"overlap": "1h"}, "overlap: is only of use with rotation"),
+        ({"state": "revoked", "key": "with space"}, "key: must be visible ASCII"),
         ({"expires_at": "tomorrow"}, "expires_at: 'tomorrow' is not a time such as"),
         ({"expires_at": "2027-01-01"}, "expires_at: '2027-01-01' is not a time"),
         ({"expires_at": "2027-02-30T00:00:00Z"}, "is not a time"),
@@ -64,8 +79,49 @@ def test_parse_keys_refuses(entry: dict[str, t.Any], problem: str) -> None:
     assert "with space" not in caught.value.message
 
 
+def test_parse_keys_checks_the_usual_overlap() -> None:
+    with pytest.raises(GatewayError, match="overlap: '1 hour' is not a duration"):
+        parse_keys([ALICE], overlap="1 hour")
+
+
+def test_parse_keys_reads_rotation() -> None:
+    own, usual, none = parse_keys(
+        [{**ALICE, "rotation": "r", "overlap": "90m"}, {**ALICE, "name": "bob", "rotation": "r"}, {**ALICE, "name": "carol", "owner": ""}],
+        overlap="1d",
+    )
+    assert (own.rotation, own.overlap) == ("r", datetime.timedelta(minutes=90))
+    assert (usual.rotation, usual.overlap) == ("r", datetime.timedelta(days=1))
+    assert (none.rotation, none.owner) == (None, "")
+
+
+def test_parse_keys_forgives_what_a_dead_key_keeps() -> None:
+    """An inventory's entry becomes revoked or absent by one word, whatever else it says."""
+    entry = {**ALICE, "tier": "no such tier", "key": "short", "rotation": "r", "overlap": "1h", "expires_at": "never"}
+    revoked, absent = parse_keys([{**entry, "state": "revoked"}, {**entry, "name": "bob", "state": "absent"}], tiers=["free"])
+    assert (revoked.state, revoked.value) == ("revoked", "short")
+    assert (absent.state, absent.value) == ("absent", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0s", 0), ("90m", 5400), ("1h30m", 5400), ("2d", 172800), ("1d2h3m4s", 93784)], ids=lambda value: str(value)
+)
+def test_duration(text: str, seconds: int) -> None:
+    assert duration(text).total_seconds() == seconds
+
+
+@pytest.mark.parametrize("text", ["", "1", "h", "1w", "30m1h", "-1h", "1.5h", "9999999999d"])
+def test_duration_refuses(text: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        duration(text)
+
+
+def test_earlier_takes_none_for_never() -> None:
+    one, other = "2027-01-01T00:00:00.500000Z", "2027-01-01T00:00:00Z"
+    assert (earlier(one, other), earlier(one, None), earlier(None, None)) == (other, one, None)
+
+
 def test_parse_keys_names_all_problems_and_no_key() -> None:
-    same = {"user": "u", "tier": "free", "key": "canary"}
+    same = {"user": "u", "tier": "free", "key": "canary-0123456789"}
     with pytest.raises(GatewayError) as caught:
         parse_keys([{**same, "name": "one"}, {**same, "name": "two"}, ALICE, {**ALICE, "tier": None}])
     assert caught.value.details["problems"] == [

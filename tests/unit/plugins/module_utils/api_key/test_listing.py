@@ -1,0 +1,98 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import typing as t
+
+import pytest
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.listing import Wanted, listing
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import Grant, StoredKey
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import labels_of, previous_of, tombstone_labels
+from ansible_collections.kuadrant.llm.plugins.module_utils._result import fingerprint
+
+APP = {"app": "llm-gateway"}
+NOW = datetime.datetime(2026, 11, 23, tzinfo=datetime.UTC)
+PAST, SOON, LATER = "2026-11-22T00:00:00Z", "2026-11-30T00:00:00Z", "2027-11-23T00:00:00Z"
+
+
+def stored(name: str, *, user: str = "alice", tier: str = "free", expires_at: str | None = None, **fields: t.Any) -> StoredKey:
+    grant = Grant(user, tier, (tier, "all"), expires_at)
+    return StoredKey(name, "llm", grant, **{"value": f"value-of-{name}", "labels": labels_of(APP), "uid": "1", "created": PAST, **fields})
+
+
+KEYS = {
+    key.name: key
+    for key in (
+        stored("plain", owner="team red", changed_at="2026-01-01T00:00:00Z"),
+        stored("gold", tier="gold", user="bob", expires_at=LATER),
+        stored("soon", expires_at=SOON),
+        stored("expired", expires_at=PAST),
+        stored("foreign", labels=APP),
+        stored("dead", value=None, revoked_at=PAST, labels=tombstone_labels({}, APP), expires_at=PAST, fingerprints=("sha256:1",)),
+    )
+}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        (Wanted(), {"plain", "gold", "soon", "expired", "foreign", "dead"}),
+        (Wanted(names=["gold", "soon", "no such"]), {"gold", "soon"}),
+        (Wanted(user="bob"), {"gold"}),
+        (Wanted(tier="gold"), {"gold"}),
+        (Wanted(group="gold"), {"gold"}),
+        (Wanted(owner="team red"), {"plain"}),
+        (Wanted(state="revoked"), {"dead"}),
+        (Wanted(managed=False), {"foreign"}),
+        (Wanted(expired=True), {"expired"}),
+        (Wanted(expired=False, state="present"), {"plain", "gold", "soon", "foreign"}),
+        (Wanted(expires_within=datetime.timedelta(days=7)), {"soon"}),
+        (Wanted(expires_within=datetime.timedelta(days=6)), set()),
+        (Wanted(unchanged_for=datetime.timedelta(days=90)), {"plain"}),
+        (Wanted(user="alice", expires_within=datetime.timedelta(days=400)), {"soon"}),
+    ],
+    ids=str,
+)
+def test_listing_narrows(wanted: Wanted, names: set[str]) -> None:
+    listed = [entry["name"] for entry in listing(KEYS, wanted, NOW)]
+    assert listed == sorted(names)
+
+
+KEY = stored("alice")
+LEFT = dataclasses.replace(previous_of(KEY, dataclasses.replace(KEY.grant, expires_at=SOON), KEY.labels), uid="2")
+
+
+@pytest.mark.parametrize(
+    ("fields", "problems"),
+    [
+        ({}, []),
+        ({"previous": (dataclasses.replace(LEFT, value="another"),)}, []),
+        ({"value": None}, ["the Secret holds no key (data api_key)"]),
+        ({"refreshing": True}, ["a refresh was interrupted: apply the key again"]),
+        ({"leaking": True}, ["an annotation of kubectl apply holds the key: apply it once with api_key"]),
+        ({"value": "revoked once"}, ["its value was revoked as another key"]),
+        ({"previous": (LEFT,)}, ["a rotation was interrupted: apply the key again"]),
+        ({"value": None, "uid": None, "previous": (LEFT,)}, ["the Secret holds no key (data api_key)", "its Secret is gone"]),
+        (
+            {"previous": (dataclasses.replace(LEFT, value="another", grant=dataclasses.replace(LEFT.grant, expires_at=PAST)),)},
+            ["an earlier value has expired and is still there: apply the key again"],
+        ),
+        ({"revoked_at": PAST, "value": None}, []),
+        ({"revoked_at": PAST}, ["it was revoked and its Secret holds a key again: revoke it again"]),
+    ],
+)
+def test_listing_finds_problems(fields: dict[str, t.Any], problems: list[str]) -> None:
+    dead = stored("dead", value=None, revoked_at=PAST, fingerprints=(fingerprint("revoked once"),))
+    found = listing({"alice": dataclasses.replace(KEY, **fields), "dead": dead}, Wanted(names=["alice"]), NOW)[0]["problems"]
+    assert [said[: len(wanted)] for said, wanted in zip(found, problems, strict=True)] == problems
+
+
+def test_listing_shows_what_a_rotation_left() -> None:
+    (entry,) = listing({"alice": dataclasses.replace(KEY, previous=(LEFT,))}, Wanted(), NOW)
+    assert entry["previous"] == [{"fingerprint": fingerprint("value-of-alice"), "expires_at": SOON}]
+    assert "value-of-alice" not in str(entry)
