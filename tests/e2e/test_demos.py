@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 
-KINDS = "secrets,httproutes,authpolicies,ratelimitpolicies"
+KINDS = "secrets,httproutes,authpolicies,ratelimitpolicies,tokenratelimitpolicies,envoyfilters"
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def leaves_nothing(kubectl: t.Any) -> t.Iterator[None]:
 
 
 @pytest.mark.usefixtures("leaves_nothing")
-@pytest.mark.parametrize("demo", ["demo_authorization", "demo_rate_limiting"])
+@pytest.mark.parametrize("demo", ["demo_authorization", "demo_rate_limiting", "demo_token_limits"])
 def test_demo_ends_well_and_cleans_up(playbook: t.Any, demo: str) -> None:
     done = playbook(f"kuadrant.llm.{demo}")
     assert done.returncode == 0, done.stdout[-4000:]
