@@ -42,7 +42,7 @@ class User:
 
     @property
     def key(self) -> str:
-        return f"{NAME}-{self.name}"
+        return f"key-{NAME}-{self.name}"
 
 
 @dataclasses.dataclass
@@ -170,7 +170,7 @@ def test_random_plans_admit_exactly_what_they_say(
     scout = User(f"s{numbers[0]}", f"s{numbers[0]}", "one")
     tiers = [tier for plan in plans for tier in plan.tiers] + [{"name": scout.tier, "requests": [{"limit": 1, "window": LONG}]}]
     keys = [
-        {"name": user.key, "user": user.name, "tier": user.tier, "groups": [user.group], "key": user.key}
+        {"name": f"{NAME}-{user.name}", "user": user.name, "tier": user.tier, "groups": [user.group], "key": user.key}
         for user in [*(user for plan in plans for user in plan.users), scout]
     ]
     options = tmp_path / "options.json"
