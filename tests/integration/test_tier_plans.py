@@ -55,14 +55,15 @@ def random_plan(random_: random.Random, number: int) -> Plan:
     """One or two tiers. Each has a short window, in which a limit is reached, and perhaps a long one, a shared one, or one for a model."""
     tiers, users = [], []
     for letter in "ab"[: random_.randint(1, 2)]:
-        name, seconds, limit = f"p{number}{letter}", random_.randint(6, 9), random_.randint(1, 6)
+        name, seconds, limit = f"p{number}{letter}", random_.randint(6, 9), random_.randint(2, 6)
         rates = [{"limit": limit, "window": f"{seconds}s"}]
-        if random_.random() < 0.4:
+        # The first plans have each of these, and each is reached: two users share what is less than their own limits together.
+        if number % 4 == 1 or random_.random() < 0.4:
             rates.append({"limit": limit + random_.randint(0, 4), "window": LONG})
-        if random_.random() < 0.4:
-            rates.append({"limit": limit + random_.randint(0, 5), "window": f"{seconds + 3}s", "per": "group"})
-        if random_.random() < 0.3 and limit > 1:
-            rates.append({"limit": random_.randint(1, limit), "window": f"{seconds}s", "model": random_.choice(MODELS)})
+        if number % 4 == 2 or random_.random() < 0.4:
+            rates.append({"limit": limit + random_.randint(0, limit - 1), "window": f"{seconds + 3}s", "per": "group"})
+        if number % 4 == 3 or random_.random() < 0.3:
+            rates.append({"limit": random_.randint(1, limit - 1), "window": f"{seconds}s", "model": random_.choice(MODELS)})
         tiers.append({"name": name, "requests": rates})
         users += [User(name, f"{name}-{position}", group) for position, group in enumerate(("one", "one", "two"))]
     return Plan(tiers, users)
