@@ -111,7 +111,10 @@ class Accounting:
             listed = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
             yield f"{sum(reasons.values())} answers carried no usage ({listed})"
         if total > 0 and not reasons:
-            yield "requests that no token limit matched, or that came to a model server past the gateway"
+            yield (
+                "requests that no token limit matched, that passed while the limiter did not answer, "
+                "or that came to a model server past the gateway"
+            )
         if total < 0:
             yield "users were counted more tokens than the model servers: one of them was not scraped, or answers crossed the period's edge"
 
