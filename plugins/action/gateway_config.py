@@ -11,6 +11,7 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.supplied import hiding
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.config import read_config
 
@@ -32,8 +33,13 @@ class ActionModule(ActionBase):
                 "failed": True,
                 "msg": f"gateway_config has no option {', '.join(unknown)}. Its options are {', '.join(_OPTIONS)}.",
             }
+        keys = args.get("keys")
+        supplied = (
+            [entry for entry in keys if isinstance(entry, dict) and isinstance(entry.get("key"), str)] if isinstance(keys, list) else []
+        )
         try:
-            config = read_config(args.get("tiers"), args.get("keys"), now=dt.datetime.now(dt.UTC))
+            with hiding(supplied):
+                config = read_config(args.get("tiers"), keys, now=dt.datetime.now(dt.UTC))
         except GatewayError as exc:
             return {**result, "failed": True, "msg": exc.message, **exc.details}
         return {**result, "changed": False, **config}

@@ -27,7 +27,7 @@ SCENARIOS = [
     pytest.param(["-vvvv"], {}, {"changed": False}, id="ok"),
     pytest.param([], {}, {"changed": False}, id="ok, as most people see it"),
     pytest.param(["-vvvv"], {"canary_tier": "no-such-tier", "canary_expect": 418}, FAILED, id="failed"),
-    pytest.param(["-vvvv"], {"canary_tier": f"{CANARY} as a tier"}, FAILED, id="failed, with the key in another field"),
+    pytest.param(["-vvvv"], {"canary_tier": "KEY as a tier"}, FAILED, id="failed, with the key in another field"),
     pytest.param(["-vvvv"], {"connection": {"host": "https://127.0.0.1:1", "api_key": "token"}}, FAILED, id="unreachable API"),
     pytest.param(["-vvvv"], {"connection": {"ca_cert": "/dev/null"}}, FAILED, id="bad TLS"),
 ]

@@ -31,6 +31,13 @@ def test_run_returns_tiers_and_keys_without_values(monkeypatch: pytest.MonkeyPat
     assert "hush-hush-0123456" not in str(result)
 
 
+def test_run_hides_a_key_that_repeats_in_another_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run({"keys": [{**KEYS[0], "tier": f"say {KEYS[0]['key']}"}]}, monkeypatch)
+    assert result["failed"] is True
+    assert "say ********" in result["msg"]
+    assert KEYS[0]["key"] not in str(result)
+
+
 def test_run_fails_with_every_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run({"tiers": TIERS, "keys": [*KEYS, {**KEYS[0], "name": "bob", "tier": "gold"}]}, monkeypatch)
     assert result["failed"]
