@@ -68,9 +68,12 @@ def infrastructure(services: dict[str, t.Any], upstreams: Upstreams, response_po
     ]
 
 
-def enforce(route: EnvoyRoute, settings: dict[str, t.Any]) -> Patch:
-    """Switch filters on for one route: ``settings`` maps filter name to per-route configuration."""
-    return _merge_route(route, {"typed_per_filter_config": settings})
+def enforce(route: EnvoyRoute, settings: dict[str, t.Any]) -> list[Patch]:
+    """Switch filters on for one route: ``settings`` maps filter name to per-route configuration.
+
+    istiod drops a patch that it cannot build, so each filter has its own: a bad limit does not take the authentication along.
+    """
+    return [_merge_route(route, {"typed_per_filter_config": {name: setting}}) for name, setting in settings.items()]
 
 
 def refuse(route: EnvoyRoute, policies: t.Sequence[str]) -> Patch:

@@ -144,7 +144,7 @@ def translate(config: Json, routes: RouteIndex, upstreams: Upstreams, *, close_u
                     UNSUPPORTED_ROUTE,
                     "two listeners with the same port and hostname give it different actions. Give them different hostnames.",
                 )
-            patches.append(envoy.enforce(rule.envoy, _settings(actions, services, config.get("requestData") or {})))
+            patches += envoy.enforce(rule.envoy, _settings(actions, services, config.get("requestData") or {}))
         except _RefusedError as exc:
             policies = _sources(actions if exc.action is None else (exc.action,)) or _sources(actions)
             refusals.append(Refusal(str(rule), policies, exc.reason, str(exc)))
