@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import collections
+import concurrent.futures
 import threading
 import typing as t
 
@@ -18,29 +19,18 @@ Item = t.TypeVar("Item")
 WORKERS = 8
 
 
-def for_each(do: t.Callable[[Item], object], items: t.Collection[Item], workers: int = WORKERS) -> None:
-    """Call ``do`` with every item, in any order. After a failure none is begun, what is under way ends, and the first error is raised."""
-    queue, errors = collections.deque(items), list[BaseException]()
+def for_each(do: t.Callable[[Item], object], items: t.Iterable[Item], workers: int = WORKERS) -> None:
+    """Call ``do`` with every item, in any order. After a failure none is begun, what is under way ends, and the error is raised."""
+    failed = threading.Event()
 
-    def work() -> None:
-        while queue and not errors:
-            try:
-                item = queue.popleft()
-            except IndexError:  # another thread took the last one
-                return
-            try:
-                do(item)
-            except BaseException as exc:  # raised again, in the caller's thread
-                errors.append(exc)
+    def one(item: Item) -> None:
+        if failed.is_set():
+            return
+        try:
+            do(item)
+        except BaseException:  # raised again, in the caller's thread
+            failed.set()
+            raise
 
-    threads = [threading.Thread(target=work) for _worker in range(min(workers, len(items)) - 1)]
-    for thread in threads:
-        thread.start()
-    try:
-        work()  # the caller is one of the workers
-    finally:
-        queue.clear()
-        for thread in threads:
-            thread.join()
-    if errors:
-        raise errors[0]
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        collections.deque(pool.map(one, items), maxlen=0)

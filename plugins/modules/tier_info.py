@@ -141,17 +141,14 @@ foreign:
       choices: [overrides, overridden, merged]
 """
 
-import dataclasses
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier import apply
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import NAMES
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import SAME_TARGET, find_foreign
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import Target
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.report import policy_report, tiers_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.report import inspect
 
 ARGUMENT_SPEC = {
     "namespace": {"type": "str", "required": True},
@@ -167,22 +164,7 @@ def main() -> None:
         around = apply.look_around(connect(module), target, NAMES)
         for what in around.unseen:
             module.warn(f"{what} cannot be listed with these credentials: policies there that meet the tiers are not seen.")
-        here, foreign = [], []
-        for kind in NAMES:
-            relations = find_foreign(around.policies[kind], "", target, around.near)
-            same = {(one.namespace, one.name) for one in relations if one.relation == SAME_TARGET}
-            here += [one for one in around.policies[kind] if (one["metadata"]["namespace"], one["metadata"]["name"]) in same]
-            foreign += [dataclasses.asdict(one) for one in relations if one.relation != SAME_TARGET]
-        reports = [policy_report(one, allow_partial=False) for one in here]
-        tiers, limits = tiers_of(here)
-        module.exit_json(
-            changed=False,
-            enforced=bool(reports) and all(report["enforced"] for report in reports),
-            tiers=tiers,
-            limits=limits,
-            policies=reports,
-            foreign=foreign,
-        )
+        module.exit_json(changed=False, **inspect(around, target))
 
 
 if __name__ == "__main__":

@@ -8,12 +8,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import Surroundings
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import SAME_TARGET, find_foreign
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import managed
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import COUNTERS, MODEL_HEADER, is_unlimited
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import COUNTERS, MODEL_HEADER, Target, is_unlimited
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.status import unmet_conditions
 
 Object: t.TypeAlias = t.Mapping[str, t.Any]
@@ -23,10 +26,30 @@ _TIER = re.compile(r'auth\.identity\.tier == ("(?:[^"\\]|\\.)*")')
 _MODEL = re.compile(r"request\.headers\[" + re.escape(json.dumps(MODEL_HEADER)) + r'\] == ("(?:[^"\\]|\\.)*")')
 
 
-def policy_report(policy: Object, *, allow_partial: bool) -> dict[str, t.Any]:
+def inspect(around: Surroundings, target: Target) -> dict[str, t.Any]:
+    """The result of M(kuadrant.llm.tier_info): what is on ``target``, and what meets it elsewhere."""
+    here: list[Object] = []
+    foreign: list[dict[str, t.Any]] = []
+    for policies in around.policies.values():
+        relations = find_foreign(policies, "", target, around.near)
+        same = {(one.namespace, one.name) for one in relations if one.relation == SAME_TARGET}
+        here += [one for one in policies if (one["metadata"]["namespace"], one["metadata"]["name"]) in same]
+        foreign += [dataclasses.asdict(one) for one in relations if one.relation != SAME_TARGET]
+    policies_here = [_report(one) for one in here]
+    tiers, limits = tiers_of(here)
+    return {
+        "enforced": bool(policies_here) and all(one["enforced"] for one in policies_here),
+        "tiers": tiers,
+        "limits": limits,
+        "policies": policies_here,
+        "foreign": foreign,
+    }
+
+
+def _report(policy: Object) -> dict[str, t.Any]:
     """One policy, its conditions, and what it lacks until it is enforced."""
     meta, status = policy["metadata"], policy.get("status") or {}
-    problems = unmet_conditions(policy, allow_partial=allow_partial)
+    problems = unmet_conditions(policy)
     return {
         "kind": policy["kind"],
         "namespace": meta["namespace"],

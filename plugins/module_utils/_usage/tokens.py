@@ -123,11 +123,13 @@ def account(measured: Measured, served: Measured | None) -> Accounting:
     """``measured`` by the limiters, ``served`` by the model servers."""
     tokens, metered, unmetered = (measured.of(kind) for kind in (TOKENS, METERED, UNMETERED))
     whose = sorted({key[: len(_WHO)] for kind in (tokens, metered, unmetered) for key in kind}, key=order)
+    reasons: dict[Key, dict[str, Count]] = {}
+    for key, count in unmetered.items():
+        reasons.setdefault(key[:-1], {})[key[-1] or ""] = count + measured.unseen
     rows = []
     for who in whose:
         parts = {part: tokens.get((*who, part), Count()) + measured.unseen for part in PARTS}
-        reasons = {key[-1] or "": count + measured.unseen for key, count in unmetered.items() if key[:-1] == who}
-        rows.append(TokenRow(who, parts, metered.get(who, Count()) + measured.unseen, reasons))
+        rows.append(TokenRow(who, parts, metered.get(who, Count()) + measured.unseen, reasons.get(who, {})))
     return Accounting(tuple(rows), served, measured.unseen)
 
 

@@ -102,6 +102,21 @@ def test_check_mode_predicts_and_writes_nothing(run: Run, cluster: Kube, before:
     assert run(*(after or ()), **options)["changed"] is False
 
 
+def test_keys_of_the_tiers_are_let_in_by_default(run: Run, cluster: Kube) -> None:
+    assert actions(run(FREE))["AuthPolicy"] == "create"
+    spec = cluster.objects["authpolicies", "llm", "llm-auth"]["spec"]
+    assert 'allowed_groups := ["free"]' in spec["rules"]["authorization"]["allowed-groups"]["opa"]["rego"]
+    selector = spec["rules"]["authentication"]["api-key"]["apiKey"]["selector"]
+    assert selector["matchLabels"] == {"app": "llm-gateway", "kuadrant.io/auth-secret": "true"}
+    assert spec["targetRef"]["kind"] == "Gateway"
+
+
+def test_telemetry_is_about_the_gateway(run: Run, cluster: Kube) -> None:
+    assert actions(run(FREE, kinds=["TelemetryPolicy"])) == {"TelemetryPolicy": "create"}
+    ref = cluster.objects["telemetrypolicies", "llm", "llm-usage"]["spec"]["targetRef"]
+    assert ref == {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "gw"}
+
+
 def test_what_the_api_server_fills_in_is_no_change(run: Run, cluster: Kube) -> None:
     run(FREE)
     policy = cluster.objects["authpolicies", "llm", "llm-auth"]
@@ -166,6 +181,10 @@ def test_unmet_conditions_are_told(run: Run, cluster: Kube) -> None:
     ("options", "said"),
     [
         ({"tiers": [{"name": "free", "tokens": [{"limit": 0, "window": "1d"}]}]}, "llm_gateway_tiers[0] (free): tokens[0].window: '1d'"),
+        (
+            {"tiers": [{"name": "free", "requests": [{"limit": 1, "window": "1d"}]}]},
+            "llm_gateway_tiers[0] (free): requests[0].window: '1d'",
+        ),
         ({"tiers": []}, "llm_gateway_tiers: is empty"),
         ({"tiers": "free"}, "llm_gateway_tiers: must be a list of dictionaries, not str"),
         ({"tiers": ["free"]}, "llm_gateway_tiers[0]: must be a dictionary, not str"),

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import pathlib
 import typing as t
 from decimal import Decimal
 
 import pytest
+import yaml
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import (
@@ -18,6 +20,8 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import (
     parse_tiers,
     parse_window,
 )
+
+ROLES = pathlib.Path(__file__).parents[5] / "roles"
 
 
 def test_parse_tiers_reads_every_field() -> None:
@@ -181,3 +185,10 @@ def test_parse_tiers_reports_all_problems_at_once() -> None:
         parse_tiers([{"name": "a", "requests": [{"limit": 0, "window": "1d"}]}, 3, {"name": "a", "price": {"request": "x"}}])
     assert len(error.value.details["problems"]) == 5
     assert error.value.message.startswith("5 entries need correction:\n  - llm_gateway_tiers[0] (a): ")
+
+
+def test_roles_without_tiers_have_the_default_ones() -> None:
+    """Each role is complete without the others, so that each says them."""
+    for role in ("authorization", "rate_limiting"):
+        said = yaml.safe_load((ROLES / role / "vars/main.yml").read_text())[f"__{role}_default_tiers"]
+        assert said == [dict(tier) for tier in DEFAULT_TIERS]
