@@ -22,9 +22,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._kube_http import KubeError as KubeError
-from ansible_collections.kuadrant.llm.plugins.module_utils._kube_http import Object as Object
-from ansible_collections.kuadrant.llm.plugins.module_utils._kube_http import Transport
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube_http import KubeError, Object, Transport
 from ansible_collections.kuadrant.llm.plugins.module_utils._parallel import WORKERS
 
 if t.TYPE_CHECKING:
@@ -41,6 +39,8 @@ try:
     )
 except ImportError:
     _IMPORT_ERROR = traceback.format_exc()
+
+__all__ = ["PAGE", "SECRETS", "Kube", "KubeError", "Object", "Resource", "RestKube", "argument_spec", "connect"]
 
 PAGE = 500  # objects per LIST request
 

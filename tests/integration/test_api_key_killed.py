@@ -58,7 +58,7 @@ def rotation(secret: dict[str, t.Any]) -> str | None:
 
 STEPS = [
     # What to apply, how much of it is done, and the Secrets beside the keys that are left when it is.
-    pytest.param({}, lambda secrets: len(secrets), 0, id="create"),
+    pytest.param({}, len, 0, id="create"),
     pytest.param(
         {"tier": "gold"}, lambda secrets: sum(name.endswith(".stand-in") for name in secrets), 0, id="refresh, while it stands in"
     ),

@@ -189,7 +189,8 @@ def test_failure_tells_what_was_done(kube: Kube) -> None:
     kube.allowed = 1
     with pytest.raises(GatewayError, match="the API server is gone"):
         run(kube, key("one"), key("two"), finished=finished)
-    ((name, action),) = finished.items()
+    assert len(finished) == 1
+    name, action = finished.popitem()
     assert action.after is not None
     assert action.after.value == value_of(kube, "llm", name)
 

@@ -102,9 +102,7 @@ def test_parse_keys_forgives_what_a_dead_key_keeps() -> None:
     assert (absent.state, absent.value) == ("absent", None)
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("0s", 0), ("90m", 5400), ("1h30m", 5400), ("2d", 172800), ("1d2h3m4s", 93784)], ids=lambda value: str(value)
-)
+@pytest.mark.parametrize(("text", "seconds"), [("0s", 0), ("90m", 5400), ("1h30m", 5400), ("2d", 172800), ("1d2h3m4s", 93784)], ids=str)
 def test_duration(text: str, seconds: int) -> None:
     assert duration(text).total_seconds() == seconds
 
