@@ -26,12 +26,12 @@ _NO_TOKENS = tokens.Accounting((), None, Count())
 
 @dataclasses.dataclass(frozen=True)
 class Usage:
-    """The result: ``rows`` sorted, ``scrapes`` one entry per target, ``notes`` about the whole."""
+    """The result: ``proved`` sorted, ``scrapes`` one entry per target, ``notes`` about the whole."""
 
     start: int
     end: int
     family: str
-    rows: tuple[Row, ...]
+    proved: tuple[Row, ...]
     # Calls that no scrape saw. They may be anybody's, so they are in the bounds of every row, and of the totals.
     unseen: Count
     scrapes: tuple[dict[str, t.Any], ...]
@@ -39,8 +39,14 @@ class Usage:
     tokens: tokens.Accounting = _NO_TOKENS
 
     @property
+    def rows(self) -> tuple[Row, ...]:
+        return tuple(
+            dataclasses.replace(row, authorized=row.authorized + self.unseen, limited=row.limited + self.unseen) for row in self.proved
+        )
+
+    @property
     def exact(self) -> bool:
-        return self.unseen.exact and all(row.authorized.exact and row.limited.exact for row in self.rows)
+        return self.unseen.exact and all(row.authorized.exact and row.limited.exact for row in self.proved)
 
     def as_dict(self) -> dict[str, t.Any]:
         return {
@@ -48,7 +54,7 @@ class Usage:
             "end": format_time(self.end),
             "family": self.family,
             "usage": [row.as_dict() for row in self.rows],
-            "totals": totals(self.rows, self.unseen),
+            "totals": totals(self.proved, self.unseen),
             "tokens": self.tokens.as_dict(),
             "scrapes": list(self.scrapes),
             "data_quality": {"exact": self.exact, "notes": list(self.notes)},
@@ -80,7 +86,7 @@ def tally(
     authorized, limited = measured.of(AUTHORIZED), measured.of(LIMITED)
     notes = list(measured.notes)
     rows = tuple(
-        Row(*t.cast("_Who", key), authorized.get(key, Count()) + measured.unseen, limited.get(key, Count()) + measured.unseen)
+        Row(*t.cast("_Who", key), authorized.get(key, Count()), limited.get(key, Count()))
         for key in sorted(authorized.keys() | limited.keys(), key=order)
     )
     if not rows and measured.scrapes:

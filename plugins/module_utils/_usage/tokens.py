@@ -42,6 +42,14 @@ class TokenRow:
     metered: Count
     unmetered: dict[str, Count]
 
+    def with_unseen(self, unseen: Count) -> TokenRow:
+        return TokenRow(
+            self.who,
+            {part: count + unseen for part, count in self.parts.items()},
+            self.metered + unseen,
+            {reason: count + unseen for reason, count in self.unmetered.items()},
+        )
+
     def as_dict(self) -> dict[str, t.Any]:
         notes = frozenset().union(*(count.notes for count in (*self.parts.values(), self.metered, *self.unmetered.values())))
         return {
@@ -54,26 +62,30 @@ class TokenRow:
 
 @dataclasses.dataclass(frozen=True)
 class Accounting:
-    """``rows`` sorted; ``served``: what the model servers counted, None if Prometheus knows none; ``unseen``: what no scrape saw."""
+    """``proved`` sorted; ``served``: what the model servers counted, None if Prometheus knows none; ``unseen``: what no scrape saw."""
 
-    rows: tuple[TokenRow, ...]
+    proved: tuple[TokenRow, ...]
     served: Measured | None
     unseen: Count
 
     @property
+    def rows(self) -> tuple[TokenRow, ...]:
+        return tuple(row.with_unseen(self.unseen) for row in self.proved)
+
+    @property
     def parts(self) -> dict[str, Count]:
-        return {part: _sum(row.parts[part] for row in self.rows) + self.unseen for part in PARTS}
+        return {part: _sum(row.parts[part] for row in self.proved) + self.unseen for part in PARTS}
 
     @property
     def reasons(self) -> dict[str, Count]:
         found: dict[str, Count] = {}
-        for row in self.rows:
+        for row in self.proved:
             for reason, count in row.unmetered.items():
                 found[reason] = found.get(reason, Count()) + count
         return found
 
     def as_dict(self) -> dict[str, t.Any]:
-        metered, unmetered = _sum(row.metered for row in self.rows) + self.unseen, _sum(self.reasons.values()) + self.unseen
+        metered, unmetered = _sum(row.metered for row in self.proved) + self.unseen, _sum(self.reasons.values()) + self.unseen
         return {
             "usage": [row.as_dict() for row in self.rows],
             "totals": _figures(self.parts, metered, unmetered),
@@ -125,11 +137,11 @@ def account(measured: Measured, served: Measured | None) -> Accounting:
     whose = sorted({key[: len(_WHO)] for kind in (tokens, metered, unmetered) for key in kind}, key=order)
     reasons: dict[Key, dict[str, Count]] = {}
     for key, count in unmetered.items():
-        reasons.setdefault(key[:-1], {})[key[-1] or ""] = count + measured.unseen
+        reasons.setdefault(key[:-1], {})[key[-1] or ""] = count
     rows = []
     for who in whose:
-        parts = {part: tokens.get((*who, part), Count()) + measured.unseen for part in PARTS}
-        rows.append(TokenRow(who, parts, metered.get(who, Count()) + measured.unseen, reasons.get(who, {})))
+        parts = {part: tokens.get((*who, part), Count()) for part in PARTS}
+        rows.append(TokenRow(who, parts, metered.get(who, Count()), reasons.get(who, {})))
     return Accounting(tuple(rows), served, measured.unseen)
 
 
