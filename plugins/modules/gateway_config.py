@@ -74,6 +74,36 @@ options:
           request:
             description: Price of one authorized request.
             type: str
+          limited_request:
+            description: Price of one request that a limit refused. Without it they are free.
+            type: str
+          unmetered_request:
+            description: Price of one request whose answer did not tell its tokens, where tokens have prices.
+            type: str
+          prompt_per_1k:
+            description: Price of a thousand prompt tokens.
+            type: str
+          prompt_per_1m:
+            description: Price of a million prompt tokens, instead of a thousand.
+            type: str
+          completion_per_1k:
+            description: Price of a thousand completion tokens.
+            type: str
+          completion_per_1m:
+            description: Price of a million completion tokens, instead of a thousand.
+            type: str
+          cached_per_1k:
+            description: Price of a thousand prompt tokens that came from the model server's cache. Without it they cost what prompt tokens cost.
+            type: str
+          cached_per_1m:
+            description: Price of a million cached tokens, instead of a thousand.
+            type: str
+          unsplit_per_1k:
+            description: Price of a thousand tokens of which only the total is known, not how many were prompt and how many completion.
+            type: str
+          unsplit_per_1m:
+            description: Price of a million unsplit tokens, instead of a thousand.
+            type: str
   keys:
     description:
       - The API keys, as in C(llm_gateway_keys).

@@ -39,7 +39,7 @@ def _tier_facts(tier: Tier) -> dict[str, t.Any]:
         "name": tier.name,
         "requests": [rate_facts(rate) for rate in tier.requests],
         "tokens": [rate_facts(rate) for rate in tier.tokens],
-        "price": {"request": None if tier.request_price is None else str(tier.request_price)},
+        "price": {"request": None, **{field: str(price) for field, price in tier.prices.items()}},
     }
 
 

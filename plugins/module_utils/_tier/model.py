@@ -11,9 +11,10 @@ from __future__ import annotations
 import dataclasses
 import re
 import typing as t
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.prices import PRICE_FIELDS, parse_amount
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.problems import At, Problems
 
 # A duration of the Gateway API (GEP-2257), as in the RateLimitPolicy CRD of kuadrant-operator: no days, no fractions.
@@ -56,12 +57,21 @@ class Rate:
 
 @dataclasses.dataclass(frozen=True)
 class Tier:
-    """One tier. ``request_price`` is in units of the price list's currency per authorized request; None: not for sale."""
+    """One tier. ``request_price`` is in units of the price list's currency per authorized request; None: not for sale.
+
+    ``more_prices``: the other fields of its price, such as ``prompt_per_1k``, with their amounts.
+    """
 
     name: str
     requests: tuple[Rate, ...] = ()
     request_price: Decimal | None = None
     tokens: tuple[Rate, ...] = ()
+    more_prices: tuple[tuple[str, Decimal], ...] = ()
+
+    @property
+    def prices(self) -> dict[str, Decimal]:
+        """By field of the price, in units of the currency."""
+        return {**({} if self.request_price is None else {"request": self.request_price}), **dict(self.more_prices)}
 
 
 def parse_tiers(raw: t.Any) -> list[Tier]:
@@ -101,14 +111,15 @@ def naming(entry: t.Mapping[str, t.Any]) -> str:
 def _read_tier(entry: dict[str, t.Any], at: At) -> Tier | None:
     at.only_fields(entry, ("name", "requests", "tokens", "price"))
     requests, tokens = (_read_rates(entry, field, at) for field in ("requests", "tokens"))
-    price = _read_price(entry.get("price"), at)
+    prices = _read_prices(entry.get("price"), at)
     name = at.text(entry, "name")
     if name is None:
         return None
     if not NAME.fullmatch(name):
         at.add("name", f"{name!r} {NAME_RULE}")
         return None
-    return Tier(name=name, requests=requests, request_price=price, tokens=tokens)
+    more = tuple((field, price) for field, price in prices.items() if field != "request")
+    return Tier(name=name, requests=requests, request_price=prices.get("request"), tokens=tokens, more_prices=more)
 
 
 def _read_rates(entry: dict[str, t.Any], field: str, at: At) -> tuple[Rate, ...]:
@@ -190,33 +201,24 @@ def parse_window(window: str) -> int:
     return milliseconds // 1000
 
 
-def _read_price(raw: t.Any, at: At) -> Decimal | None:
+def _read_prices(raw: t.Any, at: At) -> dict[str, Decimal]:
+    """By field, those of PRICE_FIELDS that are given."""
     if raw is None:
-        return None
+        return {}
     if not isinstance(raw, dict):
         at.add("price", f'must be a dictionary such as {{request: "0.001"}}, not {type(raw).__name__}')
-        return None
-    at.under("price").only_fields(raw, ("request",))
-    if raw.get("request") is None:
-        return None
-    try:
-        return parse_price(raw["request"])
-    except GatewayError as exc:
-        at.add("price.request", exc.message)
-        return None
-
-
-def parse_price(value: t.Any) -> Decimal:
-    """An exact price. A float is read as it is written in decimal, so that 0.1 is one tenth.
-
-    Raises GatewayError without naming the entry.
-    """
-    try:
-        if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
-            raise InvalidOperation
-        price = Decimal(str(value).strip())
-    except InvalidOperation:
-        raise GatewayError(f'{value!r} is not a decimal number such as "0.001"') from None
-    if not price.is_finite() or price < 0:
-        raise GatewayError(f'{value!r} must be a decimal number that is not negative, such as "0.001"')
-    return price
+        return {}
+    at.under("price").only_fields(raw, tuple(PRICE_FIELDS))
+    prices: dict[str, Decimal] = {}
+    meters: dict[str, str] = {}
+    for field, (meter, _per) in PRICE_FIELDS.items():
+        if raw.get(field) is None:
+            continue
+        if meter in meters:
+            at.add(f"price.{field}", f"says again what {meters[meter]} says; keep one of them")
+        meters[meter] = field
+        try:
+            prices[field] = parse_amount(raw[field], floats=True)
+        except GatewayError as exc:
+            at.add(f"price.{field}", exc.message)
+    return prices

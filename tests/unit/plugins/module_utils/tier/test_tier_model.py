@@ -16,7 +16,6 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import (
     DEFAULT_TIERS,
     Rate,
     Tier,
-    parse_price,
     parse_tiers,
     parse_window,
 )
@@ -85,22 +84,6 @@ def test_parse_window(window: str, seconds: int) -> None:
 def test_parse_window_refuses(window: str) -> None:
     with pytest.raises(GatewayError, match=r"e\.g\. 24h"):
         parse_window(window)
-
-
-@pytest.mark.parametrize(
-    ("value", "price"),
-    [("0.001", "0.001"), ("0", "0"), (0, "0"), (3, "3"), (0.1, "0.1"), (Decimal("0.20"), "0.20"), (" 1.5 ", "1.5"), ("1e-3", "0.001")],
-)
-def test_parse_price(value: t.Any, price: str) -> None:
-    assert parse_price(value) == Decimal(price)
-
-
-@pytest.mark.parametrize(
-    "value", ["-0.001", -1, "NaN", float("nan"), "Infinity", float("inf"), "", "free", "0,001", "1 EUR", True, None, [], {}]
-)
-def test_parse_price_refuses(value: t.Any) -> None:
-    with pytest.raises(GatewayError, match="decimal number"):
-        parse_price(value)
 
 
 RATE = {"limit": 2, "window": "2m"}

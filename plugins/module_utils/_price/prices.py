@@ -1,0 +1,67 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""What can have a price, and how the price is written: the same fields in ``llm_gateway_tiers[].price`` and in a price book."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+from decimal import Decimal, InvalidOperation
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+
+# Names of meters, as in _usage/lines.py, which knows Prometheus and is not needed to write a price.
+REQUESTS = "requests"
+LIMITED_REQUESTS = "limited_requests"
+UNMETERED_REQUESTS = "unmetered_requests"
+PROMPT_TOKENS = "prompt_tokens"
+COMPLETION_TOKENS = "completion_tokens"
+CACHED_TOKENS = "cached_tokens"
+UNSPLIT_TOKENS = "unsplit_tokens"
+TOKENS = (PROMPT_TOKENS, COMPLETION_TOKENS, CACHED_TOKENS, UNSPLIT_TOKENS)
+METERS = (REQUESTS, LIMITED_REQUESTS, UNMETERED_REQUESTS, *TOKENS)
+
+# Field of a price: its meter, and for how many units of it the price is.
+PRICE_FIELDS: t.Final[dict[str, tuple[str, int]]] = {
+    "request": (REQUESTS, 1),
+    "limited_request": (LIMITED_REQUESTS, 1),
+    "unmetered_request": (UNMETERED_REQUESTS, 1),
+    **{f"{meter.removesuffix('_tokens')}_per_{name}": (meter, per) for meter in TOKENS for name, per in (("1k", 1_000), ("1m", 1_000_000))},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Price:
+    """``amount`` of money for ``per`` units of a meter."""
+
+    amount: Decimal
+    per: int = 1
+
+    @property
+    def unit(self) -> Decimal:
+        """For one unit; exact, because ``per`` is a power of ten."""
+        return self.amount.scaleb(-(len(str(self.per)) - 1))
+
+
+def parse_amount(value: t.Any, *, floats: bool = False) -> Decimal:
+    """A decimal number that is not negative. Raises GatewayError without naming the entry.
+
+    :param floats: read a float as it is written in decimal, so that 0.1 is one tenth; else it is refused, for it has already lost digits.
+    """
+    if isinstance(value, float) and not floats:
+        raise GatewayError(f'{value!r} is a binary fraction, which cannot hold every price; write it as text: "{value!r}"')
+    try:
+        if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
+            raise InvalidOperation
+        amount = Decimal(str(value).strip())
+    except InvalidOperation:
+        raise GatewayError(f'{value!r} is not a decimal number such as "0.001"') from None
+    if not amount.is_finite() or amount < 0:
+        raise GatewayError(f'{value!r} must be a decimal number that is not negative, such as "0.001"')
+    if not -30 <= t.cast("int", amount.as_tuple().exponent) <= 12 or amount >= 10**15:
+        raise GatewayError(f"{value!r} must be below 10^15 and have at most 30 decimals")
+    return amount

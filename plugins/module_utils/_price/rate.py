@@ -1,0 +1,359 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""Rating: usage and a price book become charges, each with the figures and the price entry that it comes from.
+
+- A charge is for one account, one meter and one price entry, over the part of the period in which that entry holds.
+- What an entry includes is used up in the order of time, then of the lines. Usage earlier in the month counts, also before the bill.
+- Cached tokens are a part of the prompt tokens. With a price of their own they are taken out of them, else they cost what these cost.
+- Usage of a meter that the price book sells needs a price: none is an error. One that it does not sell at all is shown and costs nothing.
+  Requests that a limit refused, and those whose answer told no tokens, cost nothing unless they have a price; the latter say so.
+- A monthly fee is due by the time that the period takes of the month. Fees of successive bills add up to the whole fee, to the cent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import decimal
+import itertools
+import typing as t
+from decimal import Decimal
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._price import prices
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import FEE, PER, Account, Entry, PriceBook, describe
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_name, month_of, months
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import EXACT, Cost, places
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.prices import Price
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import UsageLine
+
+_NAMED = 10
+_DAY_MS = 86_400_000
+NOBODY = "no user and no tier, hence no price: not in the cost"
+UNMETERED = "the answers carried no usage, hence no tokens to bill: not in the cost; the price unmetered_request would bill them"
+
+
+class Measured(t.Protocol):
+    """A part of the period within which no price changes: what was used in (start, end]."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def lines(self) -> t.Sequence[UsageLine]: ...
+    @property
+    def unseen(self) -> Count: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Charge:
+    """``quantity`` was used and ``billable`` is paid for, at ``price`` by ``entry``; None: shown, and not in the cost."""
+
+    start: int
+    end: int
+    account: Account
+    meter: str
+    quantity: Count
+    billable: Count
+    entry: Entry | None
+    price: Price | None
+    cost: Cost
+    notes: tuple[str, ...] = ()
+
+    @property
+    def order(self) -> tuple[t.Any, ...]:
+        of = dataclasses.astuple(self.account)
+        return (tuple((value is None, value or "") for value in of), _ORDER[self.meter], self.start)
+
+
+_ORDER = {meter: number for number, meter in enumerate((*prices.METERS, FEE))}
+
+
+@dataclasses.dataclass(frozen=True)
+class Rated:
+    """``charges`` of the bill's period and ``earlier`` ones of the same month, sorted; ``usage`` of the period by account and meter."""
+
+    charges: tuple[Charge, ...]
+    earlier: tuple[Charge, ...]
+    usage: dict[Account, dict[str, Count]]
+    unseen: Count
+    remarks: tuple[str, ...]
+
+
+def cuts(books: t.Iterable[PriceBook], start: int, end: int, *, whole_month: bool = False) -> list[tuple[int, int]]:
+    """The parts in which [start, end) has to be measured, so that no price changes within one.
+
+    With ``whole_month``, or if an entry includes anything, they begin with the month that the period begins in, and end at every month.
+    """
+    books = list(books)
+    marks = {start, end}
+    if whole_month or any(book.includes for book in books):
+        marks.update(moment for moment, _end in months(start, end))
+    begin = min(marks)
+    for book in books:
+        marks.update(book.dates(begin, end))
+    edges = sorted(marks)
+    return list(itertools.pairwise(edges))
+
+
+def rate(book: PriceBook, parts: t.Sequence[Measured], start: int, tiers: t.Collection[str] = ()) -> Rated:
+    """Price what was used. Parts before ``start`` are not billed; they tell what was included and used up before.
+
+    Raises GatewayError that names the accounts whose usage has no price.
+
+    :param tiers: names of the tiers, by which usage without a tier finds its own among the groups.
+    """
+    for part in parts:
+        dates = book.dates(part.start, part.end)
+        if dates:
+            raise GatewayError(
+                f"What was measured from {format_time(part.start)} until {format_time(part.end)} is one figure, and {book.name} has other "
+                f"prices from {format_time(dates[0])} on. Let prices change where a close of the ledger ends."
+            )
+    return _Rating(book, parts, start, tiers).result()
+
+
+class _Rating:
+    def __init__(self, book: PriceBook, parts: t.Sequence[Measured], start: int, tiers: t.Collection[str]) -> None:
+        self.book, self.parts, self.start, self.tiers = book, parts, start, tiers
+        self.problems: list[str] = []
+        self.used: dict[tuple[Account, str, str | None, int], Count] = {}
+        self.unsold: set[str] = set()
+        self.entries: dict[tuple[Account, str, int], Entry | None] = {}
+
+    def result(self) -> Rated:
+        parts = [self._tally(part) for part in self.parts]
+        usage: dict[Account, dict[str, Count]] = {}
+        for part, of_part in zip(self.parts, parts, strict=True):
+            for account, meters in of_part.items() if part.start >= self.start else ():
+                mine = usage.setdefault(account, {})
+                for meter, quantity in meters.items():
+                    mine[meter] = mine.get(meter, Count()) + quantity
+        charges = sorted(self._usage_charges(parts), key=lambda charge: charge.order)
+        if self.problems:
+            named, more = self.problems[:_NAMED], len(self.problems) - _NAMED
+            raise GatewayError(
+                f"Usage without a price: {'; '.join(named)}{f'; and {more} more' if more > 0 else ''}. "
+                + (
+                    "Give every tier in tiers a price.request."
+                    if self.book.name == "tiers"
+                    else 'Add an entry; a price of "0" makes it free.'
+                )
+            )
+        charges += self._fees(charges)
+        charges.sort(key=lambda charge: charge.order)
+        unseen = sum((part.unseen for part in self.parts if part.start >= self.start), Count())
+        remarks = [f"{self.book.name}: {meter} have no price at all, so they are shown and cost nothing" for meter in sorted(self.unsold)]
+        return Rated(
+            tuple(charge for charge in charges if charge.start >= self.start),
+            tuple(charge for charge in charges if charge.start < self.start),
+            usage,
+            unseen,
+            tuple(remarks),
+        )
+
+    def _tally(self, part: Measured) -> dict[Account, dict[str, Count]]:
+        found: dict[Account, dict[str, Count]] = {}
+        accounts: dict[tuple[str | None, ...], Account] = {}
+        for line in part.lines:
+            who = (line.user, line.group, line.tier, line.model)
+            account = accounts.get(who) or accounts.setdefault(who, self._account(*who))
+            mine = found.setdefault(account, {})
+            mine[line.meter] = mine.get(line.meter, Count()) + line.quantity
+        return found
+
+    def _account(self, user: str | None, group: str | None, tier: str | None, model: str | None) -> Account:
+        """Series without a tier label, such as the original fork's, name the tier as the user's group."""
+        account = Account(user, group, tier, model)
+        named = [name for name in account.groups if name in self.tiers] if tier is None else []
+        return dataclasses.replace(account, tier=named[0]) if len(named) == 1 else account
+
+    def _usage_charges(self, parts: t.Sequence[dict[Account, dict[str, Count]]]) -> list[Charge]:
+        """In the order in which they use up what is included: by time, then as they are sorted."""
+        found: list[Charge] = []
+        open_until: dict[tuple[Account, str], int] = {}
+        for index, part in enumerate(parts):
+            whose = sorted(part, key=lambda account: tuple((value is None, value or "") for value in dataclasses.astuple(account)))
+            for account in whose:
+                for meter in prices.METERS:
+                    if meter not in part[account] or open_until.get((account, meter), 0) > index:
+                        continue
+                    entry = self._find(account, meter, index)
+                    if meter == prices.CACHED_TOKENS and entry is None:
+                        continue
+                    last = self._lasts(account, meter, index, entry)
+                    first = self._since(account, meter, index, entry)
+                    open_until[account, meter] = last
+                    quantity = sum(
+                        (self._quantity(parts[number].get(account, {}), account, meter, number) for number in range(index, last)), Count()
+                    )
+                    unseen = sum((self.parts[number].unseen for number in range(first, last)), Count())
+                    if not quantity.nothing:
+                        found.append(
+                            self._charge(self.parts[first].start, self.parts[last - 1].end, account, meter, quantity, unseen, entry)
+                        )
+        return found
+
+    def _find(self, account: Account, meter: str, index: int) -> Entry | None:
+        if account.user is None and account.tier is None:
+            return None
+        key = (account, meter, index)
+        if key not in self.entries:
+            self.entries[key] = self.book.find(account, meter, self.parts[index].start)
+        return self.entries[key]
+
+    def _same(self, account: Account, meter: str, one: int, other: int, entry: Entry | None) -> bool:
+        """Whether a charge goes on from a part into another one next to it."""
+        edge = max(self.parts[one].start, self.parts[other].start)
+        if edge == self.start or (self.book.includes and month_of(edge)[0] == edge):
+            return False
+        return self._find(account, meter, other) is entry
+
+    def _lasts(self, account: Account, meter: str, index: int, entry: Entry | None) -> int:
+        last = index + 1
+        while last < len(self.parts) and self._same(account, meter, last - 1, last, entry):
+            last += 1
+        return last
+
+    def _since(self, account: Account, meter: str, index: int, entry: Entry | None) -> int:
+        """A charge stands for all the time in which its price holds, also if the account used nothing at first."""
+        first = index
+        while first > 0 and self._same(account, meter, first, first - 1, entry):
+            first -= 1
+        return first
+
+    def _quantity(self, meters: t.Mapping[str, Count], account: Account, meter: str, index: int) -> Count:
+        quantity = meters.get(meter, Count())
+        cached = meters.get(prices.CACHED_TOKENS)
+        if meter != prices.PROMPT_TOKENS or cached is None or self._find(account, prices.CACHED_TOKENS, index) is None:
+            return quantity
+        most = quantity.upper if cached.upper is None else cached.upper if quantity.upper is None else min(cached.upper, quantity.upper)
+        lower = 0 if most is None else max(0, quantity.lower - most)
+        upper = None if quantity.upper is None else max(0, quantity.upper - cached.lower)
+        return Count(lower, upper, quantity.notes | cached.notes)
+
+    def _charge(self, start: int, end: int, account: Account, meter: str, quantity: Count, unseen: Count, entry: Entry | None) -> Charge:
+        notes: list[str] = []
+        price = None if entry is None else entry.prices[meter]
+        shown = quantity + unseen
+        if entry is None or price is None:
+            notes += self._unpriced(account, meter, quantity)
+            return Charge(start, end, account, meter, shown, Count(), None, None, Cost(), (*sorted(shown.notes), *notes))
+        billable = self._billable(entry, account, meter, start, shown)
+        unit = price.unit
+        cost = Cost(EXACT.multiply(unit, billable.lower), None if billable.upper is None else EXACT.multiply(unit, billable.upper))
+        included = entry.included.get(meter)
+        if included is not None:
+            notes.append(f"{included} {meter} a month are included per {entry.per}")
+        return Charge(start, end, account, meter, shown, billable, entry, price, cost, (*sorted(shown.notes), *notes))
+
+    def _billable(self, entry: Entry, account: Account, meter: str, start: int, quantity: Count) -> Count:
+        if not self.book.includes:
+            return quantity
+        key = (entry.scope, meter, t.cast("str | None", getattr(account, entry.per)), month_of(start)[0])
+        before = self.used.get(key, Count())
+        self.used[key] = before + quantity
+        included = entry.included.get(meter, 0)
+
+        def paid(used: int, now: int) -> int:
+            return max(0, used + now - included) - max(0, used - included)
+
+        upper = None if quantity.upper is None else quantity.upper if before.upper is None else paid(before.upper, quantity.upper)
+        return Count(paid(before.lower, quantity.lower), upper, quantity.notes)
+
+    def _unpriced(self, account: Account, meter: str, quantity: Count) -> list[str]:
+        if account.user is None and account.tier is None:
+            return [NOBODY]
+        if meter == prices.LIMITED_REQUESTS:
+            return []
+        tokens_sold = self.book.sells(*prices.TOKENS)
+        if meter == prices.UNMETERED_REQUESTS:
+            return [UNMETERED] if tokens_sold else []
+        sold = self.book.sells(prices.REQUESTS) if meter == prices.REQUESTS else tokens_sold
+        if sold or not self.book.entries:
+            self.problems.append(f"{quantity.lower} {meter} of {self._why(account, meter)}")
+        else:
+            self.unsold.add(meter)
+        return []
+
+    def _why(self, account: Account, meter: str) -> str:
+        if self.book.name != "tiers":
+            if account.tier is not None and self.tiers and account.tier not in self.tiers:
+                return f"{describe(account)}, whose tier is not in tiers"
+            return f"{describe(account)}, for which {self.book.name} has no entry"
+        who = f"user {account.user or '(none)'}"
+        if account.tier is None:
+            return f"{who} carry no tier"
+        return f"{who} are of tier {account.tier}, which " + (
+            f"has no price for {meter}" if account.tier in self.tiers else "is not in tiers"
+        )
+
+    def _fees(self, charges: t.Sequence[Charge]) -> list[Charge]:
+        """Of the accounts that used something, and of those that an entry names."""
+        end = self.parts[-1].end if self.parts else self.start
+        begin = self.parts[0].start if self.parts else self.start
+        windows = [(begin, self.start), (self.start, end)] if begin < self.start else [(self.start, end)]
+        found: list[Charge] = []
+        for since, until in windows:
+            active = {
+                Account(charge.account.user, charge.account.group, charge.account.tier)
+                for charge in charges
+                if since <= charge.start < until and charge.meter != prices.LIMITED_REQUESTS
+            }
+            for per in PER:
+                meter = f"{FEE} per {per}"
+                payers = {self._payer(account, per) for account in active} | {
+                    self._payer(entry.scope, per)
+                    for entry in self.book.entries
+                    if meter in entry.sells and getattr(entry.scope, per) is not None
+                }
+                for payer in payers:
+                    if getattr(payer, per) is not None:
+                        found += self._fees_of(payer, meter, since, until)
+        # Of a user in several groups or tiers, an entry takes its fee once.
+        once: dict[tuple[t.Any, ...], Charge] = {}
+        for charge in sorted(found, key=lambda charge: charge.order):
+            entry = t.cast("Entry", charge.entry)
+            once.setdefault((entry.name, getattr(charge.account, entry.per), charge.start), charge)
+        return list(once.values())
+
+    @staticmethod
+    def _payer(account: Account, per: str) -> Account:
+        if per == "user":
+            return Account(account.user, account.group, account.tier)
+        return Account(group=account.group) if per == "group" else Account(tier=account.tier)
+
+    def _fees_of(self, payer: Account, meter: str, since: int, until: int) -> t.Iterator[Charge]:
+        for first, following in months(since, until):
+            edges = sorted({max(since, first), min(until, following), *self.book.dates(max(since, first), min(until, following))})
+            pieces: list[tuple[Entry, int, int]] = []
+            for start, end in itertools.pairwise(edges):
+                entry = self.book.find(payer, meter, start)
+                if entry is None:
+                    continue
+                if pieces and pieces[-1][0] is entry and pieces[-1][2] == start:
+                    pieces[-1] = (entry, pieces[-1][1], end)
+                else:
+                    pieces.append((entry, start, end))
+            for entry, start, end in pieces:
+                fee = t.cast("Decimal", entry.monthly_fee)
+                amount = _due(fee, end, first, following) - _due(fee, start, first, following)
+                days, whole = (end - start) / _DAY_MS, (following - first) // _DAY_MS
+                note = f"{fee} a month per {entry.per}: {days:.3f}".rstrip("0").rstrip(".") + f" of {whole} days of {month_name(first)}"
+                cost = Cost(amount, amount)
+                yield Charge(start, end, payer, FEE, Count(1, 1), Count(1, 1), entry, Price(amount), cost, (note,))
+
+
+def _due(fee: Decimal, moment: int, first: int, following: int) -> Decimal:
+    """What of the fee is due from the month's start until then. The difference of two of them adds up to the whole fee over the month."""
+    quantum = Decimal(1).scaleb(-max(2, places(fee)))
+    exact = fee * (moment - first) / (following - first)
+    return exact.quantize(quantum, rounding=decimal.ROUND_HALF_EVEN)
