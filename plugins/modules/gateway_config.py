@@ -93,7 +93,8 @@ options:
             description: Price of a million completion tokens, instead of a thousand.
             type: str
           cached_per_1k:
-            description: Price of a thousand prompt tokens that came from the model server's cache. Without it they cost what prompt tokens cost.
+            description: >-
+              Price of a thousand prompt tokens that came from the model server's cache. Without it they cost what prompt tokens cost.
             type: str
           cached_per_1m:
             description: Price of a million cached tokens, instead of a thousand.

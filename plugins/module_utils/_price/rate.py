@@ -6,7 +6,8 @@
 
 """Rating: usage and a price book become charges, each with the figures and the price entry that it comes from.
 
-- A charge is for one account, one meter and one price entry, over the part of the period in which that entry holds.
+- A charge is for one account, one meter and one price entry, over the part of the period in which that entry holds, in one month at most
+  where months matter.
 - What an entry includes is used up in the order of time, then of the lines. Usage earlier in the month counts, also before the bill.
 - Cached tokens are a part of the prompt tokens. With a price of their own they are taken out of them, else they cost what these cost.
 - Usage of a meter that the price book sells needs a price: none is an error. One that it does not sell at all is shown and costs nothing.
@@ -213,7 +214,7 @@ class _Rating:
     def _same(self, account: Account, meter: str, one: int, other: int, entry: Entry | None) -> bool:
         """Whether a charge goes on from a part into another one next to it."""
         edge = max(self.parts[one].start, self.parts[other].start)
-        if edge == self.start or (self.book.includes and month_of(edge)[0] == edge):
+        if edge == self.start or month_of(edge)[0] == edge:
             return False
         return self._find(account, meter, other) is entry
 
@@ -259,8 +260,11 @@ class _Rating:
         if not self.book.includes:
             return quantity
         key = (entry.scope, meter, t.cast("str | None", getattr(account, entry.per)), month_of(start)[0])
-        before = self.used.get(key, Count())
-        self.used[key] = before + quantity
+        # Who was not seen before in this month may have used something all the same, where a scrape is missing.
+        missed = (part.unseen for part in self.parts if part.start >= key[3] and part.end <= start)
+        used = self.used.get(key, Count())
+        before = sum(missed, used)
+        self.used[key] = used + quantity
         included = entry.included.get(meter, 0)
 
         def paid(used: int, now: int) -> int:

@@ -4,138 +4,145 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""Usage times prices. Money is Decimal, and every product is exact: a whole number of calls times a decimal price needs no rounding."""
+"""The bill: charges as lines, and their sums by user, group, tier and model. Money is text in the result, never a float."""
 
 from __future__ import annotations
 
 import dataclasses
-import decimal
 import typing as t
 from decimal import Decimal
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import Tier
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, Row, figures
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import Usage
+from ansible_collections.kuadrant.llm.plugins.module_utils._price import prices
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import FEE, Account
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import ZERO, Cost, money, places, total
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import Charge, Rated
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, bounds
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 
-# Traps what is not exact; 2^53 calls times any sensible price fits many times over.
-_EXACT = decimal.Context(prec=80, traps=[decimal.Inexact, decimal.InvalidOperation, decimal.Overflow])
 _PLACES = 2
-_NOTHING = Count()
-_UNPRICED = "no tier, hence no price: not in the cost"
-
-
-@dataclasses.dataclass(frozen=True)
-class Cost:
-    """Money owed: at least ``lower``, at most ``upper``; None where the calls have no upper bound."""
-
-    lower: Decimal = Decimal(0)
-    upper: Decimal | None = Decimal(0)
-
-    def __add__(self, other: Cost) -> Cost:
-        upper = None if self.upper is None or other.upper is None else _EXACT.add(self.upper, other.upper)
-        return Cost(_EXACT.add(self.lower, other.lower), upper)
-
-
-@dataclasses.dataclass(frozen=True)
-class Line:
-    """One line of the bill. ``unit_price`` None: calls without a tier, which cost nothing and are shown."""
-
-    row: Row
-    tier: str | None
-    unit_price: Decimal | None
-
-    @property
-    def cost(self) -> Cost:
-        price = self.unit_price or Decimal(0)
-        calls = self.row.authorized
-        return Cost(_EXACT.multiply(price, calls.lower), None if calls.upper is None else _EXACT.multiply(price, calls.upper))
-
-    @property
-    def notes(self) -> list[str]:
-        return self.row.notes if self.unit_price is not None or self.row.authorized.nothing else [*self.row.notes, _UNPRICED]
+# What sums call the meters. Prompt tokens are with the cached ones here, which are a part of them.
+FIGURES = {
+    "authorized": prices.REQUESTS,
+    "limited": prices.LIMITED_REQUESTS,
+    "unmetered": prices.UNMETERED_REQUESTS,
+    "prompt": prices.PROMPT_TOKENS,
+    "completion": prices.COMPLETION_TOKENS,
+    "cached": prices.CACHED_TOKENS,
+    "unsplit": prices.UNSPLIT_TOKENS,
+}
+_Sum = tuple[dict[str, Count], list[Charge]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Bill:
-    """Lines in the order of the usage. ``places`` decimals show every price and cost without rounding."""
+    """``decimals`` show every cost without rounding."""
 
-    lines: tuple[Line, ...]
-    unseen: Count
+    rated: Rated
     currency: str
-    places: int
+
+    @property
+    def decimals(self) -> int:
+        needed = (
+            places(charge.cost.lower if charge.meter == FEE else charge.price.unit)
+            for charge in self.rated.charges
+            if charge.price is not None
+        )
+        return max(_PLACES, *needed, 0)
+
+    @property
+    def total(self) -> Cost:
+        return total(charge.cost for charge in self.rated.charges) + self._open
+
+    @property
+    def _open(self) -> Cost:
+        """What was missed has no price, for nobody knows what it was."""
+        return Cost() if self.rated.unseen.exact else Cost(ZERO, None)
 
     def as_lines(self) -> list[dict[str, t.Any]]:
+        decimals = self.decimals
+        return [self._line(charge, decimals) for charge in self.rated.charges]
+
+    def as_summary(self) -> list[dict[str, t.Any]]:
+        """One entry per user, group and tier; what belongs to a whole group or tier, such as its fee, has no user."""
+        rows = self._sums(lambda account: Account(account.user, account.group, account.tier))
         return [
             {
-                "user": line.row.user,
-                "group": line.row.group,
-                "tier": line.tier,
-                **figures(line.row.authorized, line.row.limited),
-                "unit_price": None if line.unit_price is None else self._money(line.unit_price),
-                **self._cost(line.cost),
-                "notes": line.notes,
+                "user": account.user,
+                "group": account.group,
+                "tier": account.tier,
+                **sums,
+                "notes": sorted({note for charge in charges for note in charge.notes}),
             }
-            for line in self.lines
+            for account, sums, charges in rows
         ]
 
     def as_totals(self) -> dict[str, t.Any]:
+        totals: dict[str, t.Any] = {
+            name: [{name: getattr(key, name), **sums} for key, sums, _charges in self._sums(_only(name))]
+            for name in ("user", "group", "tier", "model")
+        }
+        (overall,) = self._sums(lambda _account: Account(), always=True)
+        return {**totals, "overall": {**overall[1], **self._cost(self.total)}}
+
+    def _sums(self, key: t.Callable[[Account], Account], *, always: bool = False) -> list[tuple[Account, dict[str, t.Any], list[Charge]]]:
+        parts: dict[Account, _Sum] = {Account(): ({}, [])} if always else {}
+        for account, meters in self.rated.usage.items():
+            mine = parts.setdefault(key(account), ({}, []))[0]
+            for meter, quantity in meters.items():
+                mine[meter] = mine.get(meter, Count()) + quantity
+        for charge in self.rated.charges:
+            parts.setdefault(key(charge.account), ({}, []))[1].append(charge)
+        decimals = self.decimals
+        return [
+            (of, {**self._figures(parts[of][0]), **self._cost(total(charge.cost for charge in parts[of][1]), decimals)}, parts[of][1])
+            for of in sorted(parts, key=_order)
+        ]
+
+    def _figures(self, meters: t.Mapping[str, Count]) -> dict[str, int | None]:
+        counts = {name: meters.get(meter, Count()) + self.rated.unseen for name, meter in FIGURES.items()}
+        return {name: value for part, count in counts.items() for name, value in bounds(part, count).items()}
+
+    def _line(self, charge: Charge, decimals: int) -> dict[str, t.Any]:
+        included = charge.entry is not None and charge.meter in charge.entry.included
         return {
-            "user": self._by("user", lambda line: line.row.user),
-            "group": self._by("group", lambda line: line.row.group),
-            "tier": self._by("tier", lambda line: line.tier),
-            "overall": self._sum(self.lines, self.unseen),
+            "start": format_time(charge.start),
+            "end": format_time(charge.end),
+            **dataclasses.asdict(charge.account),
+            "meter": charge.meter,
+            **bounds("quantity", charge.quantity),
+            "included": charge.quantity.lower - charge.billable.lower if included else 0,
+            **bounds("billable", charge.billable),
+            "unit_price": None if charge.price is None else f"{charge.price.amount:f}",
+            "per": None if charge.price is None else charge.price.per,
+            **self._cost(charge.cost, decimals),
+            "price_entry": None if charge.entry is None else charge.entry.name,
+            "notes": list(charge.notes),
         }
 
-    def _by(self, name: str, of: t.Callable[[Line], str | None]) -> list[dict[str, t.Any]]:
-        parts: dict[str | None, list[Line]] = {}
-        for line in self.lines:
-            parts.setdefault(of(line), []).append(line)
-        values = sorted(parts, key=lambda value: (value is None, value or ""))
-        return [{name: value, **self._sum(parts[value])} for value in values]
-
-    def _sum(self, lines: t.Iterable[Line], unseen: Count = _NOTHING) -> dict[str, t.Any]:
-        authorized, limited, cost = unseen, unseen, Cost(upper=None if unseen.upper is None else Decimal(0))
-        for line in lines:
-            authorized += line.row.authorized
-            limited += line.row.limited
-            cost += line.cost
-        return {**figures(authorized, limited), **self._cost(cost)}
-
-    def _cost(self, cost: Cost) -> dict[str, str | None]:
-        return {"cost": self._money(cost.lower), "cost_upper": None if cost.upper is None else self._money(cost.upper)}
-
-    def _money(self, amount: Decimal) -> str:
-        return f"{amount.quantize(Decimal(1).scaleb(-self.places), context=_EXACT):f}"
+    def _cost(self, cost: Cost, decimals: int | None = None) -> dict[str, str | None]:
+        decimals = self.decimals if decimals is None else decimals
+        return {"cost": money(cost.lower, decimals), "cost_upper": None if cost.upper is None else money(cost.upper, decimals)}
 
 
-def bill(usage: Usage, tiers: t.Sequence[Tier], currency: str) -> Bill:
-    """Price every row. Raises GatewayError naming each user whose calls have a tier without a price, or no tier at all.
-
-    Calls of no user (they came past the authorization, or the labels are not set up) are no one's to pay: they are a line without a price.
-    """
-    prices = {tier.name: tier.request_price for tier in tiers}
-    lines = []
-    problems = []
-    for row in usage.rows:
-        tier = row.tier or _tier_of_group(row.group, prices)
-        price = prices.get(tier) if tier is not None else None
-        if price is None and not row.authorized.nothing and (row.user is not None or tier is not None):
-            problems.append(f"{row.authorized.lower} calls of user {row.user or '(none)'} {_why(tier, prices)}")
-        lines.append(Line(row, tier, price))
-    if problems:
-        raise GatewayError("Usage without a price: " + "; ".join(problems) + ". Give every tier in tiers a price.request.")
-    places = max((-t.cast("int", price.as_tuple().exponent) for price in prices.values() if price is not None), default=0)
-    return Bill(tuple(lines), usage.unseen, currency, max(_PLACES, places))
+def _only(name: str) -> t.Callable[[Account], Account]:
+    return lambda account: Account(**{name: getattr(account, name)})
 
 
-def _tier_of_group(group: str | None, tiers: t.Container[str]) -> str | None:
-    """Series without a tier label, such as the original fork's, name the tier as the user's group."""
-    named = [name for name in (group or "").split(",") if name in tiers]
-    return named[0] if len(named) == 1 else None
+def _order(account: Account) -> tuple[tuple[bool, str], ...]:
+    return tuple((value is None, value or "") for value in dataclasses.astuple(account))
 
 
-def _why(tier: str | None, prices: t.Mapping[str, Decimal | None]) -> str:
-    if tier is None:
-        return "carry no tier"
-    return f"are of tier {tier}, which has no price" if tier in prices else f"are of tier {tier}, which is not in tiers"
+def what_if(bill: Bill, other: Bill) -> dict[str, t.Any]:
+    """What the same usage would cost under another price book, and the difference by user, as far as usage is proved."""
+    decimals = max(bill.decimals, other.decimals)
+    names = ("user", "group", "tier")
+    ours, theirs = ({tuple(row[name] for name in names): Decimal(row["cost"]) for row in one.as_summary()} for one in (bill, other))
+    rows = []
+    for who in sorted(ours.keys() | theirs.keys(), key=lambda key: tuple((value is None, value or "") for value in key)):
+        before, after = ours.get(who, ZERO), theirs.get(who, ZERO)
+        rows.append({**dict(zip(names, who, strict=True)), **_change(before, after, decimals)})
+    return {"lines": rows, "overall": _change(bill.total.lower, other.total.lower, decimals)}
+
+
+def _change(before: Decimal, after: Decimal, decimals: int) -> dict[str, str]:
+    return {"cost": money(before, decimals), "what_if": money(after, decimals), "difference": money(after - before, decimals)}

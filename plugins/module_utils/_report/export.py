@@ -15,28 +15,34 @@ import typing as t
 
 # Spreadsheets take text that begins so for a formula, and run it; full-width forms count as well (OWASP, "CSV Injection").
 _FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-_TEXT = ("user", "group", "tier")
-_FIGURES = ("authorized", "authorized_upper", "limited", "limited_upper", "unit_price", "cost", "cost_upper")
-CSV_COLUMNS = ("start", "end", *_TEXT, *_FIGURES, "currency", "notes")
+_TEXT = frozenset({"user", "group", "tier", "model", "price_entry"})
+CSV_COLUMNS = (
+    *("start", "end", "user", "group", "tier", "model", "meter", "quantity", "quantity_upper", "included", "billable", "billable_upper"),
+    *("unit_price", "per", "cost", "cost_upper", "currency", "price_entry", "notes"),
+)
 
 
 def to_csv(report: t.Mapping[str, t.Any]) -> str:
     """One record per line of the bill. What is unknown (None) is empty; text cannot be run as a formula, figures stay bare."""
+    return csv_text(
+        CSV_COLUMNS,
+        (
+            {
+                **{name: harmless(value) if name in _TEXT else value for name, value in line.items()},
+                "currency": report["currency"],
+                "notes": harmless("; ".join(line["notes"])),
+            }
+            for line in report["lines"]
+        ),
+    )
+
+
+def csv_text(columns: t.Sequence[str], records: t.Iterable[t.Mapping[str, t.Any]]) -> str:
     stream = io.StringIO()
     # As RFC 4180 has it; and only what is part of the line end is sure to be quoted inside a field.
     writer = csv.writer(stream, lineterminator="\r\n")
-    writer.writerow(CSV_COLUMNS)
-    for line in report["lines"]:
-        writer.writerow(
-            [
-                report["start"],
-                report["end"],
-                *(harmless(line[name]) for name in _TEXT),
-                *(line[name] for name in _FIGURES),
-                report["currency"],
-                harmless("; ".join(line["notes"])),
-            ]
-        )
+    writer.writerow(columns)
+    writer.writerows([record[name] for name in columns] for record in records)
     return stream.getvalue()
 
 

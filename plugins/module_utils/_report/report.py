@@ -10,80 +10,180 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import Bill
+from ansible_collections.kuadrant.llm.plugins.module_utils._price import prices
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import FIGURES, Bill
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.reconcile import reconcile
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Part, scrapes_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.table import render_table
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import Usage
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 
-_COLUMNS = ("user", "group", "tier", "authorized", "limited", "unit_price", "cost")
-_PARTS = ("prompt", "completion", "unsplit")
-_BOUND = {"authorized": "authorized_upper", "limited": "limited_upper", "cost": "cost_upper"}
+if t.TYPE_CHECKING:
+    from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import PriceBook
+
+_TOKENS = ("prompt", "completion", "cached", "unsplit")
 
 
-def chargeback_report(usage: Usage, bill: Bill) -> dict[str, t.Any]:
-    measured = usage.as_dict()
+def chargeback_report(
+    bill: Bill,
+    book: PriceBook,
+    parts: t.Sequence[Part],
+    *,
+    start: int,
+    end: int,
+    budgets: t.Sequence[dict[str, t.Any]] = (),
+    what_if: dict[str, t.Any] | None = None,
+    timeline: t.Sequence[Part | tuple[int, int]] = (),
+) -> dict[str, t.Any]:
+    """``parts`` are those of the bill's own period."""
+    usage = bill.rated.usage
+    counts = [count for meters in usage.values() for count in meters.values()]
+    notes = {*bill.rated.remarks, *(note for part in parts for note in part.notes)}
     return {
-        "start": measured["start"],
-        "end": measured["end"],
+        "start": format_time(start),
+        "end": format_time(end),
         "currency": bill.currency,
-        "family": measured["family"],
+        "family": next((part.family for part in parts if part.family), None),
         "lines": bill.as_lines(),
+        "summary": bill.as_summary(),
         "totals": bill.as_totals(),
-        "tokens": measured["tokens"],
-        "scrapes": measured["scrapes"],
-        "data_quality": measured["data_quality"],
+        "reconciliation": reconcile(usage, bill.rated.unseen, parts),
+        "budgets": list(budgets),
+        "what_if": what_if,
+        "price_book": book.as_dict(),
+        "timeline": [_bucket(one) for one in timeline],
+        "scrapes": scrapes_of(parts),
+        "data_quality": {
+            "exact": bill.rated.unseen.exact and all(count.exact for count in counts),
+            "notes": sorted(notes),
+            "unpriced": _unpriced(bill),
+        },
     }
 
 
+def _unpriced(bill: Bill) -> list[dict[str, t.Any]]:
+    """What was used and is in nobody's cost, by meter; requests that a limit refused are meant to be free."""
+    found: dict[tuple[str, str], int] = {}
+    for charge in bill.rated.charges:
+        if charge.price is None and charge.meter != prices.LIMITED_REQUESTS:
+            reason = charge.notes[-1] if charge.notes else "this meter has no price"
+            found[charge.meter, reason] = found.get((charge.meter, reason), 0) + charge.quantity.lower
+    return [{"meter": meter, "quantity": quantity, "reason": reason} for (meter, reason), quantity in sorted(found.items())]
+
+
+def _bucket(one: Part | tuple[int, int]) -> dict[str, t.Any]:
+    """Sums of what is proved; None where nothing was scraped."""
+    if not isinstance(one, Part):
+        return {"start": format_time(one[0]), "end": format_time(one[1]), **dict.fromkeys(FIGURES)}
+    sums = dict.fromkeys(FIGURES.values(), 0)
+    for line in one.lines:
+        sums[line.meter] += line.quantity.lower
+    return {"start": format_time(one.start), "end": format_time(one.end), **{name: sums[meter] for name, meter in FIGURES.items()}}
+
+
 def chargeback_table(report: t.Mapping[str, t.Any]) -> list[str]:
-    """The bill with its total; upper figures only where they differ, then every note."""
-    lines = [dict(line, user=line["user"] or "(unattributed)") for line in report["lines"]]
-    total = {"user": "TOTAL", "group": "", "tier": "", "unit_price": None, **report["totals"]["overall"]}
-    rows = [*lines, total]
-    columns: list[str | dict[str, str]] = []
-    for name in _COLUMNS:
-        title = f"{name.replace('_', ' ').upper()} {report['currency']}" if name in ("unit_price", "cost") else ""
-        columns.append({"name": name, "title": title})
-        upper = _BOUND.get(name)
-        if upper and any(row[upper] != row[name] for row in rows):
-            for row in rows:
-                row[upper] = "unknown" if row[upper] is None else row[upper]
-            columns.append({"name": upper, "title": "AT MOST", "align": "right"})
+    """The bill for a screen: what each pays, the charges behind it, tokens held against the model servers, budgets, and every note."""
     notes = {note for line in report["lines"] for note in line["notes"]} | set(report["data_quality"]["notes"])
-    notes |= {note for row in report["tokens"]["usage"] for note in row["notes"]}
     return [
         f"Usage from {report['start']} until {report['end']}",
         "",
-        *render_table(rows, columns),
-        *_token_table(report["tokens"]),
+        *_summary(report),
+        *_charges(report),
+        *_reconciliation(report["reconciliation"]),
+        *_budgets(report),
+        *_what_if(report),
         *([""] if notes else []),
         *(f"Note: {note}" for note in sorted(notes)),
     ]
 
 
-def _token_table(tokens: t.Mapping[str, t.Any]) -> list[str]:
-    """Tokens by user and model, what belongs to nobody and why, and the model servers' own count, which is the sum of both."""
-    if not tokens["usage"]:
+def _summary(report: t.Mapping[str, t.Any]) -> list[str]:
+    total = {"user": "TOTAL", "group": "", "tier": "", **report["totals"]["overall"]}
+    rows = [*({**row, "user": named(row)} for row in report["summary"]), total]
+    shown = ("user", "group", "tier", "authorized", "limited", *(name for name in _TOKENS if total[name]), "cost")
+    columns: list[str | dict[str, str]] = []
+    for name in shown:
+        columns.append({"name": name, "title": f"COST {report['currency']}" if name == "cost" else ""})
+        if any(row.get(f"{name}_upper", row[name]) != row[name] for row in rows):
+            for row in rows:
+                row[f"{name}_upper"] = "unknown" if row[f"{name}_upper"] is None else row[f"{name}_upper"]
+            columns.append({"name": f"{name}_upper", "title": "AT MOST", "align": "right"})
+    return render_table(rows, columns)
+
+
+def named(row: t.Mapping[str, t.Any]) -> str:
+    """Whose a row without a user is: a whole group's or tier's fee, or nobody's."""
+    if row["user"] is not None:
+        return str(row["user"])
+    return (
+        "(all)"
+        if any(row[name] is not None for name in ("group", "tier")) and not row["authorized"] and not row["limited"]
+        else "(unattributed)"
+    )
+
+
+def _charges(report: t.Mapping[str, t.Any]) -> list[str]:
+    """Only where they say more than the summary: several prices a user, or one that is not the request's."""
+    priced = [line for line in report["lines"] if line["price_entry"] is not None]
+    if all(line["meter"] == prices.REQUESTS for line in priced):
         return []
-    nobody = dict.fromkeys(("group", "tier", "model", "metered", "unmetered"), "")
-    rows = [dict(row, user=row["user"] or "(no user)", total=_sum(row)) for row in tokens["usage"]]
-    lines = []
-    if tokens["unattributed"] is None:
-        rows.append({**nobody, **tokens["totals"], "user": "TOTAL", "total": _sum(tokens["totals"])})
-        lines.append("Unattributed tokens: unknown, for Prometheus has no token counters of a model server.")
-    else:
-        missing, served = tokens["unattributed"], tokens["served"]
-        rows.append({**nobody, **missing, "user": "(unattributed)"})
-        rows.append({**nobody, **served, "user": "MODEL SERVERS", "total": served["prompt"] + served["completion"]})
-        exactly = "" if missing["exact"] else " (a count that it comes from is not exact)"
-        lines += [f"Unattributed{exactly}: {cause}." for cause in missing["causes"]]
-    parts = [part for part in _PARTS if part != "unsplit" or any(row["unsplit"] for row in tokens["usage"])]
+    rows = [{**line, "user": line["user"] or "(all)", "price": f"{line['unit_price']} / {line['per']}"} for line in priced]
+    included = ["included"] if any(row["included"] for row in rows) else []
+    columns: list[str | dict[str, str]] = [
+        *("user", "group", "model", "meter", "quantity", *included),
+        {"name": "price", "align": "right"},
+        {"name": "cost", "title": f"COST {report['currency']}"},
+        {"name": "price_entry", "title": "PRICE ENTRY"},
+    ]
+    return ["", "Charges", "", *render_table(rows, columns)]
+
+
+def _reconciliation(found: t.Mapping[str, t.Any]) -> list[str]:
+    """Tokens by model: of users, of nobody, and the sum of both, which is what the model servers counted."""
+    if not found["models"]:
+        return []
+    rows = [*found["models"], {"model": "TOTAL", **found["overall"]}] if len(found["models"]) > 1 else found["models"]
+    table = [
+        {
+            "model": row["model"],
+            "users": row["users"]["total"],
+            "unattributed": "unknown" if row["unattributed"] is None else row["unattributed"]["total"],
+            "served": "unknown" if row["served"] is None else row["served"]["total"],
+        }
+        for row in rows
+    ]
     figures = [
         {"name": name, "title": title, "align": "right"}
-        for name, title in (*((part, "") for part in parts), ("total", ""), ("metered", "CALLS WITH USAGE"), ("unmetered", "WITHOUT"))
+        for name, title in (("users", ""), ("unattributed", ""), ("served", "MODEL SERVERS"))
     ]
-    table = render_table(rows, ["user", "group", "tier", "model", *figures])
-    return ["", "Tokens", "", *table, *([""] if lines else []), *lines]
+    lines = ["", "Tokens", "", *render_table(table, ["model", *figures])]
+    if found["overall"]["served"] is None:
+        return [*lines, "", "Unattributed tokens: unknown, for there are no token counters of a model server."]
+    exactly = "" if found["overall"]["exact"] else " (a count that it comes from is not exact)"
+    causes = [f"Unattributed{exactly}: {cause}." for cause in found["causes"]]
+    return [*lines, *([""] if causes else []), *causes]
 
 
-def _sum(row: t.Mapping[str, t.Any]) -> int:
-    return sum(row[part] for part in _PARTS)
+def _budgets(report: t.Mapping[str, t.Any]) -> list[str]:
+    if not report["budgets"]:
+        return []
+    rows = []
+    for budget in report["budgets"]:
+        of = next(name for name in ("user", "group", "tier") if name in budget)
+        reached = max(budget["reached"], default=None)
+        rows.append({**budget, "budget_of": f"{of} {budget[of]}", "reached": "" if reached is None else f"{reached} %"})
+    columns: list[str | dict[str, str]] = [
+        {"name": "budget_of", "title": "BUDGET OF"},
+        {"name": "amount", "title": f"AMOUNT {report['currency']}"},
+        *("spent", "spent_percent"),
+        {"name": "reached", "align": "right"},
+        {"name": "forecast", "title": "FORECAST"},
+    ]
+    return ["", f"Budgets of the month until {rows[0]['month_end']}", "", *render_table(rows, columns)]
+
+
+def _what_if(report: t.Mapping[str, t.Any]) -> list[str]:
+    if report["what_if"] is None:
+        return []
+    rows = [*({**row, "user": row["user"] or "(all)"} for row in report["what_if"]["lines"])]
+    rows.append({"user": "TOTAL", "group": "", "tier": "", **report["what_if"]["overall"]})
+    return ["", "Under the other price book", "", *render_table(rows, ["user", "group", "tier", "cost", "what_if", "difference"])]

@@ -38,18 +38,28 @@ MUTUALLY_EXCLUSIVE = [("start", "period")]
 REQUIRED_ONE_OF = [("start", "period")]
 
 
-def measure(module: AnsibleModule) -> Usage:
-    """The usage that the module's options ask for; what Prometheus warned about becomes warnings of the module."""
+def connect(module: AnsibleModule) -> Prometheus:
+    """A client for the Prometheus that the module's options name."""
     params = module.params
-    prometheus = Prometheus(
+    return Prometheus(
         params["prometheus_url"],
         token=params["prometheus_token"],
         ca_cert=params["prometheus_ca_cert"],
         validate_certs=params["prometheus_validate_certs"],
         timeout=params["prometheus_timeout"],
     )
-    with failing_to("measure usage"):
-        usage = read_usage(prometheus, parse_question(params, prometheus.now_ms()))
+
+
+def pass_on_warnings(module: AnsibleModule, prometheus: Prometheus) -> None:
+    """What Prometheus warned about becomes warnings of the module."""
     for warning in prometheus.warnings:
         module.warn(f"Prometheus at {prometheus.url}: {warning}")
+
+
+def measure(module: AnsibleModule) -> Usage:
+    """The usage that the module's options ask for."""
+    prometheus = connect(module)
+    with failing_to("measure usage"):
+        usage = read_usage(prometheus, parse_question(module.params, prometheus.now_ms()))
+    pass_on_warnings(module, prometheus)
     return usage

@@ -13,7 +13,7 @@ import re
 import time
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, UnknownUsageError
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus, RawSeries, quote
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import tokens
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Measured, measure, to_series
@@ -64,7 +64,7 @@ def read_usage(prometheus: Prometheus, question: Question) -> Usage:
     served = _served(prometheus, question, servers, end) if servers else None
     usage = tally(scraped, series, start=start, end=end, family=family, served=served)
     if not usage.scrapes:
-        raise GatewayError(
+        raise UnknownUsageError(
             f"Prometheus at {prometheus.url} did not scrape a limiter between {format_time(start)} and {format_time(end)}: "
             f"there is no {selector(SCRAPED, question.match_labels)} and no call counter, so what was used is unknown, not zero. "
             "Check that Limitador is among its targets (a ServiceMonitor or PodMonitor that it selects), that the period lies within its "

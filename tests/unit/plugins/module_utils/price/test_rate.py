@@ -128,6 +128,14 @@ def test_included_units_are_by_the_calendar_month_and_remember_what_was_used_bef
     assert [charge.billable.lower for charge in rated.earlier] == [0]
 
 
+def test_included_units_may_be_used_up_where_nothing_was_scraped_before() -> None:
+    prices = book({"price": {"request": "1"}, "included": {"requests": 10}})
+    middle = NOVEMBER + 10 * DAY
+    blind = Part(NOVEMBER, middle, unseen=Count(0, None))
+    (charge,) = bill(prices, blind, Part(middle, DECEMBER).used("requests", 8), start=middle).charges
+    assert (charge.billable.lower, charge.billable.upper) == (0, 8)
+
+
 def test_bills_of_days_with_included_units_add_up_to_the_month() -> None:
     rng = random.Random(6)  # noqa: S311 - repeatable, not secret
     prices = book({"price": {"request": "0.001"}, "included": {"requests": 500}}, {"tier": "free", "monthly_fee": "9.99"})

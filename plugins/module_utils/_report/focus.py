@@ -1,0 +1,147 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""FOCUS, the FinOps Open Cost and Usage Specification 1.2 (https://focus.finops.org), dataset Cost and Usage: one row per priced charge.
+
+- The tenant (group) is the sub account, the model the resource. User, group and tier are tags too, and columns of our own (``x_``).
+- A price is that of one unit, so that quantity times unit price is the cost, exactly. What is included was consumed, and is not priced.
+- The figures are those that the samples prove; ``x_BilledCostUpper`` is the upper bound, null if there is none.
+- Nothing is discounted: list, contracted, effective and billed cost are the same.
+- A fee is the usage of one pro-rata month, for a purchase would be one of future usage.
+- What FOCUS limits to ASCII is escaped; the columns of our own have the text as it is. Every decimal has a point, also a whole number.
+"""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from decimal import Decimal
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._price import prices
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import FEE
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import EXACT, plain
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.prices import Price
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.export import csv_text, harmless
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time, parse_time
+
+_TAG = "kuadrant.llm/"
+_NAMES = {
+    prices.REQUESTS: "Requests",
+    prices.LIMITED_REQUESTS: "Refused requests",
+    prices.UNMETERED_REQUESTS: "Unmetered requests",
+    prices.PROMPT_TOKENS: "Prompt tokens",
+    prices.COMPLETION_TOKENS: "Completion tokens",
+    prices.CACHED_TOKENS: "Cached prompt tokens",
+    prices.UNSPLIT_TOKENS: "Tokens",
+    FEE: "Monthly fee",
+}
+# What a provider without regions, commitments, capacity reservations and a second currency has to and may give. InvoiceId is left out: the
+# rules of 1.2 want it both null and not null, depending on whether an invoice was issued, which no one here knows.
+FOCUS_COLUMNS = (
+    *("BilledCost", "BillingAccountId", "BillingAccountName", "BillingAccountType", "BillingCurrency"),
+    *("BillingPeriodEnd", "BillingPeriodStart", "ChargeCategory", "ChargeClass", "ChargeDescription", "ChargeFrequency"),
+    *("ChargePeriodEnd", "ChargePeriodStart", "ConsumedQuantity", "ConsumedUnit", "ContractedCost", "ContractedUnitPrice"),
+    *("EffectiveCost", "InvoiceIssuerName", "ListCost", "ListUnitPrice", "PricingCategory", "PricingQuantity", "PricingUnit"),
+    *("ProviderName", "PublisherName", "ResourceId", "ResourceName", "ResourceType", "ServiceCategory", "ServiceName"),
+    *(
+        "ServiceSubcategory",
+        "SkuId",
+        "SkuMeter",
+        "SkuPriceDetails",
+        "SkuPriceId",
+        "SubAccountId",
+        "SubAccountName",
+        "SubAccountType",
+        "Tags",
+    ),
+    *("x_User", "x_Group", "x_Tier", "x_Model", "x_BilledCostUpper", "x_ConsumedQuantityUpper", "x_IncludedQuantity", "x_Notes"),
+)
+
+
+def to_focus(report: t.Mapping[str, t.Any], account: str, provider: str) -> str:
+    """As CSV. Null is an empty field, never text.
+
+    :param account: identifier and name of the billing account, which pays the whole bill.
+    :param provider: who runs the gateway and issues the bill.
+    """
+    start, end = (parse_time(report[name], name) for name in ("start", "end"))
+    first, following = month_of(start)
+    # A bill within a month is of that month; a longer one is its own period.
+    period = (first, following) if end <= following else (start, end)
+    common = {
+        "BillingAccountId": _ascii(account),
+        "BillingAccountName": _ascii(account),
+        "BillingAccountType": "Billing account",
+        "BillingCurrency": report["currency"],
+        "BillingPeriodStart": _time(period[0]),
+        "BillingPeriodEnd": _time(period[1]),
+        "ChargeClass": None,
+        **dict.fromkeys(("InvoiceIssuerName", "ProviderName", "PublisherName"), _ascii(provider)),
+        "PricingCategory": "Standard",
+        "ServiceCategory": "AI and Machine Learning",
+        "ServiceSubcategory": "Generative AI",
+        "ServiceName": "LLM inference",
+    }
+    return csv_text(FOCUS_COLUMNS, (_row(line, common) for line in report["lines"] if line["price_entry"] is not None))
+
+
+def _row(line: t.Mapping[str, t.Any], common: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    meter, fee = line["meter"], line["meter"] == FEE
+    unit = Price(Decimal(line["unit_price"]), line["per"]).unit
+    cost = _decimal(EXACT.multiply(unit, line["billable"]))
+    upper = None if line["billable_upper"] is None else _decimal(EXACT.multiply(unit, line["billable_upper"]))
+    units = "Months" if fee else "Tokens" if meter in prices.TOKENS else "Requests"
+    who = " and ".join(f"{name} {line[name]}" for name in ("user", "model") if line[name] is not None) or f"tier {line['tier']}"
+    tags = {f"{_TAG}{name}": line[name] for name in ("user", "group", "tier") if line[name] is not None}
+    group, model = (_ascii(line[name]) for name in ("group", "model"))
+    return {
+        **common,
+        **dict.fromkeys(("BilledCost", "ContractedCost", "EffectiveCost", "ListCost"), cost),
+        **dict.fromkeys(("ContractedUnitPrice", "ListUnitPrice"), _decimal(unit)),
+        "ChargeCategory": "Usage",
+        "ChargeDescription": _ascii(f"{_NAMES[meter]} of {who}"),
+        "ChargeFrequency": "Recurring" if fee else "Usage-Based",
+        "ChargePeriodStart": _time(parse_time(line["start"], "start")),
+        "ChargePeriodEnd": _time(parse_time(line["end"], "end")),
+        "ConsumedQuantity": _decimal(line["quantity"]),
+        "ConsumedUnit": units,
+        "PricingQuantity": _decimal(line["billable"]),
+        "PricingUnit": units,
+        "ResourceId": model,
+        "ResourceName": model,
+        "ResourceType": None if model is None else "Large language model",
+        "SkuId": f"llm-inference/{meter}",
+        "SkuMeter": _NAMES[meter],
+        "SkuPriceId": _ascii(f"{line['price_entry']}/{meter}"),
+        "SkuPriceDetails": json.dumps({"x_PriceEntry": line["price_entry"], "x_UnitPrice": line["unit_price"], "x_Per": line["per"]}),
+        "SubAccountId": group,
+        "SubAccountName": group,
+        "SubAccountType": None if group is None else "Group",
+        "Tags": json.dumps(tags),
+        **{f"x_{name.capitalize()}": harmless(line[name]) or None for name in ("user", "group", "tier", "model")},
+        "x_BilledCostUpper": upper,
+        "x_ConsumedQuantityUpper": None if line["quantity_upper"] is None else _decimal(line["quantity_upper"]),
+        "x_IncludedQuantity": _decimal(line["included"]),
+        "x_Notes": harmless("; ".join(line["notes"])) or None,
+    }
+
+
+def _time(ms: int) -> str:
+    """FOCUS has whole seconds."""
+    return format_time(ms - ms % 1000)
+
+
+def _decimal(number: Decimal | int) -> str:
+    text = plain(Decimal(number))
+    return text if "." in text else f"{text}.0"
+
+
+def _ascii(text: str | None) -> str | None:
+    r"""Printable ASCII: all else as ``\n``, ``\xe9``, ``\u20ac``."""
+    if not text:
+        return None
+    return harmless("".join(c if " " <= c <= "~" else c.encode("unicode_escape").decode() for c in text))

@@ -1,0 +1,81 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""Users and unattributed tokens add up to what the model servers counted themselves, model by model."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._price import prices
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import Account
+    from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Part, Served
+
+# Of answers that told only their total, nobody knows the parts.
+_PARTS = {"prompt": prices.PROMPT_TOKENS, "completion": prices.COMPLETION_TOKENS}
+
+
+def reconcile(usage: t.Mapping[Account, t.Mapping[str, Count]], unseen: Count, parts: t.Sequence[Part]) -> dict[str, t.Any]:
+    """``models``: one entry per model with the tokens of its users, what is unattributed, and what its servers counted (``served``).
+
+    ``users`` plus ``unattributed`` is ``served``, in every entry and in ``overall``. Where the servers' counters are not known, these two are
+    None. ``unattributed`` is negative where users were counted more than the servers: then one of these was not scraped.
+    """
+    served = _served(parts)
+    ours: dict[str | None, dict[str, Count]] = {}
+    for account, meters in usage.items():
+        tokens = {meter: count for meter, count in meters.items() if meter in prices.TOKENS and meter != prices.CACHED_TOKENS}
+        if tokens:
+            mine = ours.setdefault(account.model, {})
+            for meter, count in tokens.items():
+                mine[meter] = mine.get(meter, Count()) + count
+    models = sorted(ours.keys() | (served or {}).keys(), key=lambda model: (model is None, model or ""))
+    rows = [{"model": model, **_row(ours.get(model, {}), None if served is None else served.get(model, {}), unseen)} for model in models]
+    all_ours, all_served = _merge(ours.values()), None if served is None else _merge(served.values())
+    return {
+        "models": rows,
+        "overall": _row(all_ours, all_served, unseen),
+        "causes": sorted({cause for part in parts for cause in part.causes}),
+    }
+
+
+def _served(parts: t.Sequence[Part]) -> Served | None:
+    known = [part.served for part in parts if part.served is not None]
+    if not known:
+        return None
+    return {model: _merge(one.get(model, {}) for one in known) for one_of in known for model in one_of}
+
+
+def _merge(counts: t.Iterable[t.Mapping[str, Count]]) -> dict[str, Count]:
+    merged: dict[str, Count] = {}
+    for one in counts:
+        for name, count in one.items():
+            merged[name] = merged.get(name, Count()) + count
+    return merged
+
+
+def _row(ours: t.Mapping[str, Count], served: t.Mapping[str, Count] | None, unseen: Count) -> dict[str, t.Any]:
+    users = {name: ours.get(meter, Count()) for name, meter in _PARTS.items()}
+    unsplit = ours.get(prices.UNSPLIT_TOKENS, Count())
+    tokens = sum((count.lower for count in users.values()), unsplit.lower)
+    row: dict[str, t.Any] = {"users": {**{name: count.lower for name, count in users.items()}, "unsplit": unsplit.lower, "total": tokens}}
+    if served is None:
+        return {**row, "unattributed": None, "served": None, "exact": False}
+    theirs = {name: served.get(name, Count()) for name in _PARTS}
+    total = sum(count.lower for count in theirs.values())
+    split = unsplit.nothing
+    return {
+        **row,
+        "unattributed": {
+            **{name: theirs[name].lower - users[name].lower if split else None for name in _PARTS},
+            "total": total - tokens,
+        },
+        "served": {**{name: count.lower for name, count in theirs.items()}, "total": total},
+        "exact": all(count.exact for count in (*users.values(), unsplit, *theirs.values(), unseen)),
+    }
