@@ -10,24 +10,29 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: chargeback
-short_description: Bill calls by user, group and tier over a period
+short_description: Bill requests and tokens by user, group, tier and model over a period
 version_added: 1.0.0
 description:
-  - Measures usage as M(kuadrant.llm.usage_info) does and prices each authorized call by its tier. Limited calls are shown and cost nothing.
-  - Money is decimal and exact. Where the calls have a lower and an upper figure, so has the cost.
-  - Calls without a tier are priced by their group, if that names exactly one of O(tiers). Calls without user and tier are shown as a line
-    without a price.
-  - Can write the bill as CSV and JSON. Files are replaced as a whole, and only when they change.
+  - Measures usage as M(kuadrant.llm.usage_info) does, or takes it from a ledger, and prices it by a price book or by the prices of the tiers.
+  - Money is decimal and exact. Where the usage has a lower and an upper figure, so has the cost.
+  - Every line tells the quantity, what of it was included, the unit price, the entry of the price book that it comes from, the time for which
+    that entry holds, and what is to be known about the figures.
+  - Usage of a price's own kind that has no price is an error, and so is a price that two entries claim. Usage without user and tier is shown as
+    a line without a price.
+  - Usage without a tier is priced by its group, if that names exactly one of O(tiers).
+  - Can write the bill as CSV, JSON, FOCUS 1.2 and as one HTML page with plots. Files are replaced as a whole, and only when they change.
 author:
   - The kuadrant.llm authors (@kuadrant)
 extends_documentation_fragment:
   - kuadrant.llm._attributes
   - kuadrant.llm._usage
+requirements:
+  - pygal >= 3.0, for O(output_html)
 attributes:
   check_mode:
     support: full
     details:
-      - Reads Prometheus, and writes no file.
+      - Reads usage, and writes no file.
   diff_mode:
     support: full
   idempotent:
@@ -39,15 +44,123 @@ options:
     description:
       - The tiers with their prices, as in the collection-wide variable C(llm_gateway_tiers). Checked as a whole before anything is
         measured.
-      - Every tier that was used needs a C(price.request). Write prices as strings, so that they stay decimal.
+      - Without O(price_book), every tier that was used needs a C(price.request). Write prices as strings, so that they stay decimal.
+      - With O(price_book), only their names are used.
+      - At least one of O(tiers) and O(price_book) is needed.
     type: list
     elements: dict
-    required: true
   currency:
     description:
-      - Currency of the prices, as an ISO 4217 code.
+      - Currency of the prices of O(tiers), as an ISO 4217 code. A price book has its own.
     type: str
     default: USD
+  price_book:
+    description:
+      - Prices with effective dates, as in the collection-wide variable C(llm_gateway_price_book).
+      - A price that changes within the period is no problem. What was used before the change is measured by itself and keeps the old price.
+    type: dict
+    suboptions: &price_book
+      currency:
+        description: Currency of all prices, as an ISO 4217 code.
+        type: str
+        required: true
+      entries:
+        description:
+          - Each entry prices something for somebody. Of the entries that fit, the one that names the user applies, else one that names
+            the group, else the tier, else the model. An entry may name several of them.
+          - Of entries for the same scope, a later C(valid_from) takes over for what it prices.
+        type: list
+        elements: dict
+        required: true
+        suboptions:
+          name:
+            description: Name of the entry, by which the bill refers to it. No other entry may have it.
+            type: str
+            required: true
+          user:
+            description: The entry is only for this user.
+            type: str
+          group:
+            description: The entry is only for users in this group.
+            type: str
+          tier:
+            description: The entry is only for this tier.
+            type: str
+          model:
+            description: The entry is only for tokens of this model. Requests are not counted by model.
+            type: str
+          valid_from:
+            description: From when on the entry applies, a date such as V(2026-11-01), which begins in UTC, or a time in RFC 3339. By default always.
+            type: str
+          valid_until:
+            description: Until when it applies. By default until another entry for the same scope takes over.
+            type: str
+          price:
+            description:
+              - Prices as decimal numbers, written as text. The fields are C(request), C(limited_request), C(unmetered_request),
+                C(prompt_per_1k), C(completion_per_1k), C(cached_per_1k) and C(unsplit_per_1k), for the latter four also with C(_per_1m).
+            type: dict
+          monthly_fee:
+            description: Fixed fee a calendar month, written as text, for each who used something, and for whom the entry names.
+            type: str
+          per:
+            description: Who pays the monthly fee once, and who shares what is included.
+            type: str
+            choices: [user, group, tier]
+            default: user
+          included:
+            description:
+              - Units a calendar month, in UTC, that are free before the price applies, by meter. Meters are V(requests), V(limited_requests),
+                V(unmetered_requests), V(prompt_tokens), V(completion_tokens), V(cached_tokens) and V(unsplit_tokens).
+              - What was used earlier in the month counts. It is measured as well where the period begins in the middle of a month.
+            type: dict
+  what_if_price_book:
+    description:
+      - Another price book. The result shows what the same usage would cost under it, and the difference for every user. Nothing else changes.
+    type: dict
+    suboptions: *price_book
+  budgets:
+    description:
+      - What users, groups and tiers may spend in a calendar month, in UTC, as in the collection-wide variable C(llm_gateway_budgets).
+      - They are held against the month in which the period ends, from its start. Usage of that month before the period is measured as well.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      user:
+        description: The user whose budget it is. Exactly one of user, group and tier is needed.
+        type: str
+      group:
+        description: The group whose budget it is.
+        type: str
+      tier:
+        description: The tier whose budget it is.
+        type: str
+      amount:
+        description: Amount of the bill's currency, written as text.
+        type: str
+        required: true
+      thresholds:
+        description: Shares of the amount, in percent, that the result tells about when they are reached.
+        type: list
+        elements: int
+        default: [50, 80, 100]
+  prometheus_url:
+    description:
+      - Address of Prometheus, or of anything that speaks its query API, before C(/api/v1).
+      - Exactly one of O(prometheus_url) and O(ledger_dir) is needed.
+    type: str
+  ledger_dir:
+    description:
+      - Folder of a ledger that M(kuadrant.llm.usage_ledger) keeps. The usage comes from its closes, and Prometheus is not asked.
+    type: path
+  timeline:
+    description:
+      - Whether the result also has the usage by V(hour) or by V(day). V(auto) does so for O(output_html), by hour up to three days.
+      - From Prometheus, every bucket is measured by itself.
+    type: str
+    choices: [auto, hour, day, none]
+    default: auto
   output_csv:
     description:
       - Write the lines to this file as CSV. Its folder must exist. Text that a spreadsheet would run as a formula gets an apostrophe in
@@ -57,6 +170,24 @@ options:
     description:
       - Write the whole report to this file as JSON. Its folder must exist.
     type: path
+  output_focus:
+    description:
+      - Write the priced lines to this file in the FinOps Open Cost and Usage Specification 1.2, as CSV. Its folder must exist.
+    type: path
+  output_html:
+    description:
+      - Write the report to this file as one HTML page with plots, which needs no network and runs no script. Its folder must exist.
+    type: path
+  billing_account:
+    description:
+      - Who pays the whole bill, as C(BillingAccountId) of O(output_focus).
+    type: str
+    default: llm-gateway
+  provider:
+    description:
+      - Who runs the gateway and issues the bill, as C(ProviderName) of O(output_focus) and in the title of O(output_html).
+    type: str
+    default: LLM gateway
 seealso:
   - module: kuadrant.llm.usage_info
 """
@@ -75,14 +206,35 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     var: day.table
 
-- name: Bill November into files
+- name: Bill November into files, with token prices that changed in the middle of it
   kuadrant.llm.chargeback:
     prometheus_url: http://127.0.0.1:18001
     start: "2026-11-01T00:00:00Z"
     end: "2026-12-01T00:00:00Z"
-    tiers: "{{ llm_gateway_tiers }}"
+    price_book:
+      currency: EUR
+      entries:
+        - {name: list, price: {request: "0.001", prompt_per_1k: "0.15", completion_per_1k: "0.60"}}
+        - {name: list-2, valid_from: "2026-11-16", price: {completion_per_1k: "0.50"}}
+        - {name: premium, tier: premium, monthly_fee: "20.00"}
+    budgets:
+      - {group: research, amount: "500.00"}
     output_csv: /srv/reports/2026-11.csv
     output_json: /srv/reports/2026-11.json
+    output_focus: /srv/reports/2026-11-focus.csv
+    output_html: /srv/reports/2026-11.html
+  register: november
+
+- name: Tell who has spent 80 percent of the budget
+  ansible.builtin.debug:
+    msg: "{{ november.budgets | selectattr('reached', 'contains', 80) }}"
+
+- name: Bill October from the ledger
+  kuadrant.llm.chargeback:
+    ledger_dir: /srv/ledger
+    start: "2026-10-01T00:00:00Z"
+    end: "2026-11-01T00:00:00Z"
+    tiers: "{{ llm_gateway_tiers }}"
 """
 
 RETURN = r"""
@@ -102,74 +254,158 @@ currency:
   type: str
   sample: USD
 family:
-  description: The counters that were read, as in M(kuadrant.llm.usage_info).
+  description: The counters that were read, as in M(kuadrant.llm.usage_info). V(null) if the usage came from a ledger.
   returned: success
   type: str
   sample: upstream
 lines:
-  description: The bill, one line per user, group and tier that made calls, sorted. Calls without a user come last, with C(user) V(null).
+  description:
+    - The bill, one line per user, group, tier, model, meter and price entry, sorted. Usage without a user comes last, with C(user) V(null).
+    - A fee of a whole group or tier has C(user) V(null) too.
   returned: success
   type: list
   elements: dict
   contains:
+    start:
+      description: Start of the part of the period in which this price holds.
+      type: str
+      sample: "2026-11-01T00:00:00Z"
+    end:
+      description: End of that part.
+      type: str
+      sample: "2026-12-01T00:00:00Z"
     user:
-      description: The user. V(null) where the calls carry none.
+      description: The user. V(null) where there is none.
       type: str
       sample: alice
     group:
-      description: The groups, separated by commas. V(null) where the calls carry none.
+      description: The groups, separated by commas. V(null) where there are none.
       type: str
       sample: free
     tier:
       description: The tier. V(null) where there is none.
       type: str
       sample: free
-    authorized:
-      description: Calls let through, at least.
+    model:
+      description: The model. V(null) for requests, which are not counted by model, and where an answer did not name it.
+      type: str
+      sample: null
+    meter:
+      description: >-
+        What was counted: C(requests), C(limited_requests), C(unmetered_requests), C(prompt_tokens), C(completion_tokens), C(cached_tokens),
+        C(unsplit_tokens) or C(monthly_fee).
+      type: str
+      sample: requests
+    quantity:
+      description: How much, at least.
       type: int
       sample: 2
-    limited:
-      description: Calls refused because a limit was reached, at least.
-      type: int
-      sample: 3
-    authorized_upper:
-      description: Calls let through, at most. V(null) where the samples prove no bound.
+    quantity_upper:
+      description: How much, at most. V(null) where the samples prove no bound.
       type: int
       sample: 2
-    limited_upper:
-      description: Calls refused, at most. V(null) where the samples prove no bound.
+    included:
+      description: What of C(quantity) was free because the entry includes it.
       type: int
-      sample: 3
+      sample: 0
+    billable:
+      description: What of C(quantity) is paid for. 0 where there is no price.
+      type: int
+      sample: 2
+    billable_upper:
+      description: The upper bound of that.
+      type: int
+      sample: 2
     unit_price:
-      description: Price of one authorized call, as a decimal string. V(null) for calls without a tier.
+      description: Price of C(per) units, as a decimal string. V(null) for what has no price.
       type: str
       sample: "0.001"
+    per:
+      description: For how many units the price is, 1, 1000 or 1000000.
+      type: int
+      sample: 1
     cost:
-      description: C(authorized) times C(unit_price), as a decimal string, without rounding.
+      description: C(billable) times C(unit_price) by C(per), as a decimal string, without rounding. Only fees are rounded, once.
       type: str
       sample: "0.002"
     cost_upper:
-      description: C(authorized_upper) times C(unit_price). V(null) where the samples prove no bound.
+      description: The same of C(billable_upper). V(null) where the samples prove no bound.
       type: str
       sample: "0.002"
+    price_entry:
+      description: Name of the entry of the price book, or of the tier, that the price comes from. V(null) for what has no price.
+      type: str
+      sample: free
     notes:
-      description: Why upper and lower figures differ, or why there is no price.
+      description: Why upper and lower figures differ, why there is no price, or how the fee came about.
       type: list
       elements: str
+summary:
+  description:
+    - The bill, one entry per user, group and tier, with C(cost) and the figures of all meters, C(authorized) (requests let through), C(limited),
+      C(unmetered), C(prompt), C(completion), C(cached) and C(unsplit), each also with C(_upper).
+    - C(prompt) is with the cached tokens, which are a part of it.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{user: alice, group: free, tier: free, authorized: 2, authorized_upper: 2, limited: 3, limited_upper: 3, cost: "0.002", notes: []}]
 totals:
   description:
-    - Sums of calls and costs. C(user), C(group) and C(tier) are lists with one entry each, C(overall) is the sum of all lines.
+    - The same sums in lists C(user), C(group), C(tier) and C(model) with one entry each, and C(overall), the sum of all lines.
   returned: success
   type: dict
   sample:
     user: [{user: alice, authorized: 2, limited: 3, authorized_upper: 2, limited_upper: 3, cost: "0.002", cost_upper: "0.002"}]
-    group: [{group: free, authorized: 2, limited: 3, authorized_upper: 2, limited_upper: 3, cost: "0.002", cost_upper: "0.002"}]
-    tier: [{tier: free, authorized: 2, limited: 3, authorized_upper: 2, limited_upper: 3, cost: "0.002", cost_upper: "0.002"}]
     overall: {authorized: 2, limited: 3, authorized_upper: 2, limited_upper: 3, cost: "0.002", cost_upper: "0.002"}
-tokens:
-  description: Tokens by user and model, and what of the model servers' own count is unattributed, as in M(kuadrant.llm.usage_info).
+reconciliation:
+  description:
+    - Tokens per model (C(models)) and in all (C(overall)), of C(users), C(unattributed), and their sum, what the model servers C(served) by their
+      own counters. C(causes) say where unattributed tokens come from.
+    - C(unattributed) and C(served) are V(null) if there are no counters of a model server.
   returned: success
   type: dict
+  sample:
+    models: []
+    overall:
+      users: {prompt: 70, completion: 30, unsplit: 0, total: 100}
+      unattributed: {prompt: 5, completion: 1000, total: 1005}
+      served: {prompt: 75, completion: 1030, total: 1105}
+      exact: true
+    causes: ["1 answers carried no usage (1 aborted)"]
+budgets:
+  description:
+    - One entry per budget. C(reached) are the thresholds that C(spent) has reached for sure, C(possibly_reached) those that the upper bound has.
+    - C(forecast) is C(spent) at the end of the month, if the rest of the month is like what was seen of it, and C(forecast_reached) what it reaches.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - group: research
+      amount: "500.00"
+      month_start: "2026-11-01T00:00:00Z"
+      month_end: "2026-12-01T00:00:00Z"
+      until: "2026-11-16T00:00:00Z"
+      spent: "300.00"
+      spent_upper: "300.00"
+      spent_percent: "60.0"
+      reached: [50]
+      possibly_reached: [50]
+      forecast: "600.00"
+      forecast_upper: "600.00"
+      forecast_reached: [50, 80, 100]
+what_if:
+  description: With O(what_if_price_book), C(cost), C(what_if) and C(difference) for every user, group and tier (C(lines)) and in all (C(overall)).
+  returned: success
+  type: dict
+price_book:
+  description: The prices that were applied, in the form of O(price_book).
+  returned: success
+  type: dict
+timeline:
+  description: Usage by hour or by day, see O(timeline). The figures of a bucket in which nothing was scraped are V(null).
+  returned: success
+  type: list
+  elements: dict
 table:
   description: The bill as lines of text for a screen.
   returned: success
@@ -181,46 +417,69 @@ scrapes:
   type: list
   elements: dict
 data_quality:
-  description: Whether all figures are exact (C(exact)), and what is to be known about the samples (C(notes)).
+  description:
+    - Whether all figures are exact (C(exact)), what is to be known about the samples (C(notes)), and what was used and is in nobody's cost
+      (C(unpriced)).
   returned: success
   type: dict
-  sample: {exact: true, notes: []}
+  sample: {exact: true, notes: [], unpriced: []}
 """
+
+import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import bill
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.export import to_csv, to_json
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.files import check_destination, write_text
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import chargeback_report, chargeback_table
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import parse_tiers
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import ARGUMENT_SPEC, MUTUALLY_EXCLUSIVE, REQUIRED_ONE_OF, measure
-
-OUTPUTS = {"output_csv": to_csv, "output_json": to_json}
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.focus import to_focus
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.make import from_prometheus, parse_wanted
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.page import require_plots, to_html
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import chargeback_table
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import ARGUMENT_SPEC, MUTUALLY_EXCLUSIVE, REQUIRED_ONE_OF
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **ARGUMENT_SPEC,
-            "tiers": {"type": "list", "elements": "dict", "required": True},
+            "prometheus_url": {"type": "str"},
+            "ledger_dir": {"type": "path"},
+            "tiers": {"type": "list", "elements": "dict"},
             "currency": {"type": "str", "default": "USD"},
+            # Their entries are checked by the price book's own rules, which name the entry and the field.
+            "price_book": {"type": "dict"},
+            "what_if_price_book": {"type": "dict"},
+            "budgets": {"type": "list", "elements": "dict", "default": []},
+            "timeline": {"type": "str", "choices": ["auto", "hour", "day", "none"], "default": "auto"},
             "output_csv": {"type": "path"},
             "output_json": {"type": "path"},
+            "output_focus": {"type": "path"},
+            "output_html": {"type": "path"},
+            "billing_account": {"type": "str", "default": "llm-gateway"},
+            "provider": {"type": "str", "default": "LLM gateway"},
         },
-        mutually_exclusive=MUTUALLY_EXCLUSIVE,
-        required_one_of=REQUIRED_ONE_OF,
+        mutually_exclusive=[*MUTUALLY_EXCLUSIVE, ("prometheus_url", "ledger_dir")],
+        required_one_of=[*REQUIRED_ONE_OF, ("prometheus_url", "ledger_dir"), ("tiers", "price_book")],
         supports_check_mode=True,
     )
+    params = module.params
+    outputs: dict[str, t.Callable[[dict[str, t.Any]], str]] = {
+        "output_csv": to_csv,
+        "output_json": to_json,
+        "output_focus": lambda report: to_focus(report, params["billing_account"], params["provider"]),
+        "output_html": lambda report: to_html(report, params["provider"]),
+    }
     with reporting(module):
-        tiers = parse_tiers(module.params["tiers"])
-        wanted = {option: module.params[option] for option in OUTPUTS if module.params[option]}
-        for option, path in wanted.items():
+        wanted = parse_wanted(params)
+        paths = {option: params[option] for option in outputs if params[option]}
+        for option, path in paths.items():
             check_destination(path, option)
-        usage = measure(module)
-        report = chargeback_report(usage, bill(usage, tiers, module.params["currency"]))
-        written = [write_text(module, path, OUTPUTS[option](report)) for option, path in wanted.items()]
+        if "output_html" in paths:
+            require_plots()
+        timeline = "none" if params["timeline"] == "auto" and "output_html" not in paths else params["timeline"]
+        report = from_prometheus(module, wanted, timeline)
+        written = [write_text(module, path, outputs[option](report)) for option, path in paths.items()]
         diffs = [diff for diff in written if diff is not None]
         module.exit_json(changed=bool(diffs), diff=diffs, table=chargeback_table(report), **report)
 

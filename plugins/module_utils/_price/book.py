@@ -34,8 +34,7 @@ _ALWAYS, _NEVER = -(2**62), 2**62
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-@dataclasses.dataclass(frozen=True)
-class Account:
+class Account(t.NamedTuple):
     """Who used what: the labels of usage. ``group`` may be several, separated by commas."""
 
     user: str | None = None
@@ -46,6 +45,14 @@ class Account:
     @property
     def groups(self) -> tuple[str, ...]:
         return tuple((self.group or "").split(",")) if self.group else ()
+
+    @property
+    def order(self) -> tuple[tuple[bool, str], ...]:
+        """Sorts accounts by each value in turn; what has none comes last."""
+        return tuple((value is None, value or "") for value in self)
+
+
+EVERYBODY: t.Final = Account()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +67,7 @@ class Entry:
 
     name: str
     where: str
-    scope: Account = Account()
+    scope: Account = EVERYBODY
     start: int | None = None
     end: int | None = None
     prices: t.Mapping[str, Price] = dataclasses.field(default_factory=dict)

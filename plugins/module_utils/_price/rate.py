@@ -71,8 +71,7 @@ class Charge:
 
     @property
     def order(self) -> tuple[t.Any, ...]:
-        of = dataclasses.astuple(self.account)
-        return (tuple((value is None, value or "") for value in of), _ORDER[self.meter], self.start)
+        return (self.account.order, _ORDER[self.meter], self.start)
 
 
 _ORDER = {meter: number for number, meter in enumerate((*prices.METERS, FEE))}
@@ -175,15 +174,14 @@ class _Rating:
         """Series without a tier label, such as the original fork's, name the tier as the user's group."""
         account = Account(user, group, tier, model)
         named = [name for name in account.groups if name in self.tiers] if tier is None else []
-        return dataclasses.replace(account, tier=named[0]) if len(named) == 1 else account
+        return account._replace(tier=named[0]) if len(named) == 1 else account
 
     def _usage_charges(self, parts: t.Sequence[dict[Account, dict[str, Count]]]) -> list[Charge]:
         """In the order in which they use up what is included: by time, then as they are sorted."""
         found: list[Charge] = []
         open_until: dict[tuple[Account, str], int] = {}
         for index, part in enumerate(parts):
-            whose = sorted(part, key=lambda account: tuple((value is None, value or "") for value in dataclasses.astuple(account)))
-            for account in whose:
+            for account in sorted(part, key=lambda account: account.order):
                 for meter in prices.METERS:
                     if meter not in part[account] or open_until.get((account, meter), 0) > index:
                         continue

@@ -95,7 +95,7 @@ class Bill:
         decimals = self.decimals
         return [
             (of, {**self._figures(parts[of][0]), **self._cost(total(charge.cost for charge in parts[of][1]), decimals)}, parts[of][1])
-            for of in sorted(parts, key=_order)
+            for of in sorted(parts, key=lambda key: key.order)
         ]
 
     def _figures(self, meters: t.Mapping[str, Count]) -> dict[str, int | None]:
@@ -107,7 +107,7 @@ class Bill:
         return {
             "start": format_time(charge.start),
             "end": format_time(charge.end),
-            **dataclasses.asdict(charge.account),
+            **charge.account._asdict(),
             "meter": charge.meter,
             **bounds("quantity", charge.quantity),
             "included": charge.quantity.lower - charge.billable.lower if included else 0,
@@ -128,17 +128,13 @@ def _only(name: str) -> t.Callable[[Account], Account]:
     return lambda account: Account(**{name: getattr(account, name)})
 
 
-def _order(account: Account) -> tuple[tuple[bool, str], ...]:
-    return tuple((value is None, value or "") for value in dataclasses.astuple(account))
-
-
 def what_if(bill: Bill, other: Bill) -> dict[str, t.Any]:
     """What the same usage would cost under another price book, and the difference by user, as far as usage is proved."""
     decimals = max(bill.decimals, other.decimals)
     names = ("user", "group", "tier")
     ours, theirs = ({tuple(row[name] for name in names): Decimal(row["cost"]) for row in one.as_summary()} for one in (bill, other))
     rows = []
-    for who in sorted(ours.keys() | theirs.keys(), key=lambda key: tuple((value is None, value or "") for value in key)):
+    for who in sorted(ours.keys() | theirs.keys(), key=lambda key: Account(*key).order):
         before, after = ours.get(who, ZERO), theirs.get(who, ZERO)
         rows.append({**dict(zip(names, who, strict=True)), **_change(before, after, decimals)})
     return {"lines": rows, "overall": _change(bill.total.lower, other.total.lower, decimals)}

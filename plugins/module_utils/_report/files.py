@@ -31,6 +31,7 @@ def check_destination(path: str, option: str) -> None:
 
 def write_text(module: AnsibleModule, path: str, text: str) -> dict[str, str] | None:
     """The diff if the file's content is, or in check mode would be, changed; else None."""
+    text = text.encode("utf-8", "backslashreplace").decode()  # half a character has no UTF-8
     try:
         with open(path, encoding="utf-8", newline="") as stream:
             before = stream.read()

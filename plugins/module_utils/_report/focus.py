@@ -39,13 +39,12 @@ _NAMES = {
     prices.UNSPLIT_TOKENS: "Tokens",
     FEE: "Monthly fee",
 }
-# What a provider without regions, commitments, capacity reservations and a second currency has to and may give. InvoiceId is left out: the
-# rules of 1.2 want it both null and not null, depending on whether an invoice was issued, which no one here knows.
+# What a provider without regions, commitments, capacity reservations and a second currency has to and may give.
 FOCUS_COLUMNS = (
     *("BilledCost", "BillingAccountId", "BillingAccountName", "BillingAccountType", "BillingCurrency"),
     *("BillingPeriodEnd", "BillingPeriodStart", "ChargeCategory", "ChargeClass", "ChargeDescription", "ChargeFrequency"),
     *("ChargePeriodEnd", "ChargePeriodStart", "ConsumedQuantity", "ConsumedUnit", "ContractedCost", "ContractedUnitPrice"),
-    *("EffectiveCost", "InvoiceIssuerName", "ListCost", "ListUnitPrice", "PricingCategory", "PricingQuantity", "PricingUnit"),
+    *("EffectiveCost", "InvoiceId", "InvoiceIssuerName", "ListCost", "ListUnitPrice", "PricingCategory", "PricingQuantity", "PricingUnit"),
     *("ProviderName", "PublisherName", "ResourceId", "ResourceName", "ResourceType", "ServiceCategory", "ServiceName"),
     *(
         "ServiceSubcategory",
@@ -80,6 +79,7 @@ def to_focus(report: t.Mapping[str, t.Any], account: str, provider: str) -> str:
         "BillingPeriodStart": _time(period[0]),
         "BillingPeriodEnd": _time(period[1]),
         "ChargeClass": None,
+        "InvoiceId": _ascii(f"{account}/{report['start']}/{report['end']}"),
         **dict.fromkeys(("InvoiceIssuerName", "ProviderName", "PublisherName"), _ascii(provider)),
         "PricingCategory": "Standard",
         "ServiceCategory": "AI and Machine Learning",

@@ -12,20 +12,23 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._price import prices
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tokens import SERVED_METRICS
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import Account
-    from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Part, Served
+    from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage
 
 # Of answers that told only their total, nobody knows the parts.
 _PARTS = {"prompt": prices.PROMPT_TOKENS, "completion": prices.COMPLETION_TOKENS}
+# By model and part, as the model servers counted; None where their series had no name of a model.
+_Served = dict[str | None, dict[str, Count]]
 
 
-def reconcile(usage: t.Mapping[Account, t.Mapping[str, Count]], unseen: Count, parts: t.Sequence[Part]) -> dict[str, t.Any]:
+def reconcile(usage: t.Mapping[Account, t.Mapping[str, Count]], unseen: Count, parts: t.Sequence[PeriodUsage]) -> dict[str, t.Any]:
     """``models``: one entry per model with the tokens of its users, what is unattributed, and what its servers counted (``served``).
 
-    ``users`` plus ``unattributed`` is ``served``, in every entry and in ``overall``. Where the servers' counters are not known, these two are
-    None. ``unattributed`` is negative where users were counted more than the servers: then one of these was not scraped.
+    ``users`` plus ``unattributed`` is ``served``, in every entry and in ``overall``. Where no counters of the servers are known, these two
+    are None. ``unattributed`` is negative where users were counted more than the servers: then one of these was not scraped.
     """
     served = _served(parts)
     ours: dict[str | None, dict[str, Count]] = {}
@@ -41,15 +44,35 @@ def reconcile(usage: t.Mapping[Account, t.Mapping[str, Count]], unseen: Count, p
     return {
         "models": rows,
         "overall": _row(all_ours, all_served, unseen),
-        "causes": sorted({cause for part in parts for cause in part.causes}),
+        "causes": list(_causes(parts, None if served is None else _row(all_ours, all_served, unseen)["unattributed"]["total"])),
     }
 
 
-def _served(parts: t.Sequence[Part]) -> Served | None:
+def _served(parts: t.Sequence[PeriodUsage]) -> _Served | None:
     known = [part.served for part in parts if part.served is not None]
     if not known:
         return None
-    return {model: _merge(one.get(model, {}) for one in known) for one_of in known for model in one_of}
+    models: _Served = {}
+    for measured in known:
+        for part in SERVED_METRICS:
+            for (model,), count in measured.of(part).items():
+                mine = models.setdefault(model, {})
+                mine[part] = mine.get(part, Count()) + count + measured.unseen
+    return models
+
+
+def _causes(parts: t.Sequence[PeriodUsage], unattributed: int | None) -> t.Iterator[str]:
+    reasons = {reason: count.lower for reason, count in sorted(_merge(part.reasons for part in parts).items()) if not count.nothing}
+    if reasons:
+        listed = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
+        yield f"{sum(reasons.values())} answers carried no usage ({listed})"
+    if unattributed and unattributed > 0 and not reasons:
+        yield (
+            "requests that no token limit matched, that passed while the limiter did not answer, "
+            "or that came to a model server past the gateway"
+        )
+    if unattributed and unattributed < 0:
+        yield "users were counted more tokens than the model servers: one of them was not scraped, or answers crossed the period's edge"
 
 
 def _merge(counts: t.Iterable[t.Mapping[str, Count]]) -> dict[str, Count]:

@@ -13,8 +13,9 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._price import prices
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import FIGURES, Bill
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.reconcile import reconcile
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Part, scrapes_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Bucket, scrapes_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.table import render_table
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 
 if t.TYPE_CHECKING:
@@ -26,13 +27,14 @@ _TOKENS = ("prompt", "completion", "cached", "unsplit")
 def chargeback_report(
     bill: Bill,
     book: PriceBook,
-    parts: t.Sequence[Part],
+    parts: t.Sequence[PeriodUsage],
     *,
     start: int,
     end: int,
+    family: str | None = None,
     budgets: t.Sequence[dict[str, t.Any]] = (),
     what_if: dict[str, t.Any] | None = None,
-    timeline: t.Sequence[Part | tuple[int, int]] = (),
+    timeline: t.Sequence[Bucket] = (),
 ) -> dict[str, t.Any]:
     """``parts`` are those of the bill's own period."""
     usage = bill.rated.usage
@@ -42,7 +44,7 @@ def chargeback_report(
         "start": format_time(start),
         "end": format_time(end),
         "currency": bill.currency,
-        "family": next((part.family for part in parts if part.family), None),
+        "family": family,
         "lines": bill.as_lines(),
         "summary": bill.as_summary(),
         "totals": bill.as_totals(),
@@ -70,9 +72,9 @@ def _unpriced(bill: Bill) -> list[dict[str, t.Any]]:
     return [{"meter": meter, "quantity": quantity, "reason": reason} for (meter, reason), quantity in sorted(found.items())]
 
 
-def _bucket(one: Part | tuple[int, int]) -> dict[str, t.Any]:
+def _bucket(one: Bucket) -> dict[str, t.Any]:
     """Sums of what is proved; None where nothing was scraped."""
-    if not isinstance(one, Part):
+    if not isinstance(one, PeriodUsage):
         return {"start": format_time(one[0]), "end": format_time(one[1]), **dict.fromkeys(FIGURES)}
     sums = dict.fromkeys(FIGURES.values(), 0)
     for line in one.lines:

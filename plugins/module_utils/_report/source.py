@@ -4,71 +4,23 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""What was used in a part of the bill's period, wherever it was read from."""
+"""Read the parts of a bill's period, wherever they come from, and what belongs to all of them."""
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import UnknownUsageError
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import UsageLine, usage_lines
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tokens import SERVED_METRICS
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage
 
-if t.TYPE_CHECKING:
-    from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import Usage
-
-# By model and part of its tokens, as the model servers counted; None where their series had no name of a model.
-Served = dict[str | None, dict[str, Count]]
+Read = t.Callable[[int, int], PeriodUsage]
+# A bucket of the timeline in which nothing was scraped is only its two ends.
+Bucket = PeriodUsage | tuple[int, int]
 
 
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """Usage in (start, end], milliseconds since the epoch.
-
-    :param unseen: what no scrape saw, which may be anybody's.
-    :param served: None: the model servers' counters are not known.
-    :param causes: why tokens that were served belong to no user.
-    """
-
-    start: int
-    end: int
-    lines: tuple[UsageLine, ...] = ()
-    unseen: Count = Count()  # noqa: RUF009 - immutable
-    served: Served | None = None
-    scrapes: tuple[dict[str, t.Any], ...] = ()
-    notes: tuple[str, ...] = ()
-    causes: tuple[str, ...] = ()
-    family: str | None = None
-
-
-def of_usage(usage: Usage) -> Part:
-    served = usage.tokens.served
-    models: Served | None = None
-    if served is not None:
-        models = {}
-        for part in SERVED_METRICS:
-            for (model,), count in served.of(part).items():
-                models.setdefault(model, {})[part] = count + served.unseen
-        if not models and not served.unseen.exact:
-            models[None] = dict.fromkeys(SERVED_METRICS, served.unseen)
-    unattributed = usage.tokens.as_dict()["unattributed"]
-    return Part(
-        usage.start,
-        usage.end,
-        tuple(usage_lines(usage)),
-        usage.unseen,
-        models,
-        usage.scrapes,
-        (*usage.notes, *(() if served is None else served.notes)),
-        () if unattributed is None else tuple(unattributed["causes"]),
-        usage.family,
-    )
-
-
-def read_parts(read: t.Callable[[int, int], Part], cuts: t.Iterable[tuple[int, int]], start: int) -> list[Part]:
+def read_parts(read: Read, cuts: t.Iterable[tuple[int, int]], start: int) -> list[PeriodUsage]:
     """Each part by itself. Nothing scraped before the bill's ``start`` leaves open what was used then; within the bill it is an error."""
     parts = []
     for begin, end in cuts:
@@ -77,7 +29,7 @@ def read_parts(read: t.Callable[[int, int], Part], cuts: t.Iterable[tuple[int, i
         except UnknownUsageError as exc:
             if end > start:
                 raise
-            parts.append(Part(begin, end, unseen=Count(0, None, frozenset({exc.message})), notes=(exc.message,)))
+            parts.append(PeriodUsage(begin, end, (), Count(0, None, frozenset({exc.message})), None, {}, (), (exc.message,)))
     return parts
 
 
@@ -87,9 +39,9 @@ def buckets(start: int, end: int, length: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
-def read_timeline(read: t.Callable[[int, int], Part], cuts: t.Iterable[tuple[int, int]]) -> list[Part | tuple[int, int]]:
+def read_timeline(read: Read, cuts: t.Iterable[tuple[int, int]]) -> list[Bucket]:
     """Usage over time for plots; a bucket in which nothing was scraped is only its two ends."""
-    found: list[Part | tuple[int, int]] = []
+    found: list[Bucket] = []
     for begin, end in cuts:
         try:
             found.append(read(begin, end))
@@ -98,7 +50,7 @@ def read_timeline(read: t.Callable[[int, int], Part], cuts: t.Iterable[tuple[int
     return found
 
 
-def scrapes_of(parts: t.Sequence[Part]) -> list[dict[str, t.Any]]:
+def scrapes_of(parts: t.Sequence[PeriodUsage]) -> list[dict[str, t.Any]]:
     """One entry per target over all parts."""
     merged: dict[tuple[str, str], dict[str, t.Any]] = {}
     for part in parts:

@@ -48,12 +48,17 @@ def _text(value: t.Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
         return ", ".join(_text(item) for item in value) or _NONE
-    return "".join(_shown(character) for character in str(value))
+    return visible(str(value))
+
+
+def visible(text: str) -> str:
+    """Without characters that move, hide or turn what stands around them; each is shown as its code instead."""
+    return "".join(_shown(character) for character in text)
 
 
 def _shown(character: str) -> str:
-    # Controls, line and paragraph separators, and the marks that turn the direction of what follows.
-    if unicodedata.category(character) in ("Cc", "Zl", "Zp") or unicodedata.bidirectional(character) in _DIRECTIONS:
+    # Controls, line and paragraph separators, halves of a character, and the marks that turn the direction of what follows.
+    if unicodedata.category(character) in ("Cc", "Zl", "Zp", "Cs") or unicodedata.bidirectional(character) in _DIRECTIONS:
         code = ord(character)
         return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
     return character

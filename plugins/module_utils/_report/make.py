@@ -1,0 +1,134 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""From the options of module chargeback to its report: read what is needed, price it, and put it together."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, failing_to
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import PriceBook, of_tiers, parse_price_book
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.budget import Budget, budget_facts, parse_budgets
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import parse_currency
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import cuts, rate
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import Bill, what_if
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import chargeback_report
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Read, buckets, read_parts, read_timeline
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import parse_tiers
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import connect, pass_on_warnings
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, period_usage
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import parse_question, read_usage
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+    from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import Question
+
+_HOUR, _DAY = 3_600_000, 86_400_000
+# A plot of more bars than this is no plot.
+_HOURS_AT_MOST = 72
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What the options say, checked before anything is read."""
+
+    book: PriceBook
+    other: PriceBook | None
+    tiers: frozenset[str]
+    budgets: tuple[Budget, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Reads usage of (start, end]; ``known`` is the whole period where it was read already."""
+
+    start: int
+    end: int
+    read: Read
+    known: PeriodUsage | None = None
+    family: str | None = None
+
+
+def parse_wanted(params: t.Mapping[str, t.Any]) -> Wanted:
+    """Raises GatewayError naming the option, the entry and the field."""
+    tiers = parse_tiers(params["tiers"])
+    names = frozenset(tier.name for tier in tiers)
+    if params["price_book"] is None:
+        try:
+            book = of_tiers(tiers, parse_currency(params["currency"]))
+        except GatewayError as exc:
+            raise GatewayError(f"currency: {exc.message}") from exc
+    else:
+        book = parse_price_book(params["price_book"], names)
+    other = None
+    if params["what_if_price_book"] is not None:
+        other = parse_price_book(params["what_if_price_book"], names, name="what_if_price_book")
+        if other.currency != book.currency:
+            raise GatewayError(
+                f"what_if_price_book: its currency is {other.currency}, that of the bill is {book.currency}; they cannot be compared"
+            )
+    return Wanted(book, other, names, tuple(parse_budgets(params["budgets"])))
+
+
+def make_report(source: Source, wanted: Wanted, timeline: str) -> dict[str, t.Any]:
+    start, end = source.start, source.end
+    books = [wanted.book, *([] if wanted.other is None else [wanted.other])]
+    edges = cuts(books, start, end, whole_month=bool(wanted.budgets))
+    parts = [source.known] if source.known is not None and edges == [(start, end)] else read_parts(source.read, edges, start)
+    rated = rate(wanted.book, parts, start, wanted.tiers)
+    bill = Bill(rated, wanted.book.currency)
+    other = None
+    if wanted.other is not None:
+        with failing_to("price the usage under what_if_price_book"):
+            other = what_if(bill, Bill(rate(wanted.other, parts, start, wanted.tiers), wanted.other.currency))
+    charges = (*rated.earlier, *rated.charges)
+    # Only what was missed in the month of the budgets is in their bounds.
+    month = month_of(end - 1)[0]
+    missed = any(not part.unseen.exact for part in parts if part.end > month)
+    return chargeback_report(
+        bill,
+        wanted.book,
+        [part for part in parts if part.start >= start],
+        start=start,
+        end=end,
+        family=source.family,
+        budgets=budget_facts(wanted.budgets, charges, missed, end),
+        what_if=other,
+        timeline=[] if timeline == "none" else read_timeline(source.read, buckets(start, end, _bucket_length(timeline, end - start))),
+    )
+
+
+def _bucket_length(timeline: str, length: int) -> int:
+    if timeline == "auto":
+        return _HOUR if length <= _HOURS_AT_MOST * _HOUR else _DAY
+    return {"hour": _HOUR, "day": _DAY}[timeline]
+
+
+def from_prometheus(module: AnsibleModule, wanted: Wanted, timeline: str) -> dict[str, t.Any]:
+    prometheus = connect(module)
+
+    def read(question: Question) -> PeriodUsage:
+        return period_usage(read_usage(prometheus, question))
+
+    with failing_to("measure usage"):
+        question = parse_question(module.params, prometheus.now_ms())
+        # Whatever has to be waited for decides where the period ends, and so where it has to be cut.
+        usage = read_usage(prometheus, question)
+        settled = dataclasses.replace(question, end=usage.end, wait_seconds=0)
+        source = Source(
+            usage.start,
+            usage.end,
+            lambda start, end: read(dataclasses.replace(settled, start=start, end=end)),
+            period_usage(usage),
+            usage.family,
+        )
+        report = make_report(source, wanted, timeline)
+    pass_on_warnings(module, prometheus)
+    return report

@@ -1,0 +1,90 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""How the page looks: on a light and on a dark screen, and on paper. Colours of the series keep their contrast in both."""
+
+from __future__ import annotations
+
+STYLE = """
+:root {
+  --page: #f6f7f9; --card: #ffffff; --ink: #1a2230; --muted: #5b6678; --rule: #dfe3ea; --accent: #1f4e8c;
+  --c0: #2f6db5; --c1: #d98324; --c2: #7a8798; --good: #1e7a4c; --warn: #a15c00; --bad: #b3261e; --mark: #fff6d6;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --page: #12161d; --card: #1a202a; --ink: #e6eaf0; --muted: #9aa6b6; --rule: #2c3542; --accent: #8ab8f0;
+    --c0: #5b9be6; --c1: #eaa04b; --c2: #8b97a8; --good: #5cc591; --warn: #e0a64f; --bad: #f0857d; --mark: #3a3418;
+  }
+}
+* { box-sizing: border-box; }
+html { background: var(--page); color: var(--ink);
+  font: 15px/1.5 system-ui, "Segoe UI", "Helvetica Neue", "DejaVu Sans", Arial, sans-serif; }
+body { margin: 0 auto; max-width: 1180px; padding: 2rem 1.5rem 4rem; }
+header { border-bottom: 2px solid var(--ink); margin-bottom: 1.5rem; padding-bottom: .75rem; }
+h1 { font-size: 1.9rem; letter-spacing: -.01em; line-height: 1.2; margin: 0; }
+h2 { font-size: 1.05rem; margin: 0; }
+p { margin: 0; }
+a { color: var(--accent); text-underline-offset: 2px; }
+.provider { color: var(--muted); font-size: .8rem; letter-spacing: .08em; overflow-wrap: anywhere; text-transform: uppercase; }
+.period { color: var(--muted); font-variant-numeric: tabular-nums; }
+.badge { border: 1px solid currentColor; border-radius: 1em; font-size: .78rem; padding: .05em .7em; white-space: nowrap; }
+.good { color: var(--good); } .warn { color: var(--warn); }
+section { background: var(--card); border: 1px solid var(--rule); border-radius: 6px; margin-bottom: 1.25rem; padding: 1.1rem 1.25rem; }
+section > h2 { font-size: 1.2rem; }
+.lead { color: var(--muted); margin-bottom: .6rem; max-width: 78ch; }
+.tiles { background: none; border: 0; display: grid; gap: .9rem; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr));
+  padding: 0; }
+.tile { background: var(--card); border: 1px solid var(--rule); border-left: 3px solid var(--accent); border-radius: 6px;
+  padding: .8rem 1rem; }
+.tile h2 { color: var(--muted); font-size: .8rem; font-weight: 600; letter-spacing: .04em; text-transform: uppercase; }
+.tile p { color: var(--muted); font-size: .82rem; overflow-wrap: anywhere; }
+.tile .figure { color: var(--ink); font-size: 1.55rem; font-variant-numeric: tabular-nums; font-weight: 650; line-height: 1.35; }
+.plots { background: none; border: 0; display: grid; gap: 1.1rem; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr));
+  padding: 0; }
+figure { background: var(--card); border: 1px solid var(--rule); border-radius: 6px; margin: 0; padding: .9rem 1rem .6rem; }
+figcaption p { color: var(--muted); font-size: .82rem; margin-bottom: .3rem; }
+.key { display: inline-block; margin-right: .8em; white-space: nowrap; }
+.key::before { background: var(--c0); border-radius: 2px; content: ""; display: inline-block; height: .7em; margin-right: .4em;
+  width: .7em; }
+.key-1::before { background: var(--c1); } .key-2::before { background: var(--c2); }
+svg.plot { display: block; height: auto; width: 100%; }
+svg text { fill: var(--muted); font: 11px system-ui, "Segoe UI", "DejaVu Sans", Arial, sans-serif; font-variant-numeric: tabular-nums;
+  stroke: none; }
+svg .background { fill: none; }
+svg .axis .line { fill: none; stroke: var(--rule); stroke-width: 1; }
+svg .axis.x text { text-anchor: middle; } svg .axis.y text { text-anchor: end; }
+svg .vertical .axis.x .guide, svg .vertical .axis.x .line, svg .horizontal .axis.y .guide, svg .horizontal .axis.y .line { stroke: none; }
+svg .color-0 { fill: var(--c0); } svg .color-1 { fill: var(--c1); } svg .color-2 { fill: var(--c2); }
+svg .reactive:hover { filter: brightness(1.15); }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .86rem; width: 100%; }
+th, td { border-bottom: 1px solid var(--rule); max-width: 22em; overflow-wrap: anywhere; padding: .38rem .6rem; text-align: left;
+  vertical-align: top; }
+th { color: var(--muted); font-size: .76rem; font-weight: 600; letter-spacing: .03em; vertical-align: bottom; }
+.number { font-variant-numeric: tabular-nums; overflow-wrap: normal; text-align: right; white-space: nowrap; }
+tbody tr:hover { background: color-mix(in srgb, var(--accent) 7%, transparent); }
+tr:target, li:target { background: var(--mark); }
+tfoot td { border-bottom: 0; border-top: 2px solid var(--ink); font-weight: 600; }
+ul, ol { margin: .5rem 0; overflow-wrap: anywhere; padding-left: 1.6rem; }
+.notes, .plain { color: var(--muted); font-size: .86rem; }
+progress { accent-color: var(--good); height: .8rem; vertical-align: middle; width: 9rem; }
+progress.near { accent-color: var(--warn); } progress.over { accent-color: var(--bad); }
+@media (max-width: 560px) { .plots { grid-template-columns: 1fr; } body { padding: 1rem .75rem 3rem; } }
+@media print {
+  :root {
+    --page: #ffffff; --card: #ffffff; --ink: #000000; --muted: #444444; --rule: #bbbbbb; --accent: #000000;
+    --c0: #2f6db5; --c1: #d98324; --c2: #7a8798; --mark: #ffffff;
+  }
+  @page { margin: 14mm; size: A4; }
+  html { font-size: 10pt; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  body { max-width: none; padding: 0; }
+  a { text-decoration: none; }
+  section { border: 0; padding: .6rem 0; } .tiles { grid-template-columns: repeat(5, 1fr); } .plots { grid-template-columns: 1fr 1fr; }
+  .tile { padding: .4rem .6rem; } .tile .figure { font-size: 1.1rem; }
+  figure, tr, .tile { break-inside: avoid; } thead { display: table-header-group; } .scroll { overflow: visible; }
+  table { font-size: 7.5pt; } th, td { padding: .2rem .3rem; } .number { white-space: normal; }
+}
+"""
