@@ -13,7 +13,7 @@ import re
 import time
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, UnknownUsageError
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus, RawSeries, quote
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import tokens
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Measured, measure, to_series
@@ -64,7 +64,7 @@ def read_usage(prometheus: Prometheus, question: Question) -> Usage:
     served = _served(prometheus, question, servers, end) if servers else None
     usage = tally(scraped, series, start=start, end=end, family=family, served=served)
     if not usage.scrapes:
-        raise GatewayError(
+        raise UnknownUsageError(
             f"Prometheus at {prometheus.url} did not scrape a limiter between {format_time(start)} and {format_time(end)}: "
             f"there is no {selector(SCRAPED, question.match_labels)} and no call counter, so what was used is unknown, not zero. "
             "Check that Limitador is among its targets (a ServiceMonitor or PodMonitor that it selects), that the period lies within its "
@@ -114,20 +114,24 @@ def parse_question(params: t.Mapping[str, t.Any], now: int) -> Question:
         raise GatewayError(f"end: {format_time(end)} is in the future; Prometheus' clock shows {format_time(now)}")
     if start >= end:
         raise GatewayError(f"start: {format_time(start)} is not before end, {format_time(end)}")
+    if params["wait_for_scrape"] < 0:
+        raise GatewayError("wait_for_scrape: must be 0 or a number of seconds")
+    return dataclasses.replace(parse_source(params), start=start, end=end, wait_seconds=params["wait_for_scrape"])
+
+
+def parse_source(params: t.Mapping[str, t.Any]) -> Question:
+    """The options that say which counters to read, for a period that is yet to be set. Raises GatewayError naming the option."""
     for option in ("match_labels", "model_server_labels"):
         for label in params[option]:
             if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", label):
                 raise GatewayError(f"{option}: {label!r} is not the name of a Prometheus label")
-    if params["wait_for_scrape"] < 0:
-        raise GatewayError("wait_for_scrape: must be 0 or a number of seconds")
     return Question(
-        start=start,
-        end=end,
+        start=0,
+        end=0,
         namespaces=tuple(sorted(set(params["limitador_namespace"]))),
         match_labels={label: str(value) for label, value in params["match_labels"].items()},
         model_server_labels={label: str(value) for label, value in params["model_server_labels"].items()},
         family=params["family"],
-        wait_seconds=params["wait_for_scrape"],
     )
 
 
