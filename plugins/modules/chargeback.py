@@ -25,6 +25,7 @@ author:
   - The kuadrant.llm authors (@kuadrant)
 extends_documentation_fragment:
   - kuadrant.llm._attributes
+  - kuadrant.llm._usage.source
   - kuadrant.llm._usage
 requirements:
   - pygal >= 3.0, for O(output_html)

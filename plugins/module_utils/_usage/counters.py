@@ -13,45 +13,88 @@ therefore share no call and lose none. The counter's value at the start is the o
 from __future__ import annotations
 
 import bisect
+import collections
+import dataclasses
 import itertools
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import CALLS, Count, Interval, Nouns, Sample
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import CALLS, Count, Interval, Nouns, Series, Target
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 
+# A target without a life that started anew, and counted past all its old values by the next scrape, has brought every counter that did
+# not move back to exactly the value that it had. Whatever the rate of independent calls, a counter does that with a chance of at most
+# 1/e, and twenty do with less than one in 10^8.
+STANDING_STILL = 20
 
-def losses(samples: t.Sequence[Sample], scrapes: t.Sequence[int]) -> list[Interval]:
-    """The intervals in which the counter lost its value: it went down, or a scrape of its target no longer had it.
 
-    A limiter keeps a series as long as it runs, so either one means that it started anew.
+@dataclasses.dataclass(frozen=True)
+class Losses:
+    """Between which scrapes a target lost its counters, as intervals in order."""
+
+    # It started anew, from 0.
+    certain: tuple[Interval, ...] = ()
+    # It may have: no sample shows it, and none rules it out.
+    possible: tuple[Interval, ...] = ()
+    # Its counters went back although their life went on, as after a loss of power.
+    back: tuple[Interval, ...] = ()
+
+    def after(self, start: int) -> Losses:
+        return Losses(*(tuple(one for one in kind if one[1] > start) for kind in (self.certain, self.possible, self.back)))
+
+
+def losses(target: Target, series: t.Iterable[Series]) -> Losses:
+    """``series`` are all counters of the target; their samples are at its scrapes.
+
+    It keeps a series as long as it runs, so one that goes down, or that a scrape no longer has, is a start anew for all of them. The
+    life that two scrapes show decides also where every counter has grown.
     """
-    found: list[Interval] = []
-    for index, (moment, value) in enumerate(samples):
-        following = samples[index + 1] if index + 1 < len(samples) else None
-        missing = _next_scrape(scrapes, moment)
-        if missing is not None and (following is None or missing < following[0]):
-            found.append((moment, missing))
-        elif following is not None and following[1] < value:
-            found.append((moment, following[0]))
-    return found
+    scrapes = target.scrapes
+    following = dict(itertools.pairwise(scrapes))
+    lost: set[int] = set()
+    still: collections.Counter[int] = collections.Counter()
+    for one in series:
+        for (moment, value), (later, grown) in itertools.zip_longest(one.samples, one.samples[1:], fillvalue=(0, 0)):
+            if moment not in following:
+                continue
+            if later != following[moment] or grown < value:
+                lost.add(moment)
+            elif value and grown == value:
+                still[moment] += 1
+    went_on: set[int] = set()
+    ended: set[int] = set()
+    known = [(index, life) for index, moment in enumerate(scrapes) if (life := target.lives.get(moment)) is not None]
+    for (first, life), (last, next_life) in itertools.pairwise(known):
+        within = scrapes[first:last]
+        if life.same(next_life):
+            went_on.update(within)
+        elif len(within) == 1:
+            ended.update(within)
+        else:  # it ended in one of them
+            for moment in within:
+                still.pop(moment, None)
+    certain = ended | (lost - went_on)
+    decided = certain | went_on | {moment for moment, number in still.items() if number >= STANDING_STILL}
+    possible = following.keys() - decided
+    return Losses(*(tuple((moment, following[moment]) for moment in sorted(kind)) for kind in (certain, possible, lost & went_on)))
 
 
-def count(samples: t.Sequence[Sample], scrapes: t.Sequence[int], start: int, what: Nouns = CALLS) -> Count:
+def count(one: Series, target: Target, lost: Losses, start: int, what: Nouns = CALLS) -> Count:
     """What one counter counted that scrapes after ``start`` saw.
 
-    ``samples`` and ``scrapes`` end with the period, and reach back to the last scrape at or before its start, if there is one.
-    ``scrapes`` are the successful scrapes of the counter's target. A counter that such a scrape did not have starts from 0.
+    Samples and scrapes end with the period, and reach back to the last scrape at or before its start, if there is one. A counter that
+    such a scrape did not have starts from 0; so does one whose life began within the period.
     """
     lower = 0
     unproved = 0
     notes: set[str] = set()
-    lost = dict(losses(samples, scrapes))
-    previous: Sample | None = None
-    for moment, value in samples:
+    starts_anew = [after for after, _until in lost.certain]
+    previous: tuple[int, int] | None = None
+    for moment, value in one.samples:
         if moment > start:
             if previous is not None:
-                lower += value if previous[0] in lost else value - previous[1]
-            elif scrapes[0] < moment:
+                anew = bisect.bisect_left(starts_anew, previous[0]) != bisect.bisect_left(starts_anew, moment)
+                lower += value if anew else max(0, value - previous[1])
+            elif target.scrapes[0] < moment or ((life := target.lives.get(moment)) is not None and life.since > start):
                 lower += value
             elif value:
                 unproved = value
@@ -78,15 +121,10 @@ def gaps(scrapes: t.Sequence[int], start: int) -> list[Interval]:
 
 
 def last_if_unseen(scrapes: t.Sequence[int], start: int, end: int, *, unknown_interval: int = 60_000) -> int | None:
-    """The last scrape, if the target was alive in the period but missed a scrape that was due before its end."""
+    """The last scrape, if the target was not scraped again although that was due in the period: the one that what it never saw counts in."""
     if not scrapes:
         return None
     patience = (usual_interval(scrapes) or unknown_interval) * 3 // 2
-    if scrapes[-1] + patience <= start or end - scrapes[-1] <= patience:
-        return None
-    return scrapes[-1]
+    due = scrapes[-1] + patience
+    return scrapes[-1] if start < due <= end else None
 
-
-def _next_scrape(scrapes: t.Sequence[int], moment: int) -> int | None:
-    index = bisect.bisect_right(scrapes, moment)
-    return scrapes[index] if index < len(scrapes) else None

@@ -60,29 +60,28 @@ def measure(
     what: Nouns = CALLS,
 ) -> Measured:
     """``series`` are counters by kind, ``labels`` the labels that tell the counts of a kind apart; all samples are at or before ``end``."""
-    kind_of = {id(one): kind for kind, members in series.items() for one in members}
-    everything = targets.assign(scraped, (one for members in series.values() for one in members))
-    kept, left_out = targets.without_duplicates([one for one in everything if one.target.scrapes])
+    everything = targets.assign(scraped, (dataclasses.replace(one, kind=kind) for kind, members in series.items() for one in members))
+    kept, left_out = targets.without_duplicates([one for one in everything if one.target.scrapes], start)
     counts: dict[str, dict[Key, Count]] = {}
     scrapes: list[dict[str, t.Any]] = []
     notes: list[str] = []
     blind: set[str] = set()
     for observed in kept:
         target = observed.target
-        restarts = {loss for one in observed.series for loss in counters.losses(one.samples, target.scrapes) if loss[1] > start}
+        lost = counters.losses(target, observed.series)
         last = counters.last_if_unseen(target.scrapes, start, end)
         if last is None and target.scrapes[-1] <= start:
             continue
         for one in observed.series:
-            grown = counters.count(one.samples, target.scrapes, start, what)
+            grown = counters.count(one, target, lost, start, what)
             if not grown.nothing:
-                kind = kind_of[id(one)]
-                of_kind, key = counts.setdefault(kind, {}), _key(one.labels, labels[kind])
+                of_kind, key = counts.setdefault(one.kind, {}), _key(one.labels, labels[one.kind])
                 of_kind[key] = of_kind.get(key, Count()) + grown
         missed = counters.gaps(target.scrapes, start)
-        blind.update(_blind(target, restarts, last, what))
-        notes.extend(_notes(target, start, missed, what))
-        scrapes.append(_describe(target, start, restarts, missed))
+        within = lost.after(start)
+        blind.update(_blind(observed, within, last, start, what))
+        notes.extend(_notes(target, missed))
+        scrapes.append(_describe(target, start, within.certain, missed))
     notes.extend(
         f"{targets.describe(one.target, twin.target)} is the same {what.target} as {targets.describe(twin.target, one.target)}; "
         "counted once, from the latter"
@@ -121,21 +120,35 @@ def _interval(interval: Interval) -> dict[str, str]:
     return {"after": format_time(interval[0]), "until": format_time(interval[1])}
 
 
-def _blind(target: Target, restarts: t.Iterable[Interval], last: int | None, what: Nouns) -> t.Iterator[str]:
-    """When the target counted what no scrape saw."""
-    for after, until in restarts:
+def _blind(observed: targets.Observed, lost: counters.Losses, last: int | None, start: int, what: Nouns) -> t.Iterator[str]:
+    """When the target counted what no scrape saw, or may have."""
+    target = observed.target
+    for after, until in lost.certain:
         yield (
             f"{target.name} started anew between {format_time(after)} and {format_time(until)}; "
             f"its {what.counted} before that, since the last scrape, are unknown"
+        )
+    for after, until in {*lost.back, *(back for back in observed.went_back if back[1] > start)}:
+        yield (
+            f"{target.name} went back to older figures between {format_time(after)} and {format_time(until)}, as after a loss of power; "
+            f"the {what.counted} that it lost are unknown"
+        )
+    if lost.possible:
+        scrapes = sum(moment > start for moment in target.scrapes)
+        yield (
+            f"{target.name} does not say since when it counts, and before {len(lost.possible)} of its {scrapes} scrapes too little stood "
+            f"still to rule out that it started anew and counted past its old figures, unseen; {what.counted} lost so are unknown"
+        )
+    if target.scrapes[0] > start and target.scrapes[0] not in target.lives:
+        yield (
+            f"{target.name} was first scraped at {format_time(target.scrapes[0])} and does not say since when it counts; "
+            f"{what.counted} that it counted and lost before are unknown"
         )
     if last is not None:
         yield f"{target.name} was not scraped after {format_time(last)}; its later {what.counted} are unknown"
 
 
-def _notes(target: Target, start: int, missed: t.Collection[Interval], what: Nouns) -> t.Iterator[str]:
-    if target.scrapes[0] > start:
-        first = format_time(target.scrapes[0])
-        yield f"{target.name} was first scraped at {first}; {what.counted} that it counted and lost before are unknown"
+def _notes(target: Target, missed: t.Collection[Interval]) -> t.Iterator[str]:
     if missed:
         longest = max(until - after for after, until in missed) / 1000
         yield f"{target.name}: {len(missed)} gaps in its scrapes, the longest {longest:g} s; harmless unless it started anew in one"

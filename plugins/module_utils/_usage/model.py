@@ -14,6 +14,8 @@ import typing as t
 # Above this, a float64 cannot tell a count from the next one.
 MAX_COUNT = 2**53
 
+_START_JITTER_MS = 1_000
+
 Sample = tuple[int, int]
 Interval = tuple[int, int]
 
@@ -31,11 +33,29 @@ TOKENS = Nouns("model server", "tokens")
 
 
 @dataclasses.dataclass(frozen=True)
+class Life:
+    """The time for which counters count without a loss, as one scrape shows it: since when, and a name that no other counters have.
+
+    Without a name (all that is known is when the process started), lives are told apart by their start.
+    """
+
+    since: int
+    name: str = ""
+
+    def same(self, other: Life) -> bool:
+        if self.name or other.name:
+            return self.name == other.name
+        # Computed from the machine's boot time at each scrape, which a correction of the clock moves a little.
+        return abs(self.since - other.since) <= _START_JITTER_MS
+
+
+@dataclasses.dataclass(frozen=True)
 class Target:
-    """One address that Prometheus scrapes, with the times of its successful scrapes, in order."""
+    """One address that Prometheus scrapes, with the times of its successful scrapes, in order, and the lives that they showed, by time."""
 
     labels: dict[str, str]
     scrapes: tuple[int, ...]
+    lives: t.Mapping[int, Life] = dataclasses.field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -44,10 +64,11 @@ class Target:
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """One counter of one target: its labels and its samples, in order."""
+    """One counter of one target: its labels and its samples, in order; ``kind`` is what it counts."""
 
     labels: dict[str, str]
     samples: tuple[Sample, ...]
+    kind: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,19 +19,24 @@ if t.TYPE_CHECKING:
 
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import Usage
 
-ARGUMENT_SPEC: dict[str, t.Any] = {
+# Where the counters are, for every module that reads them.
+SOURCE_SPEC: dict[str, t.Any] = {
     "prometheus_url": {"type": "str", "required": True},
     "prometheus_token": {"type": "str", "no_log": True},
     "prometheus_ca_cert": {"type": "path"},
     "prometheus_validate_certs": {"type": "bool", "default": True},
     "prometheus_timeout": {"type": "int", "default": 60},
-    "start": {"type": "str"},
-    "end": {"type": "str"},
-    "period": {"type": "str"},
     "limitador_namespace": {"type": "list", "elements": "str", "default": []},
     "match_labels": {"type": "dict", "default": {}},
     "model_server_labels": {"type": "dict", "default": {}},
     "family": {"type": "str", "choices": ["auto", "upstream", "user_and_group"], "default": "auto"},
+}
+# And which period to measure.
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    **SOURCE_SPEC,
+    "start": {"type": "str"},
+    "end": {"type": "str"},
+    "period": {"type": "str"},
     "wait_for_scrape": {"type": "int", "default": 0},
 }
 MUTUALLY_EXCLUSIVE = [("start", "period")]

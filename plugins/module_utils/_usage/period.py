@@ -23,10 +23,10 @@ if t.TYPE_CHECKING:
 class PeriodUsage:
     """Usage in (start, end], milliseconds since the epoch.
 
-    ``lines`` are what users were counted for, ``unseen`` is what no scrape saw, which may be anybody's and is in no line. ``served`` is what
-    the model servers counted, by token part and (model,), None if none was scraped. ``reasons`` are requests whose answer carried no usage,
-    by reason; they are in the lines of ``unmetered_requests`` too. ``scrapes`` has one entry per target, as in Usage. ``corrections`` is how
-    many lines of the ledger were corrected after their close, and None if the usage was measured and not read from a ledger.
+    ``lines`` are what users were counted for; ``unseen`` is what no scrape saw, which may be anybody's and is in no line. ``served`` is
+    what the model servers counted, by token part and (model,); None if none was scraped. ``reasons`` are the requests whose answer carried
+    no usage, by reason; the lines of ``unmetered_requests`` have them too. ``scrapes`` has one entry per target, as in Usage.
+    ``corrections`` counts the lines of a ledger that were corrected after their close; None if the usage was measured just now.
     """
 
     start: int

@@ -17,12 +17,16 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import Gatewa
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus, RawSeries, quote
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import tokens
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Measured, measure, to_series
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import TOKENS, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import TOKENS, Sample, Target
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import AUTHORIZED, LIMITED, Usage, tally
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import with_lives
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time, parse_duration, parse_time
 
 # Limitador's own sign of life, present from its first scrape on, also before any call: a sample of it is a successful scrape of a limiter.
 SCRAPED = "limitador_up"
+# Since when counters count without a loss: of the custom Limitador, and of any process whose counters live as long as it does.
+COUNTING_SINCE = "limitador_counting_since_seconds"
+STARTED = "process_start_time_seconds"
 FAMILIES: dict[str, dict[str, str]] = {
     "upstream": {AUTHORIZED: "authorized_calls", LIMITED: "limited_calls"},
     "user_and_group": {AUTHORIZED: "authorized_calls_with_user_and_group", LIMITED: "limited_calls_with_user_and_group"},
@@ -56,6 +60,8 @@ def read_usage(prometheus: Prometheus, question: Question) -> Usage:
     start = question.start
     scraped = [_target(one) for one in prometheus.raw(selector(SCRAPED, question.match_labels), start - _LOOKBACK_MS, end)]
     begin = _begin(scraped, start)
+    lives = prometheus.raw(selector(COUNTING_SINCE, question.match_labels), start - _LOOKBACK_MS, end)
+    scraped = with_lives(scraped, map(_sign_of_life, lives))
     family = _family(prometheus, question, begin, end)
     series = {
         kind: [to_series(one) for one in prometheus.raw(_counter(metric, question), begin, end)]
@@ -114,20 +120,24 @@ def parse_question(params: t.Mapping[str, t.Any], now: int) -> Question:
         raise GatewayError(f"end: {format_time(end)} is in the future; Prometheus' clock shows {format_time(now)}")
     if start >= end:
         raise GatewayError(f"start: {format_time(start)} is not before end, {format_time(end)}")
+    if params["wait_for_scrape"] < 0:
+        raise GatewayError("wait_for_scrape: must be 0 or a number of seconds")
+    return dataclasses.replace(parse_source(params), start=start, end=end, wait_seconds=params["wait_for_scrape"])
+
+
+def parse_source(params: t.Mapping[str, t.Any]) -> Question:
+    """The options that say which counters to read, for a period that is yet to be set. Raises GatewayError naming the option."""
     for option in ("match_labels", "model_server_labels"):
         for label in params[option]:
             if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", label):
                 raise GatewayError(f"{option}: {label!r} is not the name of a Prometheus label")
-    if params["wait_for_scrape"] < 0:
-        raise GatewayError("wait_for_scrape: must be 0 or a number of seconds")
     return Question(
-        start=start,
-        end=end,
+        start=0,
+        end=0,
         namespaces=tuple(sorted(set(params["limitador_namespace"]))),
         match_labels={label: str(value) for label, value in params["match_labels"].items()},
         model_server_labels={label: str(value) for label, value in params["model_server_labels"].items()},
         family=params["family"],
-        wait_seconds=params["wait_for_scrape"],
     )
 
 
@@ -146,6 +156,8 @@ def _model_servers(prometheus: Prometheus, question: Question) -> str:
 def _served(prometheus: Prometheus, question: Question, servers: str, end: int) -> Measured:
     scraped = [_target(one) for one in _successful(prometheus.raw(servers, question.start - _LOOKBACK_MS, end))]
     begin = _begin(scraped, question.start)
+    lives = prometheus.raw(f"{STARTED}{servers.removeprefix('up')}", question.start - _LOOKBACK_MS, end)
+    scraped = with_lives(scraped, map(_sign_of_life, lives))
     series = {
         part: [to_series(one) for one in prometheus.raw(selector(metric, question.model_server_labels), begin, end)]
         for part, metric in tokens.SERVED_METRICS.items()
@@ -160,6 +172,12 @@ def _successful(up: t.Iterable[RawSeries]) -> list[RawSeries]:
 def _target(sign: RawSeries) -> Target:
     labels = {label: value for label, value in sign.labels.items() if label != "__name__"}
     return Target(labels, tuple(moment for moment, _value in sign.samples))
+
+
+def _sign_of_life(sign: RawSeries) -> tuple[dict[str, str], str, list[Sample]]:
+    labels = dict(sign.labels)
+    samples = [(moment, round(float(value) * 1000)) for moment, value in sign.samples]
+    return labels, labels.pop("life", ""), samples
 
 
 def _begin(scraped: t.Iterable[Target], start: int) -> int:

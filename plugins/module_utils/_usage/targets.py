@@ -4,20 +4,26 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""Which target a series was scraped from, and which targets are one and the same process."""
+"""Which target a series was scraped from, and which targets show one and the same counters."""
 
 from __future__ import annotations
 
+import bisect
 import collections
 import dataclasses
+import itertools
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Series, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Interval, Life, Sample, Series, Target
 
 # Labels that say who looked, not what was looked at: two targets that differ in nothing else are one process.
 _OBSERVER_LABELS = frozenset(
     {"job", "service", "endpoint", "container", "prometheus", "prometheus_replica", "replica", "receive", "scrape_job", "monitor"}
 )
+
+# What tells the counters of one target apart: their kind, and their labels beside the target's.
+_Own: t.TypeAlias = "tuple[str, tuple[tuple[str, str], ...]]"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +32,18 @@ class Observed:
 
     target: Target
     series: tuple[Series, ...]
+    # Where a view that is part of this one saw counters go back.
+    went_back: tuple[Interval, ...] = ()
+
+
+def with_lives(scraped: t.Sequence[Target], signs: t.Iterable[tuple[t.Mapping[str, str], str, t.Iterable[Sample]]]) -> list[Target]:
+    """``scraped`` with the lives that ``signs`` show: labels, the life's name or nothing, and since when (milliseconds) by time."""
+    found: dict[int, dict[int, Life]] = collections.defaultdict(dict)
+    for labels, name, samples in signs:
+        fitting = _best([(fit, target) for target in scraped if (fit := _fit(target.labels, labels)) is not None])
+        if fitting is not None:
+            found[id(fitting)].update((moment, Life(since, name)) for moment, since in samples)
+    return [dataclasses.replace(target, lives=found[id(target)]) if id(target) in found else target for target in scraped]
 
 
 def assign(scraped: t.Sequence[Target], series: t.Iterable[Series]) -> list[Observed]:
@@ -63,19 +81,29 @@ def same_process(first: Target, second: Target) -> bool:
         return False
     if first.scrapes[-1] < second.scrapes[0] or second.scrapes[-1] < first.scrapes[0]:
         return False
+    if first.lives and second.lives and not any(a.same(b) for a in set(first.lives.values()) for b in set(second.lives.values())):
+        return False
     shared = (first.labels.keys() & second.labels.keys()) - _OBSERVER_LABELS
     return all(first.labels[label] == second.labels[label] for label in shared)
 
 
-def without_duplicates(observed: t.Sequence[Observed]) -> tuple[list[Observed], list[tuple[Observed, Observed]]]:
-    """Keep one view of each process, the one with the most scrapes, and return the pairs (left out, kept).
+def without_duplicates(observed: t.Sequence[Observed], start: int) -> tuple[list[Observed], list[tuple[Observed, Observed]]]:
+    """One view of each process, and the pairs (left out, kept). Adding two views of one process would bill twice.
 
-    Every view is a complete account of the same counters, so one is enough, and adding two would bill twice. Merging them is
-    not safe: the clocks of two servers differ, and a sample out of order looks like a restart.
+    Views of counters with the same named life are joined: what one of them missed, another may have seen, and counters that moved to
+    another address go on there. Without that, each view is a complete account, and the one with the most scrapes is kept: merging is
+    not safe, for the clocks of two servers differ, and a sample out of order looks like a restart.
     """
     kept: list[Observed] = []
     left_out: list[tuple[Observed, Observed]] = []
-    for one in sorted(observed, key=lambda item: (-len(item.target.scrapes), sorted(item.target.labels.items()))):
+    single = []
+    for views in _by_life(observed, start):
+        one = _join(views)
+        single.append(one)
+        left_out += [(view, one) for view in views if view.target.labels != one.target.labels]
+    for one in sorted(
+        single, key=lambda item: (not item.target.lives, -len(item.target.scrapes), sorted(item.target.labels.items()))
+    ):
         twin = next((other for other in kept if same_process(one.target, other.target)), None)
         if twin is None:
             kept.append(one)
@@ -94,21 +122,89 @@ def describe(target: Target, twin: Target | None = None) -> str:
 
 def _observed(target: Target, members: list[Series]) -> Observed:
     scrapes = sorted(set(target.scrapes).union(moment for one in members for moment, _value in one.samples))
-    return Observed(Target(target.labels, tuple(scrapes)), tuple(members))
+    return Observed(Target(target.labels, tuple(scrapes), target.lives), tuple(members))
+
+
+def _by_life(observed: t.Iterable[Observed], start: int) -> list[list[Observed]]:
+    """Views of the same counters together. Where one does not know its life at each scrape that matters, only if they follow one another."""
+    groups: list[list[Observed]] = []
+    for one in observed:
+        names = _names(one)
+        same = [group for group in groups if any(names & _names(view) for view in group)]
+        groups = [group for group in groups if group not in same]
+        groups.append([view for group in same for view in group] + [one])
+    return [part for group in groups for part in ([group] if _may_be_joined(group, start) else [[view] for view in group])]
+
+
+def _names(one: Observed) -> set[str]:
+    return {life.name for life in one.target.lives.values() if life.name}
+
+
+def _may_be_joined(views: t.Sequence[Observed], start: int) -> bool:
+    scraped = sorted((view.target.scrapes for view in views), key=lambda scrapes: scrapes[0])
+    in_turn = all(earlier[-1] < later[0] for earlier, later in itertools.pairwise(scraped))
+    return in_turn or all(moment in view.target.lives for view in views for moment in _from_baseline(view.target.scrapes, start))
+
+
+def _from_baseline(scrapes: t.Sequence[int], start: int) -> t.Sequence[int]:
+    return scrapes[max(0, bisect.bisect_right(scrapes, start) - 1) :]
+
+
+def _join(views: list[Observed]) -> Observed:
+    """One account out of several of the same counters, under the labels of the one that was scraped last.
+
+    Within a life counters only grow, so what is known at a scrape is the highest value that any view has shown until then: an older
+    sample with a later time, from a server whose clock is ahead, changes nothing.
+    """
+    if len(views) == 1:
+        return views[0]
+    main = max(views, key=lambda view: (view.target.scrapes[-1], len(view.target.scrapes), sorted(view.target.labels.items())))
+    lives: dict[int, Life] = {}
+    at: dict[int, dict[_Own, int]] = collections.defaultdict(dict)
+    for view in views:
+        lives.update((moment, life) for moment, life in view.target.lives.items() if moment not in lives or lives[moment].since < life.since)
+        for one in view.series:
+            labels = {label: value for label, value in one.labels.items() if label not in view.target.labels}
+            own = one.kind, tuple(sorted(labels.items()))
+            for moment, value in one.samples:
+                at[moment][own] = max(value, at[moment].get(own, 0))
+    shown: dict[_Own, list[Sample]] = collections.defaultdict(list)
+    highest: dict[_Own, int] = {}
+    current: Life | None = None
+    scrapes = []
+    for moment in sorted({moment for view in views for moment in view.target.scrapes}):
+        life = lives.get(moment)
+        if life is None or current is None or not life.same(current):
+            if life is not None and current is not None and life.since < current.since:  # a look at the past
+                continue
+            highest = {}
+        current = life
+        scrapes.append(moment)
+        for own, value in at[moment].items():
+            highest[own] = max(value, highest.get(own, 0))
+        for own, value in highest.items():
+            shown[own].append((moment, value))
+    series = tuple(Series({**main.target.labels, **dict(own)}, tuple(samples), kind) for (kind, own), samples in sorted(shown.items()))
+    back = sorted({interval for view in views for interval in counters.losses(view.target, view.series).back})
+    return Observed(Target(main.target.labels, tuple(scrapes), lives), series, tuple(back))
 
 
 def _address(labels: t.Mapping[str, str]) -> tuple[str, str]:
     return labels.get("job", ""), labels.get("instance", "")
 
 
-def _fit(target: t.Mapping[str, str], series: t.Mapping[str, str]) -> int | None:
-    """How well they fit, 0 at best: less one for each label that the series lacks. None if a label says something else."""
+_Fit: t.TypeAlias = "tuple[int, int]"
+
+
+def _fit(target: t.Mapping[str, str], series: t.Mapping[str, str]) -> _Fit | None:
+    """How well they fit: the fewer labels the series lacks, and then the more they share, the better. None if a label says something else."""
     if any(label in series and series[label] != value for label, value in target.items()):
         return None
-    return -sum(label not in series for label in target)
+    lacking = sum(label not in series for label in target)
+    return -lacking, len(target) - lacking
 
 
-def _best(fitting: t.Sequence[tuple[int, Target]]) -> Target | None:
+def _best(fitting: t.Sequence[tuple[_Fit, Target]]) -> Target | None:
     best = max((fit for fit, _target in fitting), default=None)
     found = [target for fit, target in fitting if fit == best]
     return found[0] if len(found) == 1 else None

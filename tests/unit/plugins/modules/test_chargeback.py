@@ -95,7 +95,7 @@ def test_chargeback_shows_bounds_and_notes(limiter: Server, run_module: Run) -> 
     result = run_module(chargeback.main, prometheus_url=limiter.url, tiers=TIERS, **PERIOD)
     assert "AT MOST" in result["table"][2]
     assert "unknown" in result["table"][4]
-    assert any(line.startswith("Note: 10.0.0.1:8080 started anew between 1970-01-01T00:15:00Z") for line in result["table"])
+    assert any(line.startswith("Note: 10.0.0.1:8080 went back to older figures between 1970-01-01T00:15:00Z") for line in result["table"])
     assert result["data_quality"]["exact"] is False
 
 

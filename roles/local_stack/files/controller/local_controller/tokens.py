@@ -25,8 +25,9 @@ USAGE = "kuadrant.llm/usage"
 TOTAL = "/usage/total_tokens"
 PROMPT = "/usage/prompt_tokens"
 COMPLETION = "/usage/completion_tokens"
+CACHED = "/usage/prompt_tokens_details/cached_tokens"
 MODEL = "/model"
-RESPONSE_POINTERS = (TOTAL, PROMPT, COMPLETION, MODEL)
+RESPONSE_POINTERS = (TOTAL, PROMPT, COMPLETION, CACHED, MODEL)
 
 # An evaluation error on purpose: stock Envoy has no other way to leave a descriptor out.
 ERROR = "{'': ''}['error']"
@@ -53,6 +54,7 @@ def reports(keys: t.Iterable[str]) -> list[envoy.RateLimit]:
         envoy.entry("kuadrant.llm/model", _response(MODEL)),
         envoy.entry("kuadrant.llm/prompt_tokens", _response(PROMPT)),
         envoy.entry("kuadrant.llm/completion_tokens", _response(COMPLETION)),
+        envoy.entry("kuadrant.llm/cached_tokens", _response(CACHED)),
     ]
     metered = envoy.entry(USAGE, only_if_reported(f"{_METERED} ? 'metered' : {ERROR}"), required=True)
     unmetered = envoy.entry(USAGE, only_if_reported(f"{_METERED} ? {ERROR} : {_REASON}"), required=True)

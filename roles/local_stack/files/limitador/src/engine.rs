@@ -149,6 +149,9 @@ fn reported(report: Report, call: Hits, mut labels: Labels) -> Vec<(Series, u64)
         .filter(|(_, n)| *n > 0)
         .map(|(part, n)| (Series::new(Total::ReportedTokens, with(&labels, "type", part)), n))
         .collect();
+    if report.cached > 0 {
+        totals.push((Series::new(Total::CachedTokens, labels.clone()), report.cached));
+    }
     totals.push((Series::new(Total::MeteredCalls, labels.clone()), 1));
     totals.push((Series::new(Total::AuthorizedHits, labels), call.of_report()));
     totals

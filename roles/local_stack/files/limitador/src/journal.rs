@@ -15,7 +15,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::store::{Series, Window, WindowKey};
+use crate::store::{Life, Series, Window, WindowKey};
 
 const HEADER: &str = r#"{"format":"kuadrant.llm limitador 1"}"#;
 /// A rewrite is due when the file is this much larger than after the last one.
@@ -31,6 +31,8 @@ pub struct Record {
     /// Limits that were removed, with all their windows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub life: Option<Life>,
 }
 
 pub struct Journal {
@@ -157,7 +159,7 @@ mod tests {
                 Window { value, expires: 99 },
             )],
             totals: vec![(Series::new(Total::AuthorizedCalls, Default::default()), value)],
-            dropped: vec![],
+            ..Record::default()
         }
     }
 

@@ -63,7 +63,7 @@ async fn run(args: Args) -> Result<()> {
     let metrics = Metrics::default();
     let store = Arc::new(match args.state_dir() {
         Some(directory) => Store::open(directory, metrics.datastore.clone(), now())?,
-        None => Store::in_memory(metrics.datastore.clone()),
+        None => Store::in_memory(metrics.datastore.clone(), now()),
     });
     let reloader = Arc::new(Reloader::new(&args.limits_file, store.clone(), metrics.clone())?);
     let engine = Arc::new(Engine {

@@ -4,10 +4,12 @@
 
 //! `/metrics`, under upstream's names (no `_total`).
 
-use prometheus::proto::{Counter, LabelPair, Metric, MetricFamily, MetricType};
+use std::collections::BTreeMap;
+
+use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Histogram, HistogramOpts, IntGauge, Registry, TextEncoder, exponential_buckets};
 
-use crate::store::{Series, Store, Total};
+use crate::store::{Life, Series, Store, Total};
 
 #[derive(Clone)]
 pub struct Metrics {
@@ -46,7 +48,9 @@ impl Default for Metrics {
 
 impl Metrics {
     pub fn render(&self, store: &Store) -> prometheus::Result<String> {
-        let mut families = totals(store);
+        let (totals, life) = store.totals();
+        let mut families = counters(totals);
+        families.push(since(life));
         families.extend(self.registry.gather());
         TextEncoder::new().encode_to_string(&families)
     }
@@ -60,6 +64,9 @@ impl Total {
                 ("authorized_calls_with_user_and_group", "Requests admitted, of known users")
             }
             Self::AuthorizedHits => ("authorized_hits", "Hits admitted or reported: requests, or tokens"),
+            Self::CachedTokens => {
+                ("cached_tokens", "Those of the reported prompt tokens that model servers had in their cache")
+            }
             Self::LimitedCalls => ("limited_calls", "Requests denied"),
             Self::LimitedCallsWithUserAndGroup => {
                 ("limited_calls_with_user_and_group", "Requests denied, of known users")
@@ -72,9 +79,9 @@ impl Total {
 }
 
 /// Built by hand, because the series of one name have different sets of labels.
-fn totals(store: &Store) -> Vec<MetricFamily> {
+fn counters(totals: BTreeMap<Series, u64>) -> Vec<MetricFamily> {
     let mut families: Vec<MetricFamily> = vec![];
-    for (Series { total, labels }, value) in store.totals() {
+    for (Series { total, labels }, value) in totals {
         let (name, help) = total.name_and_help();
         if families.last().is_none_or(|family| family.name() != name) {
             let mut family = MetricFamily::default();
@@ -83,12 +90,7 @@ fn totals(store: &Store) -> Vec<MetricFamily> {
             family.set_field_type(MetricType::COUNTER);
             families.push(family);
         }
-        let pairs = labels.into_iter().map(|(name, value)| {
-            let mut pair = LabelPair::default();
-            pair.set_name(name);
-            pair.set_value(value);
-            pair
-        });
+        let pairs = labels.into_iter().map(|(name, value)| pair(name, value));
         let mut counter = Counter::default();
         counter.set_value(value as f64);
         let mut metric = Metric::from_label(pairs.collect());
@@ -96,6 +98,27 @@ fn totals(store: &Store) -> Vec<MetricFamily> {
         families.last_mut().expect("just pushed").mut_metric().push(metric);
     }
     families
+}
+
+/// Built by hand to be of the same moment as the totals.
+fn since(life: Life) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name("limitador_counting_since_seconds".into());
+    family.set_help("Unix time since when the counters have counted without a loss, by their life".into());
+    family.set_field_type(MetricType::GAUGE);
+    let mut gauge = Gauge::default();
+    gauge.set_value(life.since as f64 / 1000.0);
+    let mut metric = Metric::from_label(vec![pair("life".into(), life.id)]);
+    metric.set_gauge(gauge);
+    family.mut_metric().push(metric);
+    family
+}
+
+fn pair(name: String, value: String) -> LabelPair {
+    let mut pair = LabelPair::default();
+    pair.set_name(name);
+    pair.set_value(value);
+    pair
 }
 
 #[cfg(test)]
@@ -106,7 +129,7 @@ mod tests {
     #[test]
     fn series_of_one_name_may_differ_in_labels() {
         let metrics = Metrics::default();
-        let store = Store::in_memory(metrics.datastore.clone());
+        let store = Store::in_memory(metrics.datastore.clone(), 1_793_491_200_123);
         let series = |labels: &[(&str, &str)]| {
             let labels: Labels = labels.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
             (Series::new(Total::AuthorizedCalls, labels), 2)
@@ -127,5 +150,8 @@ mod tests {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }
         assert_eq!(text.matches("# TYPE authorized_calls ").count(), 1);
+        let life = store.totals().1.id;
+        let since = format!(r#"limitador_counting_since_seconds{{life="{life}"}} 1793491200.123"#);
+        assert!(text.lines().any(|line| line == since), "{since} is not in\n{text}");
     }
 }

@@ -139,7 +139,7 @@ mod tests {
     fn reloader(file: &Path) -> Arc<Reloader> {
         fs::write(file, text(1)).unwrap();
         let metrics = Metrics::default();
-        let store = Arc::new(Store::in_memory(metrics.datastore.clone()));
+        let store = Arc::new(Store::in_memory(metrics.datastore.clone(), 0));
         Arc::new(Reloader::new(file, store, metrics).unwrap())
     }
 
@@ -177,7 +177,7 @@ mod tests {
         symlink("..1", at("..data")).unwrap();
         symlink("..data/limits.yaml", at("limits.yaml")).unwrap();
         let metrics = Metrics::default();
-        let store = Arc::new(Store::in_memory(metrics.datastore.clone()));
+        let store = Arc::new(Store::in_memory(metrics.datastore.clone(), 0));
         let reloader = Arc::new(Reloader::new(&at("limits.yaml"), store, metrics).unwrap());
         let mut limits = reloader.limits();
         let _watcher = reloader.watch().unwrap();

@@ -9,6 +9,7 @@
 //! counted after a crash; a request that was still in flight may be counted without an answer, at most once.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -50,11 +51,22 @@ pub enum Total {
     AuthorizedCalls,
     AuthorizedCallsWithUserAndGroup,
     AuthorizedHits,
+    CachedTokens,
     LimitedCalls,
     LimitedCallsWithUserAndGroup,
     MeteredCalls,
     ReportedTokens,
     UnmeteredCalls,
+}
+
+/// The time for which the totals have counted without a loss. Whoever sees the same life twice knows that nothing was
+/// lost in between; no sample of a counter says that, because one that started anew may be past its old value by then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Life {
+    /// Random: no other counters have it, those of another replica included.
+    pub id: String,
+    /// 0 where it is not known: the journal is older than this record.
+    pub since: Time,
 }
 
 /// What a request asks of one counter.
@@ -87,8 +99,8 @@ pub struct Store {
     datastore: Datastore,
 }
 
-#[derive(Default)]
 struct State {
+    life: Life,
     windows: HashMap<WindowKey, Window>,
     totals: BTreeMap<Series, u64>,
     journal: Option<Journal>,
@@ -99,6 +111,14 @@ struct State {
 impl Series {
     pub fn new(total: Total, labels: Labels) -> Self {
         Self { total, labels }
+    }
+}
+
+impl Life {
+    fn new(since: Time) -> Self {
+        // The keys of the standard library's hash maps are random.
+        let random = RandomState::new();
+        Self { id: format!("{:016x}{:016x}", random.hash_one(since), random.hash_one(!since)), since }
     }
 }
 
@@ -129,13 +149,20 @@ impl Hits {
 }
 
 impl Store {
-    pub fn in_memory(datastore: Datastore) -> Self {
-        Self { state: Mutex::default(), datastore }
+    pub fn in_memory(datastore: Datastore, now: Time) -> Self {
+        Self { state: Mutex::new(State::new(now)), datastore }
     }
 
     pub fn open(directory: &Path, datastore: Datastore, now: Time) -> Result<Self> {
-        let mut state = State::default();
-        let journal = Journal::open(directory, |record| state.apply(record))?;
+        let mut state = State::new(now);
+        let mut recorded = false;
+        let journal = Journal::open(directory, |record| {
+            recorded |= record.life.is_some();
+            state.apply(record);
+        })?;
+        if !recorded && !state.totals.is_empty() {
+            state.life.since = 0;
+        }
         state.journal = Some(journal);
         state.sweep(now);
         state.rewrite()?;
@@ -190,8 +217,10 @@ impl Store {
         open.map(|(key, window)| (key.variables.clone(), *window)).collect()
     }
 
-    pub fn totals(&self) -> BTreeMap<Series, u64> {
-        self.lock().totals.clone()
+    /// The totals, and the life that they are of.
+    pub fn totals(&self) -> (BTreeMap<Series, u64>, Life) {
+        let state = self.lock();
+        (state.totals.clone(), state.life.clone())
     }
 
     fn commit(&self, state: &mut State, record: Record, now: Time) -> io::Result<()> {
@@ -211,6 +240,11 @@ impl Store {
 }
 
 impl State {
+    fn new(now: Time) -> Self {
+        let life = Life::new(now);
+        Self { life, windows: HashMap::new(), totals: BTreeMap::new(), journal: None, sweep_at: 0 }
+    }
+
     fn window(&self, demand: &Demand, now: Time) -> Window {
         let period = demand.seconds.saturating_mul(1000);
         match self.windows.get(&demand.key) {
@@ -224,6 +258,9 @@ impl State {
     fn apply(&mut self, record: Record) {
         self.windows.extend(record.windows);
         self.totals.extend(record.totals);
+        if let Some(life) = record.life {
+            self.life = life;
+        }
         if !record.dropped.is_empty() {
             let dropped: HashSet<_> = record.dropped.into_iter().collect();
             self.windows.retain(|key, _| !dropped.contains(&key.limit));
@@ -249,6 +286,7 @@ impl State {
 
     fn rewrite(&mut self) -> io::Result<()> {
         let Some(journal) = &mut self.journal else { return Ok(()) };
+        let life = Record { life: Some(self.life.clone()), ..Record::default() };
         let windows = self
             .windows
             .iter()
@@ -257,7 +295,7 @@ impl State {
             .totals
             .iter()
             .map(|(series, total)| Record { totals: vec![(series.clone(), *total)], ..Record::default() });
-        journal.rewrite(windows.chain(totals))
+        journal.rewrite(std::iter::once(life).chain(windows).chain(totals))
     }
 }
 
@@ -289,7 +327,7 @@ mod tests {
     }
 
     fn memory() -> Store {
-        Store::in_memory(Metrics::default().datastore)
+        Store::in_memory(Metrics::default().datastore, 0)
     }
 
     #[test]
@@ -355,6 +393,32 @@ mod tests {
     }
 
     #[test]
+    fn a_life_ends_when_the_counters_are_lost() {
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let life = |directory: &Path, now| open(directory, now).totals().1;
+        let born = life(first.path(), 1_000);
+        assert_eq!(born.since, 1_000);
+        assert_eq!(life(first.path(), 2_000), born, "a restart");
+        assert_ne!(life(second.path(), 1_000).id, born.id, "another replica");
+        std::fs::remove_file(first.path().join("journal")).unwrap();
+        let anew = life(first.path(), 3_000);
+        assert_eq!(anew.since, 3_000);
+        assert_ne!(anew.id, born.id);
+        assert_ne!(memory().totals().1.id, memory().totals().1.id);
+    }
+
+    #[test]
+    fn counters_older_than_the_record_of_their_life_do_not_say_since_when() {
+        let directory = tempfile::tempdir().unwrap();
+        let header = r#"{"format":"kuadrant.llm limitador 1"}"#;
+        let old = r#"{"totals":[[{"total":"authorized_calls","labels":{}},7]]}"#;
+        std::fs::write(directory.path().join("journal"), format!("{header}\n{old}\n")).unwrap();
+        let (totals, life) = open(directory.path(), 5_000).totals();
+        assert_eq!((totals.into_values().next(), life.since), (Some(7), 0));
+        assert_eq!(open(directory.path(), 6_000).totals().1, life);
+    }
+
+    #[test]
     fn what_cannot_be_written_is_not_counted() {
         let directory = tempfile::tempdir().unwrap();
         let store = open(directory.path(), 0);
@@ -409,9 +473,9 @@ mod tests {
             }
         });
         assert_eq!(ok.load(Relaxed), 3_000);
-        let totals = store.totals();
+        let (totals, _) = store.totals();
         assert_eq!(totals.values().sum::<u64>(), 16 * 500);
         drop(store);
-        assert_eq!(open(directory.path(), 0).totals(), totals);
+        assert_eq!(open(directory.path(), 0).totals().0, totals);
     }
 }

@@ -15,6 +15,7 @@ pub const USAGE: &str = "kuadrant.llm/usage";
 const METERED: &str = "metered";
 const PROMPT: &str = "kuadrant.llm/prompt_tokens";
 const COMPLETION: &str = "kuadrant.llm/completion_tokens";
+const CACHED: &str = "kuadrant.llm/cached_tokens";
 const MODEL: &str = "kuadrant.llm/model";
 
 /// What one answer of a model server cost.
@@ -23,7 +24,9 @@ pub struct Report {
     pub model: Option<String>,
     pub prompt: u64,
     pub completion: u64,
-    /// Tokens of which it is not known what they were: with the two above, they are all that was reported.
+    /// Those of the prompt that the model server had in its cache: a part of them, not beside them.
+    pub cached: u64,
+    /// Tokens of which it is not known what they were: with prompt and completion, they are all that was reported.
     pub unsplit: u64,
     /// Why the answer carried no usage.
     pub unmetered: Option<String>,
@@ -39,7 +42,10 @@ impl Report {
         }
         let (prompt, completion) = (number(PROMPT).unwrap_or(0), number(COMPLETION).unwrap_or(0));
         match prompt.checked_add(completion).and_then(|known| total.checked_sub(known)) {
-            Some(unsplit) => Self { model, prompt, completion, unsplit, unmetered: None },
+            Some(unsplit) => {
+                let cached = number(CACHED).unwrap_or(0).min(prompt);
+                Self { model, prompt, completion, cached, unsplit, unmetered: None }
+            }
             None => Self { model, unsplit: total, ..Self::default() },
         }
     }
@@ -66,6 +72,19 @@ mod tests {
         assert_eq!(known("7", "9", 12), (0, 0, 12, None), "a contradiction");
         assert_eq!(known("18446744073709551615", "1", 12), (0, 0, 12, None));
         assert_eq!(report(&[], 12), (0, 0, 12, None), "as Kuadrant's filter reports");
+    }
+
+    #[test]
+    fn cached_tokens_are_some_of_the_prompt() {
+        let cached = |prompt: &str, cached: &str| {
+            let entries = [("usage", "metered"), ("prompt_tokens", prompt), ("cached_tokens", cached)];
+            let entries = entries.iter().map(|(k, v)| (format!("kuadrant.llm/{k}"), v.to_string())).collect();
+            Report::of(&entries, 12).cached
+        };
+        assert_eq!(cached("7", "3"), 3);
+        assert_eq!(cached("7", "9"), 7, "a contradiction");
+        assert_eq!(cached("7", ""), 0);
+        assert_eq!(cached("13", "3"), 0, "of no known prompt");
     }
 
     #[test]

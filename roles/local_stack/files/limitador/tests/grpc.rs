@@ -37,7 +37,7 @@ async fn server(limits_file: &str) -> Server {
     let file = directory.path().join("limits.yaml");
     std::fs::write(&file, limits_file).unwrap();
     let metrics = Metrics::default();
-    let store = Arc::new(Store::in_memory(metrics.datastore.clone()));
+    let store = Arc::new(Store::in_memory(metrics.datastore.clone(), 0));
     let reloader = Reloader::new(&file, store.clone(), metrics.clone()).unwrap();
     let mappings = ["user=auth.identity.userid", "group=auth.identity.groups"];
     let engine = Arc::new(Engine {
@@ -166,6 +166,7 @@ mod tokens {
                 ("kuadrant.llm/model", "m"),
                 ("kuadrant.llm/prompt_tokens", prompt),
                 ("kuadrant.llm/completion_tokens", completion),
+                ("kuadrant.llm/cached_tokens", "40"),
             ];
             self.envoy.should_rate_limit(message(&entries, Some(total))).await.unwrap();
         }
@@ -202,6 +203,7 @@ mod tokens {
         assert_eq!(labelled(&server, "limited_calls_with_user_and_group", group, user).await, 1);
         assert_eq!(series(server.http, &format!("authorized_hits{{{MODEL}{user}}}")).await, 107);
         assert_eq!(series(server.http, &format!("metered_calls{{{MODEL}{user}}}")).await, 2);
+        assert_eq!(series(server.http, &format!("cached_tokens{{{MODEL}{user}}}")).await, 41);
         for (part, tokens) in [("prompt", 71), ("completion", 36), ("unsplit", 0)] {
             let name = format!("reported_tokens{{{MODEL},type=\"{part}\"{user}}}");
             assert_eq!(series(server.http, &name).await, tokens, "{name}");

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, Life, Series, Target
 
 START = 1_000_000
 STEP = 10_000
@@ -18,6 +19,17 @@ def history(first: int, *values: int | None) -> tuple[list[tuple[int, int]], lis
     """Samples and scrapes; the first scrape is ``first`` steps after the start."""
     scrapes = [START + (first + index) * STEP for index in range(len(values))]
     return [(moment, value) for moment, value in zip(scrapes, values, strict=True) if value is not None], scrapes
+
+
+def target(scrapes: list[int], *lives: Life | None) -> Target:
+    return Target({}, tuple(scrapes), {moment: life for moment, life in zip(scrapes, lives, strict=False) if life is not None})
+
+
+def grown(samples: list[tuple[int, int]], scrapes: list[int], start: int = START, *lives: Life | None) -> tuple[Count, counters.Losses]:
+    """Of a counter that is its target's only one."""
+    one, of = Series({}, tuple(samples)), target(scrapes, *lives)
+    lost = counters.losses(of, [one])
+    return counters.count(one, of, lost, start), lost
 
 
 LOST_1 = (START, START + STEP)
@@ -51,24 +63,77 @@ def test_count_and_losses_of_one_counter(
     first: int, values: tuple[int | None, ...], lower: int, upper: int, lost: list[tuple[int, int]]
 ) -> None:
     samples, scrapes = history(first, *values)
-    counted = counters.count(samples, scrapes, START)
+    counted, found = grown(samples, scrapes)
     assert (counted.lower, counted.upper) == (lower, upper)
     assert bool(counted.notes) == (upper != lower), "what is not exact says why"
-    assert counters.losses(samples, scrapes) == lost
+    assert list(found.certain) == lost
 
 
 def test_count_missing_scrapes_do_not_matter() -> None:
     samples = [(START, 5), (START + 10 * STEP, 9)]
-    assert counters.count(samples, [moment for moment, _value in samples], START).upper == 4
+    assert grown(samples, [moment for moment, _value in samples])[0].upper == 4
 
 
 def test_periods_that_follow_one_another_share_no_call_and_lose_none() -> None:
     samples, scrapes = history(0, None, 2, 5, 5, 11, 12)
-    whole = counters.count(samples, scrapes, START)
+    whole, _lost = grown(samples, scrapes)
     middle = START + 2 * STEP + STEP // 2
-    first = counters.count([s for s in samples if s[0] <= middle], [s for s in scrapes if s <= middle], START)
-    second = counters.count(samples, scrapes, middle)
+    first, _lost = grown([s for s in samples if s[0] <= middle], [s for s in scrapes if s <= middle])
+    second, _lost = grown(samples, scrapes, middle)
     assert first.lower + second.lower == whole.lower == 12
+
+
+OLD, NEW = Life(1_000, "old"), Life(2_000, "new")
+STARTED = Life(990_000)
+
+
+@pytest.mark.parametrize(
+    ("lives", "certain", "possible", "count"),
+    [
+        pytest.param((OLD, OLD, OLD), 0, 0, 4, id="one-life"),
+        pytest.param((OLD, None, OLD), 0, 0, 4, id="one-life-that-a-scrape-did-not-show"),
+        pytest.param((OLD, NEW, NEW), 1, 0, 9, id="a-restart-that-no-counter-shows"),
+        pytest.param((OLD, None, NEW), 0, 2, 4, id="a-restart-in-one-of-two"),
+        pytest.param((None, None, None), 0, 2, 4, id="unknown"),
+        pytest.param((OLD, OLD, None), 0, 1, 4, id="no-longer-known"),
+        pytest.param((STARTED, Life(990_400), Life(989_900)), 0, 0, 4, id="one-process-as-a-moving-clock-has-it"),
+        pytest.param((STARTED, Life(1_004_000), Life(1_004_000)), 1, 0, 9, id="another-process"),
+    ],
+)
+def test_the_life_of_a_target_decides_where_its_counters_grew(
+    lives: tuple[Life | None, ...], certain: int, possible: int, count: int
+) -> None:
+    counted, lost = grown(*history(0, 5, 7, 9), START, *lives)
+    assert (len(lost.certain), len(lost.possible), counted.lower) == (certain, possible, count)
+
+
+def test_a_restart_that_one_counter_shows_is_one_for_all() -> None:
+    samples, scrapes = history(0, 5, 7, 9)
+    one, other, of = Series({}, tuple(samples)), Series({}, ((START, 3), (START + STEP, 1), (START + 2 * STEP, 1))), target(scrapes)
+    lost = counters.losses(of, [one, other])
+    assert lost.certain == (LOST_1,)
+    assert counters.count(one, of, lost, START).lower == 7 + 2
+
+
+@pytest.mark.parametrize("number", [counters.STANDING_STILL - 1, counters.STANDING_STILL])
+def test_counters_that_stand_still_rule_out_a_restart(number: int) -> None:
+    samples, scrapes = history(0, 5, 7)
+    standing = [Series({}, tuple((moment, 3) for moment in scrapes)) for _number in range(number)]
+    idle = Series({}, tuple((moment, 0) for moment in scrapes))
+    lost = counters.losses(target(scrapes), [Series({}, tuple(samples)), idle, *standing])
+    assert lost.possible == (() if number == counters.STANDING_STILL else (LOST_1,))
+    assert lost.certain == ()
+
+
+def test_counters_that_go_back_in_one_life_are_not_counted_anew() -> None:
+    counted, lost = grown(*history(0, 500, 498, 499), START, OLD, OLD, OLD)
+    assert (counted.lower, lost.certain, lost.back) == (1, (), (LOST_1,))
+
+
+@pytest.mark.parametrize(("since", "lower", "upper"), [(START + 1, 3, 3), (START, 0, 3)])
+def test_first_scrape_of_a_life_that_began_in_the_period_is_a_birth(since: int, lower: int, upper: int) -> None:
+    counted, _lost = grown(*history(1, 3, 3), START, Life(since, "a"), Life(since, "a"))
+    assert (counted.lower, counted.upper) == (lower, upper)
 
 
 @pytest.mark.parametrize(

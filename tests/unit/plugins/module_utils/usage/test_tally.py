@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import RawSeries
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import to_series
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Series, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Life, Series, Target
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import AUTHORIZED, LIMITED, Usage, tally
 
 START = 1_000_000
@@ -21,6 +21,13 @@ LIMITER = {"job": "limitador", "instance": "10.0.0.1:8080"}
 
 
 def up(scrapes: tuple[int, ...] = SCRAPES, **labels: str) -> Target:
+    """A limiter that has counted without a loss for long."""
+    target = {**LIMITER, **labels}
+    return Target(target, scrapes, dict.fromkeys(scrapes, Life(1, target["instance"])))
+
+
+def silent(scrapes: tuple[int, ...] = SCRAPES, **labels: str) -> Target:
+    """A limiter that does not say since when it counts."""
     return Target({**LIMITER, **labels}, scrapes)
 
 
@@ -91,7 +98,7 @@ def test_tally_says_that_nobody_called() -> None:
     ],
 )
 def test_tally_counts_a_limiter_that_is_scraped_twice_once(labels: dict[str, str], same: bool) -> None:
-    usage = measured([up(cluster="east"), up((1_000_000, 1_015_000, 1_035_000), **{"cluster": "east", **labels})], [
+    usage = measured([silent(cluster="east"), silent((1_000_000, 1_015_000, 1_035_000), **{"cluster": "east", **labels})], [
         series(5, user="ann", cluster="east"),
         series(5, (1_000_000, 1_015_000, 1_035_000), user="ann", **{"cluster": "east", **labels}),
     ])  # fmt: skip
@@ -101,20 +108,63 @@ def test_tally_counts_a_limiter_that_is_scraped_twice_once(labels: dict[str, str
 
 def test_tally_keeps_the_more_complete_of_two_views() -> None:
     late = (1_030_000, 1_035_000)
-    usage = measured([up(late, job="b"), up()], [series(9, late, job="b", user="ann"), series(7, user="ann")])
+    usage = measured([silent(late, job="b"), up()], [series(9, late, job="b", user="ann"), series(7, user="ann")])
     assert [(row.authorized.lower, row.authorized.upper) for row in usage.rows] == [(7, 7)]
 
 
 def test_tally_does_not_take_an_address_used_anew_for_a_duplicate() -> None:
     early, late = (1_000_000, 1_010_000), (1_020_000, 1_030_000, 1_040_000)
-    usage = measured([up(early, pod="a"), up(late, pod="b")], [series(2, early, user="ann", pod="a"), series(3, late, user="ann", pod="b")])
+    usage = measured([silent(early, pod="a"), silent(late, pod="b")], [series(2, early, user="ann", pod="a"), series(3, late, user="ann", pod="b")])
     assert usage.rows[0].authorized.lower == 5
+
+
+def test_tally_joins_views_of_one_life() -> None:
+    """One server saw the start, another one the end, with a clock that is ahead by more than a scrape interval."""
+    early, late = SCRAPES[:3], (1_021_000, 1_031_000, 1_041_000)
+    first = Target({**LIMITER, "prometheus": "a"}, early, dict.fromkeys(early, Life(1, "one")))
+    second = Target({**LIMITER, "prometheus": "b"}, late, dict.fromkeys(late, Life(1, "one")))
+    seen = [
+        Series({**first.labels, "user": "ann"}, ((1_000_000, 5), (1_010_000, 9), (1_020_000, 9))),
+        Series({**second.labels, "user": "ann"}, ((1_021_000, 7), (1_031_000, 9), (1_041_000, 12))),
+        Series({**second.labels, "user": "bob"}, ((1_041_000, 2),)),
+    ]
+    usage = tally([first, second], {AUTHORIZED: seen}, start=START, end=1_045_000, family="upstream")
+    assert {row.user: (row.authorized.lower, row.authorized.upper) for row in usage.rows} == {"ann": (7, 7), "bob": (2, 2)}
+    assert any("is the same limiter as" in note for note in usage.notes)
+
+
+def test_tally_follows_counters_to_another_address() -> None:
+    """A limiter with a volume got a new pod: its counters went on, and so does the bill."""
+    early, late = SCRAPES[:2], SCRAPES[3:]
+    first = Target(LIMITER, early, dict.fromkeys(early, Life(1, "one")))
+    second = Target({**LIMITER, "instance": "10.0.0.9:8080"}, late, dict.fromkeys(late, Life(1, "one")))
+    seen = [
+        Series({**first.labels, "user": "ann"}, tuple((moment, 100) for moment in early)),
+        Series({**second.labels, "user": "ann"}, tuple((moment, 103) for moment in late)),
+    ]
+    usage = measured([first, second], seen)
+    assert [(row.authorized.lower, row.authorized.upper) for row in usage.rows] == [(3, 3)]
+    assert [entry["instance"] for entry in usage.scrapes] == ["10.0.0.9:8080"]
+
+
+def test_tally_does_not_take_two_lives_at_one_address_for_one() -> None:
+    """Two clusters that Prometheus does not tell apart."""
+    one, other = up(job="a"), Target({**LIMITER, "job": "b"}, SCRAPES, dict.fromkeys(SCRAPES, Life(1, "another")))
+    usage = measured([one, other], [series(5, user="ann", job="a"), series(7, user="ann", job="b")])
+    assert usage.rows[0].authorized.lower == 12
+
+
+def test_tally_names_counters_that_went_back() -> None:
+    lost = Series({**LIMITER, "user": "ann"}, tuple(zip(SCRAPES, (500, 502, 498, 499, 499), strict=True)))
+    usage = measured([up()], [lost])
+    assert [(row.authorized.lower, row.authorized.upper) for row in usage.rows] == [(3, None)]
+    assert any("went back to older figures between 1970-01-01T00:16:50Z" in note for note in usage.notes)
 
 
 def test_tally_restart_opens_the_upper_bound_of_everybody() -> None:
     """Who called between the last scrape and the restart is not known: it may have been anybody, also on another counter."""
     restarted = Series({**LIMITER, "user": "ann"}, ((1_000_000, 5), (1_010_000, 1), (1_020_000, 1), (1_030_000, 1), (1_040_000, 1)))
-    usage = measured([up(), up(instance="other")], [restarted, series(2, user="bob"), series(2, instance="other", user="cid")])
+    usage = measured([silent(), up(instance="other")], [restarted, series(2, user="bob"), series(2, instance="other", user="cid")])
     assert {row.user: row.authorized.upper for row in usage.rows} == {"ann": None, "bob": None, "cid": None}
     assert usage.as_dict()["scrapes"][0]["restarts"] == [{"after": "1970-01-01T00:16:40Z", "until": "1970-01-01T00:16:50Z"}]
     assert usage.as_dict()["totals"] == {"authorized": 5, "limited": 0, "authorized_upper": None, "limited_upper": None}
@@ -138,7 +188,8 @@ def test_tally_restart_without_any_call_opens_the_totals() -> None:
 def test_tally_without_scrape_evidence_takes_samples_of_the_target_for_it() -> None:
     first = Series({**LIMITER, "user": "ann"}, tuple((moment, 4) for moment in SCRAPES))
     usage = measured([], [first, series(3, user="bob")])
-    assert [(row.user, row.authorized.lower, row.authorized.upper) for row in usage.rows] == [("bob", 3, 3)]
+    assert [(row.user, row.authorized.lower, row.authorized.upper) for row in usage.rows] == [("bob", 3, None)]
+    assert any("10.0.0.1:8080 does not say since when it counts" in note for note in usage.notes)
 
 
 def test_tally_target_no_longer_scraped_is_named() -> None:
