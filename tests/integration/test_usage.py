@@ -2,26 +2,22 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Usage and bills through a real Prometheus: histories that promtool loads, rules that it evaluates, calls that the gateway answered."""
+"""Usage and bills through a real Prometheus: histories that promtool loads, calls that the gateway answered."""
 
 from __future__ import annotations
 
-import configparser
 import csv
 import json
 import pathlib
 import random
 import re
-import shlex
 import socket
 import subprocess
 import typing as t
 
 import pytest
 import requests
-import yaml
 
-from ansible_collections.kuadrant.llm.plugins.filter.chargeback_rules import chargeback_rules
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Series, Target
@@ -35,16 +31,6 @@ MIDNIGHT = 1_793_491_200_000
 START = MIDNIGHT + 3_600_000
 END = MIDNIGHT + 7_200_000
 CASES = 40
-
-
-@pytest.fixture(scope="module")
-def programs(state_dir: pathlib.Path) -> dict[str, str]:
-    """Paths of prometheus and promtool, as the stack built them."""
-    config = configparser.RawConfigParser()
-    config.read(state_dir / "etc/supervisord.conf")
-    prometheus = pathlib.Path(shlex.split(config["program:prometheus"]["command"])[0])
-    (promtool,) = prometheus.parents[2].glob("promtool/*/promtool")
-    return {"prometheus": str(prometheus), "promtool": str(promtool)}
 
 
 class History(t.NamedTuple):
@@ -178,14 +164,6 @@ def test_period_without_samples_is_an_error(backfilled: str) -> None:
         read_usage(Prometheus(backfilled), question(None, MIDNIGHT - 7_200_000, MIDNIGHT - 3_600_000))
 
 
-def test_rules_do_what_their_names_say(programs: dict[str, str], tmp_path: pathlib.Path) -> None:
-    tiers = [{"name": "free", "price": {"request": "0.001"}}, {"name": "trial"}]
-    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": chargeback_rules(tiers)}))
-    (tmp_path / "tests.yml").write_text((ROOT / "tests/integration/rules.yml").read_text())
-    done = subprocess.run([programs["promtool"], "test", "rules", "tests.yml"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 ROLE = """
 - hosts: localhost
   gather_facts: false
@@ -210,26 +188,26 @@ def role(playbook: t.Any, kubeconfig: str, tmp_path: pathlib.Path) -> t.Callable
     return run
 
 
-def test_role_makes_and_removes_labels_monitor_and_rules(role: t.Callable[..., int], kubectl: t.Any) -> None:
-    kinds = "telemetrypolicies.extensions.kuadrant.io,servicemonitors,prometheusrules"
+def test_role_makes_and_removes_labels_monitor_rules_and_dashboards(role: t.Callable[..., int], kubectl: t.Any) -> None:
+    kinds = "telemetrypolicies.extensions.kuadrant.io,servicemonitors,prometheusrules,configmaps"
+    always = {"llm-limitador", "llm-chargeback", *(f"llm-dashboard-{name}" for name in ("platform", "tenant", "finance"))}
 
     def ours() -> set[str]:
         listed = json.loads(kubectl("get", kinds, "-A", "-l", "app.kubernetes.io/managed-by=kuadrant.llm", "-o", "json"))
-        names = {"llm-usage-labels", "llm-limitador", "llm-chargeback"}
-        return {item["metadata"]["name"] for item in listed["items"]} & names
+        return {item["metadata"]["name"] for item in listed["items"]} & {"llm-usage-labels", *always}
 
     try:
         role(chargeback_state="absent")
         assert ours() == set()
-        assert role("--check") == 2
+        assert role("--check") == 3
         assert ours() == set()
-        assert role() == 2
-        assert ours() == {"llm-limitador", "llm-chargeback"}
+        assert role() == 3
+        assert ours() == always
         assert role() == 0
         assert role(chargeback_labels="telemetry_policy") == 1
-        assert ours() == {"llm-usage-labels", "llm-limitador", "llm-chargeback"}
+        assert ours() == {"llm-usage-labels", *always}
         assert role(chargeback_labels="telemetry_policy") == 0
-        assert role(chargeback_labels="custom", chargeback_monitor=False, chargeback_rules=False) == 3
+        assert role(chargeback_labels="custom", chargeback_monitor=False, chargeback_rules=False, chargeback_dashboards=False) == 4
         assert ours() == set()
     finally:
         role()

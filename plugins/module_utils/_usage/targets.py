@@ -15,7 +15,7 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Series, Target
 
 # Labels that say who looked, not what was looked at: two targets that differ in nothing else are one process.
-_OBSERVER_LABELS = frozenset(
+OBSERVER_LABELS = frozenset(
     {"job", "service", "endpoint", "container", "prometheus", "prometheus_replica", "replica", "receive", "scrape_job", "monitor"}
 )
 
@@ -63,7 +63,7 @@ def same_process(first: Target, second: Target) -> bool:
         return False
     if first.scrapes[-1] < second.scrapes[0] or second.scrapes[-1] < first.scrapes[0]:
         return False
-    shared = (first.labels.keys() & second.labels.keys()) - _OBSERVER_LABELS
+    shared = (first.labels.keys() & second.labels.keys()) - OBSERVER_LABELS
     return all(first.labels[label] == second.labels[label] for label in shared)
 
 

@@ -1,0 +1,144 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""Budgets: what users, groups and tiers may spend in a month, what they have spent, and what they will have spent at its end.
+
+The forecast is what was spent, times the length of the month, by the time that has passed. It assumes that the rest of the month is like
+what was seen of it; its bounds are those of what was spent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import decimal
+import typing as t
+from decimal import Decimal
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import Cost, total
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.prices import parse_amount
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import Charge
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.problems import At, Problems
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
+
+BUDGETS = "llm_gateway_budgets"
+OF = ("user", "group", "tier")
+THRESHOLDS = (50, 80, 100)
+_CENT = Decimal("0.01")
+_TENTH = Decimal("0.1")
+# Enough for any quotient; what comes of it is rounded once.
+_DIVIDE = decimal.Context(prec=60, rounding=decimal.ROUND_HALF_EVEN)
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """``amount`` of the bill's currency a calendar month, in UTC, for one user, group or tier; thresholds are in percent."""
+
+    of: str
+    name: str
+    amount: Decimal
+    thresholds: tuple[int, ...] = THRESHOLDS
+
+    def covers(self, charge: Charge) -> bool:
+        account = charge.account
+        return self.name in account.groups if self.of == "group" else self.name == getattr(account, self.of)
+
+
+def parse_budgets(raw: t.Any) -> list[Budget]:
+    """Raises GatewayError that lists every problem, each with the entry and the field, as in ``llm_gateway_budgets[1]: amount: ...``."""
+    problems = Problems()
+    budgets: dict[tuple[str, str], Budget] = {}
+    for index, entry in problems.entries(BUDGETS, raw):
+        at = problems.at(f"{BUDGETS}[{index}]")
+        at.only_fields(entry, (*OF, "amount", "thresholds"))
+        named = [(of, name) for of in OF if (name := at.text(entry, of, required=False)) is not None]
+        amount = _read_amount(entry.get("amount"), at)
+        thresholds = _read_thresholds(entry.get("thresholds"), at)
+        if len(named) != 1:
+            at.add("user", "name exactly one user, group or tier")
+        elif named[0] in budgets:
+            at.add(named[0][0], f"{named[0][1]!r} has a budget already; keep one of them")
+        elif amount is not None:
+            budgets[named[0]] = Budget(*named[0], amount, thresholds)
+    problems.raise_if_any()
+    return list(budgets.values())
+
+
+def _read_amount(value: t.Any, at: At) -> Decimal | None:
+    if value is None:
+        at.add("amount", "is required")
+        return None
+    try:
+        amount = parse_amount(value)
+    except GatewayError as exc:
+        at.add("amount", exc.message)
+        return None
+    if not amount:
+        at.add("amount", "must be more than 0; to refuse all requests, use a limit")
+        return None
+    return amount
+
+
+def _read_thresholds(value: t.Any, at: At) -> tuple[int, ...]:
+    if value is None:
+        return THRESHOLDS
+    fitting = (
+        isinstance(value, list) and value and all(isinstance(one, int) and not isinstance(one, bool) and 0 < one <= 1000 for one in value)
+    )
+    if not fitting:
+        at.add("thresholds", f"{value!r} must be a list of percentages, whole numbers from 1 to 1000")
+        return THRESHOLDS
+    return tuple(sorted(set(value)))
+
+
+def budget_facts(budgets: t.Iterable[Budget], charges: t.Sequence[Charge], unseen_upper: bool, until: int) -> list[dict[str, t.Any]]:
+    """One entry per budget, for the month in which ``until`` lies or that ends with it.
+
+    ``reached`` are the thresholds that what was surely spent has reached, ``possibly_reached`` also those that the upper bound has, all of
+    them where there is none. ``forecast_reached`` are those that the forecast will have reached at the month's end.
+
+    :param charges: all of that month until then, whether the bill has them or an earlier one.
+    :param unseen_upper: whether usage was missed that may be anybody's.
+    """
+    first, following = month_of(until - 1)
+    found = []
+    for budget in budgets:
+        spent = total(charge.cost for charge in charges if charge.start >= first and budget.covers(charge))
+        spent = Cost(spent.lower, None) if unseen_upper else spent
+        times = (following - first, until - first)
+        forecast = Cost(_times(spent.lower, *times), None if spent.upper is None else _times(spent.upper, *times))
+        found.append(
+            {
+                budget.of: budget.name,
+                "amount": f"{budget.amount:f}",
+                "month_start": format_time(first),
+                "month_end": format_time(following),
+                "until": format_time(until),
+                "spent": f"{spent.lower:f}",
+                "spent_upper": None if spent.upper is None else f"{spent.upper:f}",
+                "spent_percent": f"{_percent(spent.lower, budget.amount):f}",
+                "reached": _reached(spent.lower, budget),
+                "possibly_reached": _reached(spent.upper, budget),
+                "forecast": f"{forecast.lower:f}",
+                "forecast_upper": None if forecast.upper is None else f"{forecast.upper:f}",
+                "forecast_reached": _reached(forecast.lower, budget),
+            }
+        )
+    return found
+
+
+def _times(amount: Decimal, whole: int, passed: int) -> Decimal:
+    return _DIVIDE.divide(_DIVIDE.multiply(amount, Decimal(whole)), Decimal(passed)).quantize(_CENT, rounding=decimal.ROUND_HALF_EVEN)
+
+
+def _percent(spent: Decimal, amount: Decimal) -> Decimal:
+    """Rounded down: 99.99 % is not 100."""
+    return _DIVIDE.divide(spent * 100, amount).quantize(_TENTH, rounding=decimal.ROUND_DOWN)
+
+
+def _reached(spent: Decimal | None, budget: Budget) -> list[int]:
+    return [one for one in budget.thresholds if spent is None or spent * 100 >= budget.amount * one]
