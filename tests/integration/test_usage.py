@@ -174,21 +174,39 @@ ROLE = """
 """
 
 
-@pytest.fixture
-def role(playbook: t.Any, kubeconfig: str, tmp_path: pathlib.Path) -> t.Callable[..., int]:
-    """Run the role with these variables and return how many tasks changed something."""
-    path = tmp_path / "role.yml"
-    path.write_text(ROLE)
+class Role:
+    """Runs the role with these variables and returns how many tasks changed something; ``printed`` is what the last run printed."""
 
-    def run(*arguments: str, **variables: t.Any) -> int:
-        done = playbook(str(path), {"test_kubeconfig": kubeconfig, **variables}, *arguments)
+    def __init__(self, playbook: t.Any, path: pathlib.Path, kubeconfig: str) -> None:
+        self._playbook, self._path, self._kubeconfig = playbook, path, kubeconfig
+        self.printed = ""
+
+    def __call__(self, *arguments: str, **variables: t.Any) -> int:
+        done = self._playbook(str(self._path), {"test_kubeconfig": self._kubeconfig, **variables}, *arguments)
         assert done.returncode == 0, done.stdout
+        self.printed = " ".join(done.stdout.split())
         return int(re.findall(r"changed=(\d+)", done.stdout)[-1])
 
-    return run
+
+@pytest.fixture
+def role(playbook: t.Any, kubeconfig: str, tmp_path: pathlib.Path) -> Role:
+    path = tmp_path / "role.yml"
+    path.write_text(ROLE)
+    return Role(playbook, path, kubeconfig)
 
 
-def test_role_makes_and_removes_labels_monitor_rules_and_dashboards(role: t.Callable[..., int], kubectl: t.Any) -> None:
+FOREIGN = """
+apiVersion: monitoring.coreos.com/v1
+kind: ServiceMonitor
+metadata: {name: limitador-enhanced, namespace: llm}
+spec:
+  namespaceSelector: {matchNames: [kuadrant-system]}
+  selector: {matchLabels: {app: limitador}}
+  endpoints: [{port: http}]
+"""
+
+
+def test_role_makes_and_removes_labels_monitor_rules_and_dashboards(role: Role, kubectl: t.Any) -> None:
     kinds = "telemetrypolicies.extensions.kuadrant.io,servicemonitors,prometheusrules,configmaps"
     always = {"llm-limitador", "llm-chargeback", *(f"llm-dashboard-{name}" for name in ("platform", "tenant", "finance"))}
 
@@ -203,13 +221,17 @@ def test_role_makes_and_removes_labels_monitor_rules_and_dashboards(role: t.Call
         assert ours() == set()
         assert role() == 3
         assert ours() == always
+        assert "Limitador is selected by" not in role.printed
+        kubectl("apply", "-f", "-", stdin=FOREIGN)
         assert role() == 0
+        assert "selected by ServiceMonitor kuadrant-system/llm-limitador, ServiceMonitor llm/limitador-enhanced." in role.printed
         assert role(chargeback_labels="telemetry_policy") == 1
         assert ours() == {"llm-usage-labels", *always}
         assert role(chargeback_labels="telemetry_policy") == 0
         assert role(chargeback_labels="custom", chargeback_monitor=False, chargeback_rules=False, chargeback_dashboards=False) == 4
         assert ours() == set()
     finally:
+        kubectl("delete", "-f", "-", "--ignore-not-found", stdin=FOREIGN)
         role()
 
 
