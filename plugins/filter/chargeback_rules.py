@@ -11,38 +11,58 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import of_tiers, parse_price_book
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.budget import parse_budgets
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import parse_currency
 from ansible_collections.kuadrant.llm.plugins.module_utils._report import rules
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import parse_tiers
 
 DOCUMENTATION = r"""
 name: chargeback_rules
-short_description: Make recording and alert rules of Prometheus from tiers and their prices
+short_description: Make recording and alert rules of Prometheus from prices and budgets
 version_added: 1.0.0
 author:
   - The kuadrant.llm authors (@kuadrant)
 description:
-  - Makes rules for dashboards (calls and cost by user and by tier) and alerts about the limiter and its scrapes.
+  - Makes rules for dashboards, about usage and cost by user, group, tier and model, and about budgets.
+  - Makes alerts about limiters, scrapes, usage of nobody, and budgets.
   - They estimate, as C(rate) and C(increase) do. M(kuadrant.llm.chargeback) makes the bill.
 options:
   _input:
-    description: Tiers, in the form of M(kuadrant.llm.gateway_config).
+    description: Tiers, in the form of M(kuadrant.llm.gateway_config). Their prices count where there is no price book.
     type: list
     elements: dict
     required: true
   currency:
-    description: Currency of the prices, as an ISO 4217 code. Names of cost metrics end with it in lower case.
+    description: Currency of the tiers' prices, as an ISO 4217 code. Names of cost metrics end with it in lower case.
     type: str
     default: USD
+  price_book:
+    description: The price book, as in M(kuadrant.llm.chargeback). It takes the place of the tiers' prices and of the currency.
+    type: dict
+  budgets:
+    description: What users, groups and tiers may spend in a calendar month, as in M(kuadrant.llm.chargeback).
+    type: list
+    elements: dict
+    default: []
+  interval:
+    description: Time between two evaluations of what is added up, such as V(2m). At least four scrapes, at most V(4m).
+    type: str
+    default: 2m
   limited_share:
     description: Share of a tier's calls, 0 to 1, above which C(LLMLimitedShareHigh) fires.
     type: float
     default: 0.5
+  unattributed_share:
+    description: Share of a model's tokens of the last hour, 0 to 1, above which C(LLMUnattributedTokens) fires.
+    type: float
+    default: 0.05
 """
 
 EXAMPLES = r"""
 - name: Show the rules
   ansible.builtin.debug:
-    msg: "{{ llm_gateway_tiers | kuadrant.llm.chargeback_rules(currency='EUR') }}"
+    msg: "{{ llm_gateway_tiers | kuadrant.llm.chargeback_rules(currency='EUR', budgets=[{'tier': 'free', 'amount': '100'}]) }}"
 """
 
 RETURN = r"""
@@ -53,12 +73,31 @@ _value:
 """
 
 
-def chargeback_rules(tiers: list[dict[str, t.Any]], *, currency: str = "USD", limited_share: float = 0.5) -> list[dict[str, t.Any]]:
-    """Rule groups for these tiers."""
+def chargeback_rules(
+    tiers: list[dict[str, t.Any]],
+    *,
+    currency: str = "USD",
+    price_book: dict[str, t.Any] | None = None,
+    budgets: list[dict[str, t.Any]] | None = None,
+    interval: str = "2m",
+    limited_share: float = 0.5,
+    unattributed_share: float = 0.05,
+) -> list[dict[str, t.Any]]:
+    """Rule groups for these prices and budgets."""
     try:
-        return rules.chargeback_rules(parse_tiers(tiers), currency=currency, limited_share=float(limited_share))
+        parsed = parse_tiers(tiers)
+        book = parse_price_book(price_book, [tier.name for tier in parsed]) if price_book else of_tiers(parsed, _currency(currency))
+        watch = rules.Watch(interval, float(limited_share), float(unattributed_share))
+        return rules.chargeback_rules(book, parse_budgets(budgets), watch)
     except GatewayError as exc:
         raise AnsibleFilterError(exc.message) from exc
+
+
+def _currency(code: str) -> str:
+    try:
+        return parse_currency(code)
+    except GatewayError as exc:
+        raise GatewayError(f"currency: {exc.message}") from exc
 
 
 class FilterModule:

@@ -2,13 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Module api_key in a process of its own, for tests that do with it what a playbook cannot, such as killing it."""
+"""Module api_key in a process of its own, for tests that do with it what a playbook cannot, such as killing it; programs of the stack."""
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import pathlib
+import shlex
 import subprocess
 import sys
 import typing as t
@@ -56,3 +58,13 @@ def run_api_key(start_api_key: Start) -> t.Callable[..., dict[str, t.Any]]:
         return t.cast("dict[str, t.Any]", json.loads(printed))
 
     return run
+
+
+@pytest.fixture(scope="session")
+def programs(state_dir: pathlib.Path) -> dict[str, str]:
+    """Paths of prometheus and promtool, as the stack built them."""
+    config = configparser.RawConfigParser()
+    config.read(state_dir / "etc/supervisord.conf")
+    prometheus = pathlib.Path(shlex.split(config["program:prometheus"]["command"])[0])
+    (promtool,) = prometheus.parents[2].glob("promtool/*/promtool")
+    return {"prometheus": str(prometheus), "promtool": str(promtool)}

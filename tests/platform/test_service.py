@@ -77,7 +77,17 @@ FLIPPED: dict[str, t.Any] = {
     "chargeback_rules": True,
     "chargeback_rules_name": "other-rules",
     "chargeback_rules_labels": {"release": "flipped"},
+    "chargeback_price_book": {"currency": "EUR", "entries": [{"name": "gold", "tier": "gold", "price": {"request": "0.02"}}]},
+    "chargeback_budgets": [{"tier": "gold", "amount": "100"}],
+    "chargeback_rules_interval": "1m",
     "chargeback_limited_share": 0.25,
+    "chargeback_unattributed_share": 0.25,
+    "chargeback_dashboards": False,
+    "chargeback_dashboards_name": "other-dashboard",
+    "chargeback_dashboards_namespace": NAMESPACE,
+    "chargeback_dashboards_labels": {"dashboards": "other"},
+    "chargeback_dashboards_folder": "Other",
+    "chargeback_dashboards_folder_annotation": "folder",
 }
 # state: below. managed, route_names: test_llm_d.py. class, backend's kind and group, namespaces: only one value works here.
 KEPT = {
@@ -141,7 +151,7 @@ def test_check_mode_passes_on_an_empty_cluster(
     assert not [name for name in before if "kuadrant.io" in name], "this test is about a cluster with nothing in it"
     wanted = {f"{role}_state": state, "llm_gateway_keys": [{"name": "a", "user": "a", "tier": "free"}]}
     done = passed(ansible(play(kubeconfig, role), wanted, "--check", "--diff"))
-    assert ("changed=0" not in done.stdout) == (state == "present" and role != "chargeback")
+    assert ("changed=0" not in done.stdout) == (state == "present")
     assert inventory() == before
 
 

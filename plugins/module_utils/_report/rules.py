@@ -6,65 +6,225 @@
 
 """Recording and alert rules for dashboards. They estimate: rate() and increase() extrapolate; the bill comes from raw samples.
 
-The names are those of the first chargeback demo. A rate or an increase is always taken of each series, and summed afterwards: the other
-way round, a restarted limiter would look like negative usage.
+- A rate or an increase is always taken of each series, and summed afterwards: the other way round, a restarted limiter would look like
+  negative usage.
+- A target that is scraped twice counts once, as on the bill: of series that differ only in who looked, the largest is taken.
+- Usage is recorded once per interval for that interval (``llm:usage:increase``); an hour, a day and a month are sums of these pieces, which
+  keeps a month cheap and makes hour, day and month agree. An interval in which no rule was evaluated is missing from all of them.
+- A series that appears while its limiter is being scraped began at 0, which increase() does not know: its first value counts.
+- A month is one of the calendar, in UTC. PromQL cannot select one, so each piece of cost carries its month as a label.
+
+Names with ``llm_`` are those of the first chargeback demo.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 import typing as t
+from decimal import Decimal
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import Tier
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import Account
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import OBSERVER_LABELS
 
-_BY_USER = "sum by (user, group, tier)"
-_LIMITED_RATE = 'sum by (tier) (rate(limited_calls{tier!=""}[5m]))'
-_AUTHORIZED_RATE = 'sum by (tier) (rate(authorized_calls{tier!=""}[5m]))'
+if t.TYPE_CHECKING:
+    from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import Entry, PriceBook
+    from ansible_collections.kuadrant.llm.plugins.module_utils._price.budget import Budget
+
+_WHO = "user, group, tier"
+_BY_USER = f"sum by ({_WHO})"
+_BY_ALL = f"sum by ({_WHO}, model, meter)"
+_RATE_WINDOW = "5m"
+_NO_TWINS = f"max without ({', '.join(sorted(OBSERVER_LABELS))})"
+# Series with the label that says which month it is, 1 to 12, and the value 1.
+_THIS_MONTH = 'count_values ("month", month ())'
+_USAGE, _COST = "llm:usage:increase", "llm:cost:increase"
+# The limiter's counters, and the meter that each counts.
+_CALLS = {"authorized_calls": "requests", "limited_calls": "limited_requests", "unmetered_calls": "unmetered_requests"}
+_TOKENS = "reported_tokens"
+# The model servers' own, and what they show as long as they are scraped.
+_SERVED = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
+_SERVER_SIGN = "vllm:num_requests_running"
 
 
-def chargeback_rules(tiers: t.Sequence[Tier], *, currency: str, limited_share: float) -> list[dict[str, t.Any]]:
-    """Rule groups, as in a PrometheusRule's ``spec.groups`` or in a rule file of Prometheus."""
-    if not re.fullmatch(r"[A-Z]{3}", currency):
-        raise GatewayError(f"currency: {currency!r} is not an ISO 4217 code such as USD; names of metrics end with it")
+@dataclasses.dataclass(frozen=True)
+class Watch:
+    """What the rules watch for.
+
+    :param interval: time between two evaluations of what is added up, as Prometheus writes it; at least four scrapes, at most 4m.
+    :param limited_share: share of a tier's calls, 0 to 1, above which an alert fires.
+    :param unattributed_share: share of a model's tokens, 0 to 1, above which an alert fires.
+    """
+
+    interval: str = "2m"
+    limited_share: float = 0.5
+    unattributed_share: float = 0.05
+
+    def __post_init__(self) -> None:
+        matched = re.fullmatch(r"([0-9]+)(s|m)", self.interval)
+        seconds = int(matched[1]) * {"s": 1, "m": 60}[matched[2]] if matched else 0
+        if not 1 <= seconds <= 240:
+            raise GatewayError(
+                f"interval: {self.interval!r} is not a time such as 2m or 30s, at most 4m; Prometheus forgets a figure after five minutes"
+            )
+        for name in ("limited_share", "unattributed_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise GatewayError(f"{name}: {getattr(self, name)} is not a share from 0 to 1")
+
+
+def chargeback_rules(book: PriceBook, budgets: t.Sequence[Budget] = (), watch: Watch | None = None) -> list[dict[str, t.Any]]:
+    """Rule groups, as in a PrometheusRule's ``spec.groups`` or in a rule file of Prometheus. Raises GatewayError."""
+    watch = watch or Watch()
+    if budgets and not any(entry.prices for entry in book.entries):
+        raise GatewayError(f"budgets: {book.name} has no price, so nothing would ever be spent; give the tiers prices, or a price book")
     return [
-        {"name": "llm-chargeback", "interval": "30s", "rules": [*_usage(), *_costs(tiers, currency.lower())]},
-        {"name": "llm-chargeback-alerts", "interval": "30s", "rules": _alerts(limited_share)},
+        {"name": "llm-chargeback", "interval": "30s", "rules": [*_now(), *_prices(book)]},
+        {
+            "name": "llm-chargeback-usage",
+            "interval": watch.interval,
+            "rules": [*_usage(watch.interval), *_costs(book), *_budgets(budgets, book.currency)],
+        },
+        {"name": "llm-chargeback-alerts", "interval": "30s", "rules": [*_alerts(watch), *_unpriced(book), *_budget_alerts(budgets)]},
     ]
 
 
-def _usage() -> list[dict[str, t.Any]]:
-    return [
-        # Calls per second.
-        _record("llm_authorized_calls_by_user_group", f'{_BY_USER} (rate(authorized_calls{{user!=""}}[5m]))'),
-        _record("llm_limited_calls_by_user_group", f'{_BY_USER} (rate(limited_calls{{user!=""}}[5m]))'),
-        # Calls of the last hour, or of the last 24 hours.
-        _record("llm_hourly_usage_by_user", f'{_BY_USER} (increase(authorized_calls{{user!=""}}[1h]))'),
-        _record("llm_daily_usage_by_user", f'{_BY_USER} (increase(authorized_calls{{user!=""}}[24h]))'),
-        _record("llm_usage_by_tier", 'sum by (tier) (increase(authorized_calls{tier!=""}[24h]))'),
-        # Share of a tier's calls that were limited, 0 to 1; a tier of which every call was limited has no authorized series.
-        _record(
-            "llm_rate_limit_effectiveness_by_tier",
-            f"{_LIMITED_RATE} / (({_LIMITED_RATE} + ({_AUTHORIZED_RATE} or 0 * {_LIMITED_RATE})) > 0)",
-        ),
-    ]
+def _now() -> t.Iterator[dict[str, t.Any]]:
+    """What is going on, per second."""
+    for metric, meter in _CALLS.items():
+        model = ", model" if meter == "unmetered_requests" else ""
+        yield _record("llm:usage:rate5m", f"sum by ({_WHO}{model}) ({_rate(metric)})", meter=meter)
+    yield _record("llm:usage:rate5m", _by_meter(_rate(_TOKENS)))
+    yield _record("llm_authorized_calls_by_user_group", f'{_BY_USER} (llm:usage:rate5m{{meter="requests", user!=""}})')
+    yield _record("llm_limited_calls_by_user_group", f'{_BY_USER} (llm:usage:rate5m{{meter="limited_requests", user!=""}})')
+    limited, authorized = (f'sum by (tier) (llm:usage:rate5m{{meter="{meter}", tier!=""}})' for meter in ("limited_requests", "requests"))
+    # Share of a tier's calls that were limited, 0 to 1; a tier of which every call was limited has no authorized series.
+    yield _record("llm_rate_limit_effectiveness_by_tier", f"{limited} / (({limited} + ({authorized} or 0 * {limited})) > 0)")
 
 
-def _costs(tiers: t.Sequence[Tier], currency: str) -> list[dict[str, t.Any]]:
-    price = f"llm_cost_per_call_{currency}_by_tier"
-    prices = [_record(price, f"vector({tier.request_price:f})", tier=tier.name) for tier in tiers if tier.request_price is not None]
-    if not prices:
-        return []
-    times_price = f"* on (tier) group_left () {price}"
-    return [
-        *prices,
-        _record(f"llm_hourly_cost_by_user_{currency}", f"llm_hourly_usage_by_user {times_price}"),
-        _record(f"llm_daily_cost_by_user_{currency}", f"llm_daily_usage_by_user {times_price}"),
-        _record(f"llm_cost_by_tier_{currency}", f"llm_usage_by_tier {times_price}"),
-    ]
+def _rate(metric: str) -> str:
+    return f"{_NO_TWINS} (rate({metric}[{_RATE_WINDOW}]))"
 
 
-def _alerts(limited_share: float) -> list[dict[str, t.Any]]:
+def _increase(metric: str, window: str, sign: str = "limitador_up") -> str:
+    """Of each series, within the window; what appeared while its target was being scraped, which ``sign`` tells, has begun at 0."""
+    appeared = f"({metric} unless {metric} offset {window}) and on (job, instance) {sign} offset {window}"
+    return f"{_NO_TWINS} ({appeared} or increase({metric}[{window}]))"
+
+
+def _by_meter(tokens: str) -> str:
+    return f'{_BY_ALL} (label_replace({tokens}, "meter", "${{1}}_tokens", "type", "(.+)"))'
+
+
+def _usage(window: str) -> t.Iterator[dict[str, t.Any]]:
+    for metric, meter in _CALLS.items():
+        model = ", model" if meter == "unmetered_requests" else ""
+        yield _record(_USAGE, f"sum by ({_WHO}{model}) ({_increase(metric, window)})", meter=meter)
+    yield _record(_USAGE, _by_meter(_increase(_TOKENS, window)))
+    yield _record("llm:usage_by_group:increase", f"sum by (group, tier, model, meter) ({_USAGE})")
+    for name, span in (("1h", "1h"), ("1d", "24h")):
+        yield _record(f"llm:usage:increase{name}", f"{_BY_ALL} (sum_over_time({_USAGE}[{span}]))")
+    # Calls of the last hour, or of the last 24 hours.
+    yield _record("llm_hourly_usage_by_user", f'{_BY_USER} (llm:usage:increase1h{{meter="requests", user!=""}})')
+    yield _record("llm_daily_usage_by_user", f'{_BY_USER} (llm:usage:increase1d{{meter="requests", user!=""}})')
+    yield _record("llm_usage_by_tier", 'sum by (tier) (llm:usage:increase1d{meter="requests", tier!=""})')
+    # What the model servers counted, and what of it belongs to no user: cached tokens are a part of the prompt's.
+    served = " + ".join(f"sum by (model_name) ({_increase(metric, window, _SERVER_SIGN)})" for metric in _SERVED)
+    yield _record("llm:served_tokens:increase", f'sum by (model) (label_replace({served}, "model", "$1", "model_name", "(.+)"))')
+    ours = f'sum by (model) ({_USAGE}{{meter=~"(prompt|completion|unsplit)_tokens"}})'
+    yield _record("llm:unattributed_tokens:increase", f"llm:served_tokens:increase - ({ours} or 0 * llm:served_tokens:increase)")
+    for name in ("served", "unattributed"):
+        yield _record(f"llm:{name}_tokens:increase1h", f"sum by (model) (sum_over_time(llm:{name}_tokens:increase[1h]))")
+    # Share of the limiters' scrapes that succeeded.
+    yield _record("llm:limiter_scrapes:ratio1h", "avg_over_time(up[1h]) and on (job, instance) count_over_time(limitador_up[1h])")
+
+
+def _prices(book: PriceBook) -> t.Iterator[dict[str, t.Any]]:
+    """The price list as it is now, per unit."""
+    for entry in book.entries:
+        for meter, price in entry.prices.items():
+            scope = {name: value for name, value in dataclasses.asdict(entry.scope).items() if value is not None}
+            expression = f"vector({price.unit:f})" + _dates(entry)
+            yield _record("llm:price", expression, entry=entry.name, meter=meter, currency=book.currency, **scope)
+    calls: dict[str, list[str]] = {}
+    for entry in _entries(book, "requests"):
+        if entry.scope.tier is not None and entry.scope == Account(tier=entry.scope.tier):
+            calls.setdefault(entry.scope.tier, []).append(f"vector({entry.prices['requests'].unit:f})" + _dates(entry))
+    for tier, expressions in calls.items():
+        yield _record(f"llm_cost_per_call_{book.currency.lower()}_by_tier", " or ".join(expressions), tier=tier)
+
+
+def _costs(book: PriceBook) -> t.Iterator[dict[str, t.Any]]:
+    """Each meter at the price of the most specific entry, as on the bill; without what is included, and without fees."""
+    prompt = _USAGE
+    if book.sells("cached_tokens"):
+        # Cached tokens with a price of their own are taken out of the prompt tokens, of which they are a part.
+        prompt = "llm:uncached_tokens:increase"
+        cached = " or ".join(_select(_USAGE, "cached_tokens", entry.scope) + _dates(entry) for entry in _entries(book, "cached_tokens"))
+        whole = f'{_USAGE}{{meter="prompt_tokens"}}'
+        yield _record(prompt, f"{whole} - ignoring (meter) ({cached}) or ignoring (meter) {whole}", meter="prompt_tokens")
+    meters = list(dict.fromkeys(meter for entry in book.entries for meter in entry.prices))
+    if not meters:
+        return
+    for meter in meters:
+        usage = prompt if meter == "prompt_tokens" else _USAGE
+        priced = " or ".join(
+            f"{_select(usage, meter, entry.scope)} * {entry.prices[meter].unit:f}{_dates(entry)}" for entry in _entries(book, meter)
+        )
+        yield _record(_COST, f"({priced}) * on () group_left (month) {_THIS_MONTH}", meter=meter, currency=book.currency)
+    yield _record("llm:cost_by_group:increase", f"sum by (group, tier, model, meter, currency, month) ({_COST})")
+    for name, span in (("1h", "1h"), ("1d", "24h")):
+        yield _record(f"llm:cost:increase{name}", f"sum by ({_WHO}, model, meter, currency) (sum_over_time({_COST}[{span}]))")
+    month = f"sum_over_time(llm:cost_by_group:increase[31d]) and on (month) {_THIS_MONTH}"
+    yield _record("llm:cost_by_group:month", f"sum by (group, tier, model, meter, currency) ({month})")
+    code = book.currency.lower()
+    yield _record(f"llm_hourly_cost_by_user_{code}", f'{_BY_USER} (llm:cost:increase1h{{user!=""}})')
+    yield _record(f"llm_daily_cost_by_user_{code}", f'{_BY_USER} (llm:cost:increase1d{{user!=""}})')
+    yield _record(f"llm_cost_by_tier_{code}", 'sum by (tier) (llm:cost:increase1d{tier!=""})')
+
+
+def _entries(book: PriceBook, meter: str) -> list[Entry]:
+    """Those that price the meter, the one that is looked at first in front: a later one takes over from one that is as specific."""
+    found = [entry for entry in book.entries if meter in entry.prices]
+    return sorted(found, key=lambda entry: (entry.rank, entry.begins), reverse=True)
+
+
+def _select(metric: str, meter: str, scope: Account) -> str:
+    """A selector of usage that an entry or a budget is about. Usage of nobody, without a tier, has no price."""
+    matchers = [f'meter="{meter}"'] if meter else []
+    matchers += [f"{name}={quote(value)}" for name in ("user", "tier", "model") if (value := getattr(scope, name)) is not None]
+    if scope.group is not None:
+        matchers.append(f"group=~{quote(f'(.+,)?{_re2(scope.group)}(,.+)?')}")
+    if scope.user is None and scope.tier is None:
+        matchers.append('user!=""')
+    return f"{metric}{{{', '.join(matchers)}}}"
+
+
+def _dates(entry: Entry) -> str:
+    """Only while the entry holds."""
+    start = "" if entry.start is None else f" >= {_seconds(entry.start)}"
+    end = "" if entry.end is None else f" < {_seconds(entry.end)}"
+    return f" and on () (vector(time()){start}{end})" if start or end else ""
+
+
+def _budgets(budgets: t.Sequence[Budget], currency: str) -> t.Iterator[dict[str, t.Any]]:
+    for budget in budgets:
+        labels = {"budget": _title(budget), "currency": currency, budget.of: budget.name}
+        yield _record("llm:budget", f"vector({budget.amount:f})", **labels)
+        spent = f"sum({_select(_COST, '', Account(**{budget.of: budget.name}))}) or vector(0)"
+        yield _record("llm:budget_cost:increase", f"({spent}) * on () group_left (month) {_THIS_MONTH}", **labels)
+    if budgets:
+        month = f"sum_over_time(llm:budget_cost:increase[31d]) and on (month) {_THIS_MONTH}"
+        yield _record("llm:budget_cost:month", f"sum without (month) ({month})")
+        yield _record("llm:budget_used:ratio", "llm:budget_cost:month / (llm:budget > 0)")
+
+
+def _title(budget: Budget) -> str:
+    return f"{budget.of} {budget.name}"
+
+
+def _alerts(watch: Watch) -> list[dict[str, t.Any]]:
     return [
         _alert(
             "LLMLimiterDown",
@@ -76,7 +236,7 @@ def _alerts(limited_share: float) -> list[dict[str, t.Any]]:
         ),
         _alert(
             "LLMLimitedShareHigh",
-            f"llm_rate_limit_effectiveness_by_tier > {limited_share:g}",
+            f"llm_rate_limit_effectiveness_by_tier > {watch.limited_share:g}",
             "warning",
             "Most calls of tier {{ $labels.tier }} are refused",
             "{{ $value | humanizePercentage }} of its calls were limited. Raise its limits, or talk to its users.",
@@ -90,11 +250,27 @@ def _alerts(limited_share: float) -> list[dict[str, t.Any]]:
             "No call is lost if it kept its counters. If it started anew, its calls since the scrape before are not on the bill.",
         ),
         _alert(
+            "LLMCountersLost",
+            "max by (instance) (resets(authorized_calls[1h])) > 0",
+            "warning",
+            "Limiter {{ $labels.instance }} started anew without its counters",
+            "Its calls between the last scrape and the restart cannot be known; the report has a lower and an upper figure. "
+            "The custom Limitador keeps its counters: see that its state directory outlives the pod.",
+        ),
+        _alert(
             "LLMLimiterScrapedTwice",
             "count by (instance) (limitador_up) > 1",
             "warning",
             "Limiter {{ $labels.instance }} is scraped {{ $value }} times",
-            "Every sum over its counters is too high (the bill is not, it counts once). Remove a ServiceMonitor or PodMonitor.",
+            "Sums over its raw counters are too high; these rules and the bill count it once. Remove a ServiceMonitor or PodMonitor.",
+            wait="5m",
+        ),
+        _alert(
+            "LLMModelServerScrapedTwice",
+            f"count by (instance, model_name, engine) ({_SERVER_SIGN}) > 1",
+            "warning",
+            "Model server {{ $labels.instance }} is scraped {{ $value }} times",
+            "Sums over its raw counters are too high; these rules and the bill count it once. Remove a ServiceMonitor or PodMonitor.",
             wait="5m",
         ),
         _alert(
@@ -105,18 +281,76 @@ def _alerts(limited_share: float) -> list[dict[str, t.Any]]:
             "They cannot be billed. Check that its RateLimitPolicy counts by auth.identity.userid, or that a TelemetryPolicy labels users.",
             wait="5m",
         ),
+        _alert(
+            "LLMUnattributedTokens",
+            # Where no limit is on tokens, none is counted for anybody.
+            f"llm:unattributed_tokens:increase1h / (llm:served_tokens:increase1h > 0) > {watch.unattributed_share:g} "
+            f"unless on () absent({_TOKENS})",
+            "warning",
+            "Tokens of model {{ $labels.model }} belong to no user",
+            "{{ $value | humanizePercentage }} of what its servers counted within the last hour was counted for nobody: "
+            "streams without usage, requests that no token limit matched, or ones past the gateway. The report names the causes.",
+            wait="10m",
+        ),
     ]
+
+
+def _unpriced(book: PriceBook) -> t.Iterator[dict[str, t.Any]]:
+    meters = sorted({meter for entry in book.entries for meter in entry.prices} & {"requests", "prompt_tokens", "completion_tokens"})
+    if meters:
+        usage = f'llm:usage:increase1h{{meter=~"{"|".join(meters)}", user!=""}}'
+        yield _alert(
+            "LLMUsageWithoutPrice",
+            f"sum by (tier, meter) ({usage} unless on ({_WHO}, model, meter) llm:cost:increase1h) > 0",
+            "warning",
+            "{{ $labels.meter }} of tier {{ $labels.tier }} have no price",
+            "Their cost is missing from every figure, and the bill will be refused. Add a price for them.",
+            wait="10m",
+        )
+
+
+def _budget_alerts(budgets: t.Sequence[Budget]) -> t.Iterator[dict[str, t.Any]]:
+    """One alert a budget: that of the highest threshold that is reached."""
+    by_thresholds: dict[tuple[int, ...], list[str]] = {}
+    for budget in budgets:
+        by_thresholds.setdefault(budget.thresholds, []).append(_title(budget))
+    for thresholds, names in by_thresholds.items():
+        some = f"{{budget=~{quote('|'.join(_re2(name) for name in names))}}}" if len(by_thresholds) > 1 else ""
+        for threshold, following in zip(thresholds, (*thresholds[1:], None), strict=True):
+            below = "" if following is None else f" < {following / 100:g}"
+            yield _alert(
+                "LLMBudgetReached",
+                f"llm:budget_used:ratio{some} >= {threshold / 100:g}{below}",
+                "critical" if threshold >= 100 else "warning",
+                f"Budget {{{{ $labels.budget }}}} has reached {threshold} %",
+                "{{ $value | humanizePercentage }} of it is spent this month, by an estimate from counters and prices. "
+                "The report is for money: it has the exact cost, what is included, and fees.",
+                threshold=str(threshold),
+            )
+
+
+def quote(text: str) -> str:
+    """As a string of PromQL, whose escapes are those of JSON."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _re2(text: str) -> str:
+    return re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", text)
+
+
+def _seconds(milliseconds: int) -> str:
+    return f"{Decimal(milliseconds) / 1000:f}"
 
 
 def _record(name: str, expression: str, **labels: str) -> dict[str, t.Any]:
     return {"record": name, "expr": expression, **({"labels": labels} if labels else {})}
 
 
-def _alert(name: str, expression: str, severity: str, summary: str, description: str, *, wait: str = "") -> dict[str, t.Any]:
+def _alert(name: str, expression: str, severity: str, summary: str, description: str, *, wait: str = "", **labels: str) -> dict[str, t.Any]:
     return {
         "alert": name,
         "expr": expression,
         **({"for": wait} if wait else {}),
-        "labels": {"severity": severity},
+        "labels": {"severity": severity, **labels},
         "annotations": {"summary": summary, "description": description},
     }
