@@ -13,11 +13,14 @@ module: chargeback
 short_description: Bill requests and tokens by user, group, tier and model over a period
 version_added: 1.0.0
 description:
-  - Measures usage as M(kuadrant.llm.usage_info) does, or takes it from a ledger, and prices it by a price book or by the prices of the tiers.
+  - Measures usage as M(kuadrant.llm.usage_info) does, or takes it from a ledger, and prices it by a price book or by the prices of the
+    tiers.
   - Money is decimal and exact. Where the usage has a lower and an upper figure, so has the cost.
-  - Every line tells the quantity, what of it was included, the unit price, the entry of the price book that it comes from, the time for which
+  - Every line tells the quantity, what of it was included, the unit price, the entry of the price book that it comes from, the time
+    for which
     that entry holds, and what is to be known about the figures.
-  - Usage of a price's own kind that has no price is an error, and so is a price that two entries claim. Usage without user and tier is shown as
+  - Usage of a price's own kind that has no price is an error, and so is a price that two entries claim. Usage without user and tier is
+    shown as
     a line without a price.
   - Usage without a tier is priced by its group, if that names exactly one of O(tiers).
   - Can write the bill as CSV, JSON, FOCUS 1.2 and as one HTML page with plots. Files are replaced as a whole, and only when they change.
@@ -91,7 +94,9 @@ options:
             description: The entry is only for tokens of this model. Requests are not counted by model.
             type: str
           valid_from:
-            description: From when on the entry applies, a date such as V(2026-11-01), which begins in UTC, or a time in RFC 3339. By default always.
+            description: >-
+              From when on the entry applies, a date such as V(2026-11-01), which begins in UTC, or a time in RFC 3339. By default
+              always.
             type: str
           valid_until:
             description: Until when it applies. By default until another entry for the same scope takes over.
@@ -111,13 +116,15 @@ options:
             default: user
           included:
             description:
-              - Units a calendar month, in UTC, that are free before the price applies, by meter. Meters are V(requests), V(limited_requests),
+              - Units a calendar month, in UTC, that are free before the price applies, by meter. Meters are V(requests),
+                V(limited_requests),
                 V(unmetered_requests), V(prompt_tokens), V(completion_tokens), V(cached_tokens) and V(unsplit_tokens).
               - What was used earlier in the month counts. It is measured as well where the period begins in the middle of a month.
             type: dict
   what_if_price_book:
     description:
-      - Another price book. The result shows what the same usage would cost under it, and the difference for every user. Nothing else changes.
+      - Another price book. The result shows what the same usage would cost under it, and the difference for every user. Nothing else
+        changes.
     type: dict
     suboptions: *price_book
   budgets:
@@ -343,7 +350,8 @@ lines:
       elements: str
 summary:
   description:
-    - The bill, one entry per user, group and tier, with C(cost) and the figures of all meters, C(authorized) (requests let through), C(limited),
+    - The bill, one entry per user, group and tier, with C(cost) and the figures of all meters, C(authorized) (requests let through),
+      C(limited),
       C(unmetered), C(prompt), C(completion), C(cached) and C(unsplit), each also with C(_upper).
     - C(prompt) is with the cached tokens, which are a part of it.
   returned: success
@@ -360,7 +368,8 @@ totals:
     overall: {authorized: 2, limited: 3, authorized_upper: 2, limited_upper: 3, cost: "0.002", cost_upper: "0.002"}
 reconciliation:
   description:
-    - Tokens per model (C(models)) and in all (C(overall)), of C(users), C(unattributed), and their sum, what the model servers C(served) by their
+    - Tokens per model (C(models)) and in all (C(overall)), of C(users), C(unattributed), and their sum, what the model servers
+      C(served) by their
       own counters. C(causes) say where unattributed tokens come from.
     - C(unattributed) and C(served) are V(null) if there are no counters of a model server.
   returned: success
@@ -375,8 +384,10 @@ reconciliation:
     causes: ["1 answers carried no usage (1 aborted)"]
 budgets:
   description:
-    - One entry per budget. C(reached) are the thresholds that C(spent) has reached for sure, C(possibly_reached) those that the upper bound has.
-    - C(forecast) is C(spent) at the end of the month, if the rest of the month is like what was seen of it, and C(forecast_reached) what it reaches.
+    - One entry per budget. C(reached) are the thresholds that C(spent) has reached for sure, C(possibly_reached) those that the upper
+      bound has.
+    - C(forecast) is C(spent) at the end of the month, if the rest of the month is like what was seen of it, and C(forecast_reached)
+      what it reaches.
   returned: success
   type: list
   elements: dict
@@ -395,7 +406,9 @@ budgets:
       forecast_upper: "600.00"
       forecast_reached: [50, 80, 100]
 what_if:
-  description: With O(what_if_price_book), C(cost), C(what_if) and C(difference) for every user, group and tier (C(lines)) and in all (C(overall)).
+  description: >-
+    With O(what_if_price_book), C(cost), C(what_if) and C(difference) for every user, group and tier (C(lines)) and in all
+    (C(overall)).
   returned: success
   type: dict
 price_book:
@@ -412,6 +425,14 @@ table:
   returned: success
   type: list
   elements: str
+closes:
+  description:
+    - With O(ledger_dir), the files of the ledger that the figures are the sum of, with the hash of their first line. A line of the
+      bill comes
+      from those between its C(start) and C(end).
+  returned: success
+  type: list
+  elements: dict
 scrapes:
   description: One entry per limiter that Prometheus scraped, as in M(kuadrant.llm.usage_info).
   returned: success
@@ -434,7 +455,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import report
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.export import to_csv, to_json
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.files import check_destination, write_text
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.focus import to_focus
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.make import from_prometheus, parse_wanted
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.make import from_ledger, from_prometheus, parse_wanted
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page import require_plots, to_html
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import chargeback_table
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import ARGUMENT_SPEC, MUTUALLY_EXCLUSIVE, REQUIRED_ONE_OF
@@ -479,7 +500,7 @@ def main() -> None:
         if "output_html" in paths:
             require_plots()
         timeline = "none" if params["timeline"] == "auto" and "output_html" not in paths else params["timeline"]
-        report = from_prometheus(module, wanted, timeline)
+        report = (from_ledger if params["ledger_dir"] else from_prometheus)(module, wanted, timeline)
         written = [write_text(module, path, outputs[option](report)) for option, path in paths.items()]
         diffs = [diff for diff in written if diff is not None]
         module.exit_json(changed=bool(diffs), diff=diffs, table=chargeback_table(report), **report)

@@ -171,7 +171,9 @@ def _views(rng: random.Random, happens: Happens, labels: Labels, born: int, died
         return [
             (moment, moment + skew)
             for moment in moments
-            if max(low, begin) <= moment < high and rng.random() >= failing and not (outage is not None and outage <= moment < outage + 90_000)
+            if max(low, begin) <= moment < high
+            and rng.random() >= failing
+            and not (outage is not None and outage <= moment < outage + 90_000)
         ]
 
     ours = {**labels, "job": "limitador"}

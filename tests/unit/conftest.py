@@ -38,9 +38,10 @@ class FakePrometheus(http.server.ThreadingHTTPServer):
     def add(self, metric: str, *samples: tuple[int, float], counting_since: float | None = 1, **labels: str) -> None:
         """A limiter and a model server also say since when they count (seconds), unless that is None."""
         self.series.append(({"__name__": metric, "job": "limitador", "instance": "10.0.0.1:8080", **labels}, list(samples)))
-        sign = {"limitador_up": ("limitador_counting_since_seconds", {"life": f"of {labels}"}), "up": ("process_start_time_seconds", {})}.get(
-            metric
-        )
+        sign = {
+            "limitador_up": ("limitador_counting_since_seconds", {"life": f"of {labels}"}),
+            "up": ("process_start_time_seconds", {}),
+        }.get(metric)
         if sign is not None and counting_since is not None:
             self.add(sign[0], *((moment, counting_since) for moment, _value in samples), **labels, **sign[1])
 

@@ -9,9 +9,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, failing_to
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, UnknownUsageError, failing_to
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.read import read_period
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import PriceBook, of_tiers, parse_price_book
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.budget import Budget, budget_facts, parse_budgets
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_of
@@ -19,11 +22,12 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import p
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import cuts, rate
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import Bill, what_if
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import chargeback_report
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Read, buckets, read_parts, read_timeline
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Bucket, Read, buckets, read_parts, read_timeline
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import connect, pass_on_warnings
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, period_usage
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import parse_question, read_usage
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -47,13 +51,22 @@ class Wanted:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Reads usage of (start, end]; ``known`` is the whole period where it was read already."""
+    """Reads usage of (start, end].
+
+    :param known: the whole period, where it was read already.
+    :param begins: before this time the source knows nothing. None: it does not know since when it does.
+    :param grain: milliseconds; it does not know more exactly what happened when.
+    :param closes: what of a ledger it comes from.
+    """
 
     start: int
     end: int
     read: Read
     known: PeriodUsage | None = None
     family: str | None = None
+    begins: int | None = None
+    grain: int = 1
+    closes: tuple[dict[str, t.Any], ...] = ()
 
 
 def parse_wanted(params: t.Mapping[str, t.Any]) -> Wanted:
@@ -81,6 +94,9 @@ def make_report(source: Source, wanted: Wanted, timeline: str) -> dict[str, t.An
     start, end = source.start, source.end
     books = [wanted.book, *([] if wanted.other is None else [wanted.other])]
     edges = cuts(books, start, end, whole_month=bool(wanted.budgets))
+    if source.begins is not None and edges[0][0] < source.begins < start:
+        marks = sorted({source.begins, *(edge for pair in edges for edge in pair)})
+        edges = list(itertools.pairwise(marks))
     parts = [source.known] if source.known is not None and edges == [(start, end)] else read_parts(source.read, edges, start)
     rated = rate(wanted.book, parts, start, wanted.tiers)
     bill = Bill(rated, wanted.book.currency)
@@ -101,8 +117,16 @@ def make_report(source: Source, wanted: Wanted, timeline: str) -> dict[str, t.An
         family=source.family,
         budgets=budget_facts(wanted.budgets, charges, missed, end),
         what_if=other,
-        timeline=[] if timeline == "none" else read_timeline(source.read, buckets(start, end, _bucket_length(timeline, end - start))),
+        timeline=_timeline(source, timeline),
+        closes=source.closes,
     )
+
+
+def _timeline(source: Source, wanted: str) -> list[Bucket]:
+    if wanted == "none":
+        return []
+    length = max(source.grain, _bucket_length(wanted, source.end - source.start))
+    return read_timeline(source.read, buckets(source.start, source.end, length))
 
 
 def _bucket_length(timeline: str, length: int) -> int:
@@ -132,3 +156,39 @@ def from_prometheus(module: AnsibleModule, wanted: Wanted, timeline: str) -> dic
         report = make_report(source, wanted, timeline)
     pass_on_warnings(module, prometheus)
     return report
+
+
+def from_ledger(module: AnsibleModule, wanted: Wanted, timeline: str) -> dict[str, t.Any]:
+    directory = module.params["ledger_dir"]
+    with failing_to("read the ledger"):
+        ledger = Ledger(directory)
+        entries = ledger.entries()
+        if not entries:
+            raise GatewayError(f"ledger_dir: {directory} has no close. Close a period with module usage_ledger first.")
+        begins = min(entry.period.start for entry in entries)
+        question = parse_question({**module.params, "wait_for_scrape": 0}, max(entry.period.end for entry in entries))
+
+        def read(start: int, end: int) -> PeriodUsage:
+            if end <= begins:
+                raise UnknownUsageError(f"the ledger begins at {format_time(begins)}; what was used before is unknown")
+            return read_period(directory, start, end)
+
+        within = [entry for entry in entries if entry.period.end > question.start and entry.period.start < question.end]
+        source = Source(
+            question.start,
+            question.end,
+            read,
+            begins=begins,
+            grain=max((entry.period.end - entry.period.start for entry in within), default=1),
+            closes=tuple(
+                {
+                    "file": entry.path,
+                    "start": format_time(entry.period.start),
+                    "end": format_time(entry.period.end),
+                    "correction": entry.correction,
+                    "sha256": ledger.header(entry)["sha256"],
+                }
+                for entry in within
+            ),
+        )
+        return make_report(source, wanted, timeline)

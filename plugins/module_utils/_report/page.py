@@ -382,7 +382,21 @@ class _Page:
             if self.notes
             else None,
             _table(heads, body, text=2) if body else None,
+            *self._closes(),
         )
+
+    def _closes(self) -> t.Iterator[ET.Element]:
+        """What of the ledger the figures are the sum of: a charge comes from the closes between its two times."""
+        closes = self.report["closes"]
+        if not closes:
+            return
+        yield h("h3", {}, "From the ledger")
+        lead = "A charge is the sum of the lines of these files between its two times. The hash is that of a file's first line."
+        yield h("p", {"class": "lead"}, lead)
+        body: list[list[_Child]] = [
+            [one["file"], one["start"], one["end"], "correction" if one["correction"] else "close", one["sha256"]] for one in closes
+        ]
+        yield _table(["File", "From", "Until", "Kind", "SHA-256"], body, text=5)
 
     def _money(self, amount: str) -> str:
         return f"{_amount(amount)} {self.currency}"

@@ -26,6 +26,7 @@ body { margin: 0 auto; max-width: 1180px; padding: 2rem 1.5rem 4rem; }
 header { border-bottom: 2px solid var(--ink); margin-bottom: 1.5rem; padding-bottom: .75rem; }
 h1 { font-size: 1.9rem; letter-spacing: -.01em; line-height: 1.2; margin: 0; }
 h2 { font-size: 1.05rem; margin: 0; }
+h3 { font-size: .95rem; margin: 1rem 0 0; }
 p { margin: 0; }
 a { color: var(--accent); text-underline-offset: 2px; }
 .provider { color: var(--muted); font-size: .8rem; letter-spacing: .08em; overflow-wrap: anywhere; text-transform: uppercase; }

@@ -35,11 +35,14 @@ def chargeback_report(
     budgets: t.Sequence[dict[str, t.Any]] = (),
     what_if: dict[str, t.Any] | None = None,
     timeline: t.Sequence[Bucket] = (),
+    closes: t.Sequence[dict[str, t.Any]] = (),
 ) -> dict[str, t.Any]:
     """``parts`` are those of the bill's own period."""
     usage = bill.rated.usage
     counts = [count for meters in usage.values() for count in meters.values()]
-    notes = {*bill.rated.remarks, *(note for part in parts for note in part.notes)}
+    corrected = sum(part.corrections or 0 for part in parts)
+    remarks = [f"the ledger corrected {corrected} lines after their close; they are in these figures"] if corrected else []
+    notes = {*bill.rated.remarks, *remarks, *(note for part in parts for note in part.notes)}
     return {
         "start": format_time(start),
         "end": format_time(end),
@@ -53,6 +56,7 @@ def chargeback_report(
         "what_if": what_if,
         "price_book": book.as_dict(),
         "timeline": [_bucket(one) for one in timeline],
+        "closes": list(closes),
         "scrapes": scrapes_of(parts),
         "data_quality": {
             "exact": bill.rated.unseen.exact and all(count.exact for count in counts),

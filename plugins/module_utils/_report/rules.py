@@ -144,7 +144,7 @@ def _prices(book: PriceBook) -> t.Iterator[dict[str, t.Any]]:
     """The price list as it is now, per unit."""
     for entry in book.entries:
         for meter, price in entry.prices.items():
-            scope = {name: value for name, value in dataclasses.asdict(entry.scope).items() if value is not None}
+            scope = {name: value for name, value in entry.scope._asdict().items() if value is not None}
             expression = f"vector({price.unit:f})" + _dates(entry)
             yield _record("llm:price", expression, entry=entry.name, meter=meter, currency=book.currency, **scope)
     calls: dict[str, list[str]] = {}

@@ -127,4 +127,3 @@ def last_if_unseen(scrapes: t.Sequence[int], start: int, end: int, *, unknown_in
     patience = (usual_interval(scrapes) or unknown_interval) * 3 // 2
     due = scrapes[-1] + patience
     return scrapes[-1] if start < due <= end else None
-

@@ -101,9 +101,7 @@ def without_duplicates(observed: t.Sequence[Observed], start: int) -> tuple[list
         one = _join(views)
         single.append(one)
         left_out += [(view, one) for view in views if view.target.labels != one.target.labels]
-    for one in sorted(
-        single, key=lambda item: (not item.target.lives, -len(item.target.scrapes), sorted(item.target.labels.items()))
-    ):
+    for one in sorted(single, key=lambda item: (not item.target.lives, -len(item.target.scrapes), sorted(item.target.labels.items()))):
         twin = next((other for other in kept if same_process(one.target, other.target)), None)
         if twin is None:
             kept.append(one)
@@ -162,7 +160,9 @@ def _join(views: list[Observed]) -> Observed:
     lives: dict[int, Life] = {}
     at: dict[int, dict[_Own, int]] = collections.defaultdict(dict)
     for view in views:
-        lives.update((moment, life) for moment, life in view.target.lives.items() if moment not in lives or lives[moment].since < life.since)
+        lives.update(
+            (moment, life) for moment, life in view.target.lives.items() if moment not in lives or lives[moment].since < life.since
+        )
         for one in view.series:
             labels = {label: value for label, value in one.labels.items() if label not in view.target.labels}
             own = one.kind, tuple(sorted(labels.items()))

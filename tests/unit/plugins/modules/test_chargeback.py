@@ -45,17 +45,24 @@ def test_usage_info_returns_usage_and_changes_nothing(limiter: Server, run_modul
 def test_chargeback_bills(limiter: Server, run_module: Run) -> None:
     result = run_module(chargeback.main, prometheus_url=limiter.url, tiers=TIERS, **PERIOD)
     assert result["changed"] is False
-    assert [(line["user"], line["unit_price"], line["cost"]) for line in result["lines"]] == [
-        ("=ann", "0.001", "0.002"),
-        ("bob", "0.002", "0.020"),
+    assert [
+        (line["user"], line["meter"], line["quantity"], line["unit_price"], line["cost"], line["price_entry"]) for line in result["lines"]
+    ] == [
+        ("=ann", "requests", 2, "0.001", "0.002", "free"),
+        ("=ann", "limited_requests", 3, None, "0.000", None),
+        ("bob", "requests", 10, "0.002", "0.020", "premium"),
+    ]
+    assert [(entry["user"], entry["authorized"], entry["limited"], entry["cost"]) for entry in result["summary"]] == [
+        ("=ann", 2, 3, "0.002"),
+        ("bob", 10, 0, "0.020"),
     ]
     assert result["totals"]["overall"]["cost"] == "0.022"
     assert result["table"][2:] == [
-        "USER   GROUP    TIER     AUTHORIZED  LIMITED  UNIT PRICE USD  COST USD",
-        "-----  -------  -------  ----------  -------  --------------  --------",
-        "=ann   free     free              2        3           0.001     0.002",
-        "bob    premium  premium          10        0           0.002     0.020",
-        "TOTAL                            12        3               -     0.022",
+        "USER   GROUP    TIER     AUTHORIZED  LIMITED  COST USD",
+        "-----  -------  -------  ----------  -------  --------",
+        "=ann   free     free              2        3     0.002",
+        "bob    premium  premium          10        0     0.020",
+        "TOTAL                            12        3     0.022",
     ]
 
 
@@ -71,20 +78,32 @@ def test_chargeback_shows_tokens_and_what_belongs_to_nobody(limiter: Server, run
     counted("metered_calls", 1, **ann)
     counted("unmetered_calls", 1, reason="aborted", **ann)
     without = run_module(chargeback.main, prometheus_url=limiter.url, tiers=TIERS, **PERIOD)
-    assert without["table"][-1] == "Unattributed tokens: unknown, for Prometheus has no token counters of a model server."
+    assert "Unattributed tokens: unknown, for there are no token counters of a model server." in without["table"]
+    assert without["reconciliation"]["overall"]["served"] is None
+    assert without["data_quality"]["notes"] == [
+        "tiers: completion_tokens have no price at all, so they are shown and cost nothing",
+        "tiers: prompt_tokens have no price at all, so they are shown and cost nothing",
+    ]
     for metric, value in (("vllm:prompt_tokens_total", 75), ("vllm:generation_tokens_total", 1030)):
         counted(metric, value, job="vllm", instance="m:8000", model_name="m")
     limiter.add("up", *((moment, 1) for moment, _seen in late), job="vllm", instance="m:8000")
     result = run_module(chargeback.main, prometheus_url=limiter.url, tiers=TIERS, **PERIOD)
-    assert result["tokens"]["unattributed"]["total"] == 1005
-    assert result["table"][8:] == [
+    assert result["reconciliation"]["models"] == [
+        {
+            "model": "m",
+            "users": {"prompt": 70, "completion": 30, "unsplit": 0, "total": 100},
+            "unattributed": {"prompt": 5, "completion": 1000, "total": 1005},
+            "served": {"prompt": 75, "completion": 1030, "total": 1105},
+            "exact": True,
+        }
+    ]
+    table = result["table"]
+    assert table[table.index("Tokens") :][:7] == [
         "Tokens",
         "",
-        "USER            GROUP  TIER  MODEL  PROMPT  COMPLETION  TOTAL  CALLS WITH USAGE  WITHOUT",
-        "--------------  -----  ----  -----  ------  ----------  -----  ----------------  -------",
-        "=ann            free   free  m          70          30    100                 1        1",
-        "(unattributed)                           5        1000   1005",
-        "MODEL SERVERS                           75        1030   1105",
+        "MODEL  USERS  UNATTRIBUTED  MODEL SERVERS",
+        "-----  -----  ------------  -------------",
+        "m        100          1005           1105",
         "",
         "Unattributed: 1 answers carried no usage (1 aborted).",
     ]
@@ -111,7 +130,7 @@ def test_chargeback_files_change_once(limiter: Server, run_module: Run, tmp_path
     assert first["changed"] is True
     assert first["diff"] == predicted["diff"]
     assert [entry["before"] for entry in first["diff"]] == ["", ""]
-    assert "'=ann,free,free,2,2,3,3,0.001,0.002,0.002,USD," in (tmp_path / "bill.csv").read_text()
+    assert ",'=ann,free,free,,requests,2,2,0,2,2,0.001,1,0.002,0.002,USD,free," in (tmp_path / "bill.csv").read_text()
     assert json.loads((tmp_path / "bill.json").read_text())["totals"] == first["totals"]
     assert first["diff"][0]["after"] == (tmp_path / "bill.csv").read_bytes().decode()
 
@@ -140,7 +159,7 @@ def test_chargeback_refuses_before_it_asks(prometheus: Server, run_module: Run, 
 
 def test_chargeback_names_the_tier_without_a_price_and_writes_nothing(limiter: Server, run_module: Run, tmp_path: pathlib.Path) -> None:
     result = run_module(chargeback.main, prometheus_url=limiter.url, tiers=TIERS[:1], output_csv=str(tmp_path / "bill.csv"), **PERIOD)
-    assert "10 calls of user bob are of tier premium, which is not in tiers" in result["msg"]
+    assert "10 requests of user bob are of tier premium, which is not in tiers" in result["msg"]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -37,7 +37,13 @@ BOOK: dict[str, t.Any] = {
         {"name": "llama", "model": "llama-3.1-8b", "price": {"prompt_per_1m": "40", "completion_per_1m": "160", "cached_per_1m": "10"}},
         {"name": "free", "tier": "free", "price": {"request": "0", "limited_request": "0"}},
         {"name": "enterprise seat", "tier": "enterprise", "monthly_fee": "49.00"},
-        {"name": "research contract", "group": "research", "price": {"request": "0.0004"}, "included": {"requests": 20_000}, "per": "group"},
+        {
+            "name": "research contract",
+            "group": "research",
+            "price": {"request": "0.0004"},
+            "included": {"requests": 20_000},
+            "per": "group",
+        },
     ],
 }
 BUDGETS = [
@@ -84,7 +90,10 @@ def usage(start: int, end: int, people: t.Sequence[Who] = PEOPLE) -> PeriodUsage
         "gaps": [{"after": "2026-11-08T03:10:04Z", "until": "2026-11-08T03:14:19Z"}] if start <= START + 7 * DAY < end else [],
         "restarts": [],
     }
-    notes = tuple(f"10.244.0.17:8080: {len(scrape['gaps'])} gaps in its scrapes, the longest 255 s; harmless unless it started anew in one" for _ in scrape["gaps"])
+    notes = tuple(
+        f"10.244.0.17:8080: {len(scrape['gaps'])} gaps in its scrapes, the longest 255 s; harmless unless it started anew in one"
+        for _ in scrape["gaps"]
+    )
     seen = Measured(served, Count(), (), ())
     return PeriodUsage(start, end, tuple(lines), Count(), seen, {"aborted": Count(31, 31)}, (scrape,), notes)
 
@@ -98,5 +107,8 @@ def report(
 
 def full_report() -> dict[str, t.Any]:
     """Until the 24th, so that there is something to forecast; with budgets and another price book."""
-    cheaper = {"currency": "EUR", "entries": [{"name": "flat", "price": {"request": "0.002", "prompt_per_1k": "0.05", "completion_per_1k": "0.2"}}]}
+    cheaper = {
+        "currency": "EUR",
+        "entries": [{"name": "flat", "price": {"request": "0.002", "prompt_per_1k": "0.05", "completion_per_1k": "0.2"}}],
+    }
     return report(end=START + 23 * DAY, budgets=BUDGETS, what_if_price_book=cheaper)
