@@ -10,7 +10,7 @@ TEST := hack/venv test
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test lint unit sanity integration platform bench bench-keys build
+.PHONY: help demo down test lint unit sanity integration platform bench bench-focus bench-keys build
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ bench: ## Measure build, start, idempotence and memory; writes build/bench/stack
 
 bench-keys: ## Measure ten thousand keys, revocations and rotations; writes build/bench/keys.json
 	@$(DEMO) python tests/bench/keys.py $(ARGS)
+
+bench-focus: ## Hold a FOCUS export of 100,000 rows against the rules of the specification; writes build/bench/focus.json
+	@$(TEST) python tests/bench/focus.py $(ARGS)
 
 build: ## Build the collection's archive into build/
 	@$(DEMO) ansible-galaxy collection build --force --output-path build

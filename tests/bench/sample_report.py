@@ -47,10 +47,10 @@ BOOK: dict[str, t.Any] = {
     ],
 }
 BUDGETS = [
-    {"group": "research", "amount": "2000.00"},
-    {"group": "support", "amount": "900.00"},
-    {"user": "chen", "amount": "400.00"},
-    {"tier": "free", "amount": "250.00"},
+    {"group": "research", "amount": "6000.00"},
+    {"group": "support", "amount": "3000.00"},
+    {"user": "chen", "amount": "800.00"},
+    {"tier": "free", "amount": "2500.00"},
 ]
 
 

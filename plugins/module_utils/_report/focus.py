@@ -39,12 +39,29 @@ _NAMES = {
     prices.UNSPLIT_TOKENS: "Tokens",
     FEE: "Monthly fee",
 }
+_COSTS = ("BilledCost", "ContractedCost", "EffectiveCost", "ListCost", "PricingCurrencyEffectiveCost")
+_UNIT_PRICES = ("ContractedUnitPrice", "ListUnitPrice", "PricingCurrencyContractedUnitPrice", "PricingCurrencyListUnitPrice")
 # What a provider without regions, commitments, capacity reservations and a second currency has to and may give.
 FOCUS_COLUMNS = (
     *("BilledCost", "BillingAccountId", "BillingAccountName", "BillingAccountType", "BillingCurrency"),
     *("BillingPeriodEnd", "BillingPeriodStart", "ChargeCategory", "ChargeClass", "ChargeDescription", "ChargeFrequency"),
-    *("ChargePeriodEnd", "ChargePeriodStart", "ConsumedQuantity", "ConsumedUnit", "ContractedCost", "ContractedUnitPrice"),
-    *("EffectiveCost", "InvoiceId", "InvoiceIssuerName", "ListCost", "ListUnitPrice", "PricingCategory", "PricingQuantity", "PricingUnit"),
+    *(
+        "ChargePeriodEnd",
+        "ChargePeriodStart",
+        "CommitmentDiscountStatus",
+        "ConsumedQuantity",
+        "ConsumedUnit",
+        "ContractedCost",
+        "ContractedUnitPrice",
+    ),
+    *("EffectiveCost", "InvoiceId", "InvoiceIssuerName", "ListCost", "ListUnitPrice", "PricingCategory", "PricingCurrency"),
+    *(
+        "PricingCurrencyContractedUnitPrice",
+        "PricingCurrencyEffectiveCost",
+        "PricingCurrencyListUnitPrice",
+        "PricingQuantity",
+        "PricingUnit",
+    ),
     *("ProviderName", "PublisherName", "ResourceId", "ResourceName", "ResourceType", "ServiceCategory", "ServiceName"),
     *(
         "ServiceSubcategory",
@@ -78,10 +95,11 @@ def to_focus(report: t.Mapping[str, t.Any], account: str, provider: str) -> str:
         "BillingCurrency": report["currency"],
         "BillingPeriodStart": _time(period[0]),
         "BillingPeriodEnd": _time(period[1]),
-        "ChargeClass": None,
+        **dict.fromkeys(("ChargeClass", "CommitmentDiscountStatus")),
         "InvoiceId": _ascii(f"{account}/{report['start']}/{report['end']}"),
         **dict.fromkeys(("InvoiceIssuerName", "ProviderName", "PublisherName"), _ascii(provider)),
         "PricingCategory": "Standard",
+        "PricingCurrency": report["currency"],
         "ServiceCategory": "AI and Machine Learning",
         "ServiceSubcategory": "Generative AI",
         "ServiceName": "LLM inference",
@@ -100,8 +118,8 @@ def _row(line: t.Mapping[str, t.Any], common: t.Mapping[str, t.Any]) -> dict[str
     group, model = (_ascii(line[name]) for name in ("group", "model"))
     return {
         **common,
-        **dict.fromkeys(("BilledCost", "ContractedCost", "EffectiveCost", "ListCost"), cost),
-        **dict.fromkeys(("ContractedUnitPrice", "ListUnitPrice"), _decimal(unit)),
+        **dict.fromkeys(_COSTS, cost),
+        **dict.fromkeys(_UNIT_PRICES, _decimal(unit)),
         "ChargeCategory": "Usage",
         "ChargeDescription": _ascii(f"{_NAMES[meter]} of {who}"),
         "ChargeFrequency": "Recurring" if fee else "Usage-Based",

@@ -165,8 +165,6 @@ class _Page:
         figures.append(self._cost_figure("Cost by tenant", tenants, "tenants"))
         models = self._top([(_or(row["model"], "(requests and fees)"), row["cost"]) for row in totals["model"]])
         figures.append(self._cost_figure("Cost by model", models, "models"))
-        users = self._top([(_or(row["user"], "(nobody, or all)"), row["cost"]) for row in totals["user"]])
-        figures.append(self._cost_figure("Top users", users, "users"))
         tiers = [row for row in totals["tier"] if row["authorized"] + row["limited"]][:_TOP]
         if tiers:
             shares = [(_ratio(row) * 100, f"{_share(row['limited'], row['authorized'] + row['limited'])} of its requests") for row in tiers]
@@ -192,6 +190,8 @@ class _Page:
                     both,
                 )
             )
+        users = self._top([(_or(row["user"], "(nobody, or all)"), row["cost"]) for row in totals["user"]])
+        figures.append(self._cost_figure("Top users", users, "users", width=1320))
         yield h("section", {"class": "plots", "aria-label": "Plots"}, *figures)
 
     def _bucket_values(self, name: str) -> list[plots.Value]:
@@ -206,11 +206,11 @@ class _Page:
         shown, rest = ordered[:_TOP], ordered[_TOP:]
         return [*shown, *([(f"{len(rest)} others", sum((cost for _label, cost in rest), Decimal(0)))] if rest else [])]
 
-    def _cost_figure(self, title: str, rows: t.Sequence[tuple[str, Decimal]], name: str) -> ET.Element:
+    def _cost_figure(self, title: str, rows: t.Sequence[tuple[str, Decimal]], name: str, **size: int) -> ET.Element:
         series: dict[str, list[plots.Value]] = {
             "cost": [(float(cost), f"{_amount(str(cost))} {self.currency}, {label}") for label, cost in rows]
         }
-        return _figure(title, f"In {self.currency}.", plots.bars([label for label, _cost in rows], series, name), {})
+        return _figure(title, f"In {self.currency}.", plots.bars([label for label, _cost in rows], series, name, **size), {})
 
     # Tables
 
@@ -416,7 +416,12 @@ _FIGURES = (
 def _figure(title: str, lead: str, svg: ET.Element, series: t.Mapping[str, t.Any]) -> ET.Element:
     svg.set("aria-label", title)
     keys = [h("span", {"class": f"key key-{number}"}, name) for number, name in enumerate(series)] if len(series) > 1 else []
-    return h("figure", {}, h("figcaption", {}, h("h2", {}, title), h("p", {}, lead, " ", *keys)), svg)
+    return h(
+        "figure",
+        {"class": "wide"} if (svg.get("viewBox") or "").split()[2:3] == ["1320"] else {},
+        h("figcaption", {}, h("h2", {}, title), h("p", {}, lead, " ", *keys)),
+        svg,
+    )
 
 
 def _table(

@@ -46,6 +46,7 @@ section > h2 { font-size: 1.2rem; }
 .plots { background: none; border: 0; display: grid; gap: 1.1rem; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr));
   padding: 0; }
 figure { background: var(--card); border: 1px solid var(--rule); border-radius: 6px; margin: 0; padding: .9rem 1rem .6rem; }
+.wide { grid-column: 1 / -1; }
 figcaption p { color: var(--muted); font-size: .82rem; margin-bottom: .3rem; }
 .key { display: inline-block; margin-right: .8em; white-space: nowrap; }
 .key::before { background: var(--c0); border-radius: 2px; content: ""; display: inline-block; height: .7em; margin-right: .4em;

@@ -45,9 +45,9 @@ def over_time(labels: t.Sequence[str], series: t.Mapping[str, t.Sequence[Value]]
     return _draw(chart, series)
 
 
-def bars(labels: t.Sequence[str], series: t.Mapping[str, t.Sequence[Value]], name: str) -> ET.Element:
+def bars(labels: t.Sequence[str], series: t.Mapping[str, t.Sequence[Value]], name: str, width: int = 640) -> ET.Element:
     """Horizontal bars, the first label on top; several series stand on one another."""
-    chart = pygal.HorizontalStackedBar(**_options(name), width=640, height=60 + 26 * len(labels), max_scale=6)
+    chart = pygal.HorizontalStackedBar(**_options(name), width=width, height=60 + 26 * len(labels), max_scale=6)
     chart.x_labels = [_short(label) for label in reversed(labels)]
     return _draw(chart, {title: list(reversed(values)) for title, values in series.items()})
 
@@ -60,6 +60,7 @@ def _options(name: str) -> dict[str, t.Any]:
         "show_legend": False,
         "disable_xml_declaration": True,
         "print_values": False,
+        "truncate_label": -1,
         "margin": 4,
         "margin_right": 16,
         "spacing": 6,
