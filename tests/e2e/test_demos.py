@@ -10,6 +10,7 @@ import csv
 import json
 import pathlib
 import typing as t
+from decimal import Decimal
 
 import pytest
 
@@ -39,7 +40,13 @@ def test_chargeback_demo_writes_the_bill_of_what_was_sent(playbook: t.Any, tmp_p
     done = playbook("kuadrant.llm.demo_chargeback", {"demo_chargeback_output_dir": str(tmp_path)})
     assert done.returncode == 0, done.stdout[-4000:]
     with (tmp_path / "demo.csv").open(encoding="utf-8", newline="") as file:
-        costs = {row["user"]: row["cost"] for row in csv.DictReader(file)}
-    assert (costs["demo-alice"], costs["demo-bob"], costs["demo-carol"]) == ("0.002", "0.020", "0.150")
+        rows = list(csv.DictReader(file))
+    costs = {row["user"]: Decimal(row["cost"]) for row in rows if row["meter"] == "requests"}
+    assert [costs[f"demo-{user}"] for user in ("alice", "bob", "carol")] == [Decimal("0.002"), Decimal("0.020"), Decimal("0.150")]
+    tokens = [row for row in rows if row["user"] == "demo-carol" and row["meter"] == "completion_tokens"]
+    assert [Decimal(row["cost"]) for row in tokens] == [Decimal(row["quantity"]) * Decimal("0.0006") for row in tokens] != []
+    with (tmp_path / "demo-focus.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["x_User"] for row in csv.DictReader(file)} >= {"demo-alice", "demo-bob", "demo-carol"}
+    assert "<svg" in (tmp_path / "demo.html").read_text(encoding="utf-8")
     report = json.loads((tmp_path / "demo.json").read_text(encoding="utf-8"))
     assert {line["user"] for line in report["lines"]} >= {"demo-alice", "demo-bob", "demo-carol"}

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import pathlib
 import random
@@ -14,6 +13,7 @@ import re
 import socket
 import subprocess
 import typing as t
+from decimal import Decimal
 
 import pytest
 import requests
@@ -241,10 +241,16 @@ def test_demo_bills_what_was_sent_although_the_limiter_restarts(playbook: t.Any,
         "playbooks/demo_chargeback.yml", {"demo_chargeback_output_dir": str(tmp_path / "new"), "demo_chargeback_between": str(between)}
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    with (tmp_path / "new/demo.csv").open(newline="") as stream:
-        records = {record["user"]: record for record in csv.DictReader(stream)}
+    report = json.loads((tmp_path / "new/demo.json").read_text())
     sent = {
-        user: (records[user]["authorized"], records[user]["limited"], records[user]["cost"]) for user in records if user != "demo-probe"
+        row["user"]: (row["authorized"], row["limited"], next(line["cost"] for line in lines if line["meter"] == "requests"))
+        for row in report["summary"]
+        if row["user"] != "demo-probe"
+        for lines in [[line for line in report["lines"] if line["user"] == row["user"]]]
     }
-    assert sent == {"demo-alice": ("2", "3", "0.002"), "demo-bob": ("10", "2", "0.020"), "demo-carol": ("30", "0", "0.150")}
-    assert json.loads((tmp_path / "new/demo.json").read_text())["data_quality"]["exact"] is True
+    assert {user: (*counts, Decimal(cost)) for user, (*counts, cost) in sent.items()} == {
+        "demo-alice": (2, 3, Decimal("0.002")),
+        "demo-bob": (10, 2, Decimal("0.020")),
+        "demo-carol": (30, 0, Decimal("0.150")),
+    }
+    assert report["data_quality"]["exact"] is True
