@@ -38,11 +38,11 @@ class FakePrometheus(http.server.ThreadingHTTPServer):
     def add(self, metric: str, *samples: tuple[int, float], counting_since: float | None = 1, **labels: str) -> None:
         """A limiter and a model server also say since when they count (seconds), unless that is None."""
         self.series.append(({"__name__": metric, "job": "limitador", "instance": "10.0.0.1:8080", **labels}, list(samples)))
-        sign = {"limitador_up": ("limitador_counting_since_seconds", {"life": f"of {labels}"}), "up": ("process_start_time_seconds", {})}.get(
-            metric
-        )
-        if sign is not None and counting_since is not None:
-            self.add(sign[0], *((moment, counting_since) for moment, _value in samples), **labels, **sign[1])
+        life = {"life": f"of {labels}"}
+        signs = {"limitador_up": ("limitador_counting_since_seconds", life), "up": ("process_start_time_seconds", {})}
+        if metric in signs and counting_since is not None:
+            sign, more = signs[metric]
+            self.add(sign, *((moment, counting_since) for moment, _value in samples), **{**labels, **more})
 
     def data(self, query: str, at: int) -> dict[str, t.Any]:
         if query == "time()":

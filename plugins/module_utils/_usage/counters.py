@@ -121,10 +121,9 @@ def gaps(scrapes: t.Sequence[int], start: int) -> list[Interval]:
 
 
 def last_if_unseen(scrapes: t.Sequence[int], start: int, end: int, *, unknown_interval: int = 60_000) -> int | None:
-    """The last scrape, if the target was not scraped again although that was due in the period: the one that what it never saw counts in."""
+    """The last scrape, if the next one was due in the period and did not come. What no scrape ever saw counts in that period."""
     if not scrapes:
         return None
     patience = (usual_interval(scrapes) or unknown_interval) * 3 // 2
     due = scrapes[-1] + patience
     return scrapes[-1] if start < due <= end else None
-

@@ -30,6 +30,7 @@ class Nouns:
 
 CALLS = Nouns("limiter", "calls")
 TOKENS = Nouns("model server", "tokens")
+REQUESTS = Nouns("gateway", "requests")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import Gatewa
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus, RawSeries, quote
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import tokens
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Measured, measure, to_series
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import TOKENS, Sample, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import REQUESTS, TOKENS, Count, Nouns, Sample, Target
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import AUTHORIZED, LIMITED, Usage, tally
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import with_lives
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time, parse_duration, parse_time
@@ -55,7 +55,7 @@ class Question:
 
 def read_usage(prometheus: Prometheus, question: Question) -> Usage:
     """Usage in (start, end]. Raises GatewayError if no limiter was scraped in that time."""
-    servers = _model_servers(prometheus, question)
+    servers = _up(prometheus, question, selector(tokens.SERVED_METRICS[tokens.PROMPT], question.model_server_labels))
     end = wait_for_scrape(prometheus, question, servers) if question.wait_seconds else question.end
     start = question.start
     scraped = [_target(one) for one in prometheus.raw(selector(SCRAPED, question.match_labels), start - _LOOKBACK_MS, end)]
@@ -68,7 +68,8 @@ def read_usage(prometheus: Prometheus, question: Question) -> Usage:
         for kind, metric in {**FAMILIES[family], **tokens.METRICS}.items()
     }
     served = _served(prometheus, question, servers, end) if servers else None
-    usage = tally(scraped, series, start=start, end=end, family=family, served=served)
+    silent = _silent(prometheus, question, end)
+    usage = tally(scraped, series, start=start, end=end, family=family, served=served, silent=silent)
     if not usage.scrapes:
         raise UnknownUsageError(
             f"Prometheus at {prometheus.url} did not scrape a limiter between {format_time(start)} and {format_time(end)}: "
@@ -141,11 +142,10 @@ def parse_source(params: t.Mapping[str, t.Any]) -> Question:
     )
 
 
-def _model_servers(prometheus: Prometheus, question: Question) -> str:
-    """A selector of ``up`` of every model server that counted tokens in or just before the period; empty if there is none."""
+def _up(prometheus: Prometheus, question: Question, counter: str) -> str:
+    """A selector of ``up`` of every target that showed ``counter`` in or just before the period; empty if there is none."""
     span = question.end - question.start + _ALIVE_MS
-    counted = selector(tokens.SERVED_METRICS[tokens.PROMPT], question.model_server_labels)
-    found = prometheus.vector(f"count by (job, instance) (last_over_time({counted}[{span}ms]))", question.end)
+    found = prometheus.vector(f"count by (job, instance) (last_over_time({counter}[{span}ms]))", question.end)
     if not found:
         return ""
     # The pairs of job and instance are told apart when series are put to targets; a pair too many only costs its samples.
@@ -153,16 +153,39 @@ def _model_servers(prometheus: Prometheus, question: Question) -> str:
     return selector("up", {}, *matchers)
 
 
-def _served(prometheus: Prometheus, question: Question, servers: str, end: int) -> Measured:
-    scraped = [_target(one) for one in _successful(prometheus.raw(servers, question.start - _LOOKBACK_MS, end))]
+def _served(prometheus: Prometheus, question: Question, up: str, end: int) -> Measured:
+    """What the model servers counted."""
+    counters = {part: selector(metric, question.model_server_labels) for part, metric in tokens.SERVED_METRICS.items()}
+    return _of_processes(prometheus, question, up, end, counters, tokens.SERVED_LABELS, TOKENS)
+
+
+def _silent(prometheus: Prometheus, question: Question, end: int) -> Count | None:
+    """Requests that gateways let pass because the limiter did not answer; None if Prometheus does not know."""
+    counter = selector(tokens.SILENT_METRIC, {})
+    up = _up(prometheus, question, counter)
+    if not up:
+        return None
+    kind = tokens.LIMITER_SILENT
+    found = _of_processes(prometheus, question, up, end, {kind: counter}, {kind: ()}, REQUESTS)
+    return found.of(kind).get((), Count()) + found.unseen
+
+
+def _of_processes(
+    prometheus: Prometheus,
+    question: Question,
+    up: str,
+    end: int,
+    counters: t.Mapping[str, str],
+    labels: t.Mapping[str, t.Sequence[str]],
+    what: Nouns,
+) -> Measured:
+    """Counters that live as long as the process that shows them. ``up`` selects their scrapes, ``counters`` are selectors by kind."""
+    scraped = [_target(one) for one in _successful(prometheus.raw(up, question.start - _LOOKBACK_MS, end))]
     begin = _begin(scraped, question.start)
-    lives = prometheus.raw(f"{STARTED}{servers.removeprefix('up')}", question.start - _LOOKBACK_MS, end)
-    scraped = with_lives(scraped, map(_sign_of_life, lives))
-    series = {
-        part: [to_series(one) for one in prometheus.raw(selector(metric, question.model_server_labels), begin, end)]
-        for part, metric in tokens.SERVED_METRICS.items()
-    }
-    return measure(scraped, series, tokens.SERVED_LABELS, start=question.start, end=end, what=TOKENS)
+    starts = prometheus.raw(f"{STARTED}{up.removeprefix('up')}", question.start - _LOOKBACK_MS, end)
+    scraped = with_lives(scraped, map(_sign_of_life, starts))
+    series = {kind: [to_series(one) for one in prometheus.raw(counter, begin, end)] for kind, counter in counters.items()}
+    return measure(scraped, series, labels, start=question.start, end=end, what=what)
 
 
 def _successful(up: t.Iterable[RawSeries]) -> list[RawSeries]:

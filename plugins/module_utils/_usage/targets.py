@@ -101,9 +101,7 @@ def without_duplicates(observed: t.Sequence[Observed], start: int) -> tuple[list
         one = _join(views)
         single.append(one)
         left_out += [(view, one) for view in views if view.target.labels != one.target.labels]
-    for one in sorted(
-        single, key=lambda item: (not item.target.lives, -len(item.target.scrapes), sorted(item.target.labels.items()))
-    ):
+    for one in sorted(single, key=lambda item: (not item.target.lives, -len(item.target.scrapes), sorted(item.target.labels.items()))):
         twin = next((other for other in kept if same_process(one.target, other.target)), None)
         if twin is None:
             kept.append(one)
@@ -126,7 +124,7 @@ def _observed(target: Target, members: list[Series]) -> Observed:
 
 
 def _by_life(observed: t.Iterable[Observed], start: int) -> list[list[Observed]]:
-    """Views of the same counters together. Where one does not know its life at each scrape that matters, only if they follow one another."""
+    """Views of the same counters together. Where one does not know its life at a scrape that matters, only if they follow one another."""
     groups: list[list[Observed]] = []
     for one in observed:
         names = _names(one)
@@ -162,7 +160,8 @@ def _join(views: list[Observed]) -> Observed:
     lives: dict[int, Life] = {}
     at: dict[int, dict[_Own, int]] = collections.defaultdict(dict)
     for view in views:
-        lives.update((moment, life) for moment, life in view.target.lives.items() if moment not in lives or lives[moment].since < life.since)
+        for moment, life in view.target.lives.items():
+            lives[moment] = max(life, lives.get(moment, life), key=lambda known: known.since)
         for one in view.series:
             labels = {label: value for label, value in one.labels.items() if label not in view.target.labels}
             own = one.kind, tuple(sorted(labels.items()))
@@ -197,7 +196,7 @@ _Fit: t.TypeAlias = "tuple[int, int]"
 
 
 def _fit(target: t.Mapping[str, str], series: t.Mapping[str, str]) -> _Fit | None:
-    """How well they fit: the fewer labels the series lacks, and then the more they share, the better. None if a label says something else."""
+    """How well they fit: the fewer labels the series lacks, and then the more they share, the better. None if a label differs."""
     if any(label in series and series[label] != value for label, value in target.items()):
         return None
     lacking = sum(label not in series for label in target)

@@ -114,7 +114,9 @@ def test_tally_keeps_the_more_complete_of_two_views() -> None:
 
 def test_tally_does_not_take_an_address_used_anew_for_a_duplicate() -> None:
     early, late = (1_000_000, 1_010_000), (1_020_000, 1_030_000, 1_040_000)
-    usage = measured([silent(early, pod="a"), silent(late, pod="b")], [series(2, early, user="ann", pod="a"), series(3, late, user="ann", pod="b")])
+    usage = measured(
+        [silent(early, pod="a"), silent(late, pod="b")], [series(2, early, user="ann", pod="a"), series(3, late, user="ann", pod="b")]
+    )
     assert usage.rows[0].authorized.lower == 5
 
 
