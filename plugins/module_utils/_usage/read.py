@@ -8,18 +8,20 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import re
 import time
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, UnknownUsageError
-from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus, RawSeries, quote
+from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus, RawSeries, narrowed, quote
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import tokens
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Measured, measure, to_series
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import REQUESTS, TOKENS, Count, Nouns, Sample, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import REQUESTS, TOKENS, Count, Nouns, Sample, Series, Target
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import AUTHORIZED, LIMITED, Usage, tally
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import with_lives
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.thin import Thin
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time, parse_duration, parse_time
 
 # Limitador's own sign of life, present from its first scrape on, also before any call: a sample of it is a successful scrape of a limiter.
@@ -63,10 +65,8 @@ def read_usage(prometheus: Prometheus, question: Question) -> Usage:
     lives = prometheus.raw(selector(COUNTING_SINCE, question.match_labels), start - _LOOKBACK_MS, end)
     scraped = with_lives(scraped, map(_sign_of_life, lives))
     family = _family(prometheus, question, begin, end)
-    series = {
-        kind: [to_series(one) for one in prometheus.raw(_counter(metric, question), begin, end)]
-        for kind, metric in {**FAMILIES[family], **tokens.METRICS}.items()
-    }
+    metrics = {**FAMILIES[family], **tokens.METRICS}
+    series = _series(prometheus, scraped, {kind: _counter(metric, question) for kind, metric in metrics.items()}, begin, start, end)
     served = _served(prometheus, question, servers, end) if servers else None
     silent = _silent(prometheus, question, end)
     usage = tally(scraped, series, start=start, end=end, family=family, served=served, silent=silent)
@@ -213,6 +213,59 @@ def _begin(scraped: t.Iterable[Target], start: int) -> int:
     return min(last_before, default=start - _ALIVE_MS) - 1
 
 
+def _series(
+    prometheus: Prometheus, scraped: t.Sequence[Target], selectors: t.Mapping[str, str], begin: int, start: int, end: int
+) -> dict[str, list[Series]]:
+    """Every counter by kind. Of a target that has very many, only the samples that matter (thin.py); of the others, each one."""
+    found: dict[str, list[Series]] = {kind: [] for kind in selectors}
+    # What is still to be read, as more matchers.
+    rest: list[list[str]] = [[]]
+    for target in _crowded(prometheus, scraped, selectors, start, end):
+        job, instance = (quote(target.labels[label]) for label in _ADDRESS)
+        own = {kind: narrowed(selector, f"job={job}", f"instance={instance}") for kind, selector in selectors.items()}
+        thin = Thin(prometheus, target, _from_baseline(target, start, end)).read(own)
+        if thin is not None:
+            for kind, members in thin.items():
+                found[kind] += members
+            rest[0].append(f"instance!={instance}")
+            rest.append([f"instance={instance}", f"job!={job}"])
+    for kind, selector in selectors.items():
+        for more in rest:
+            found[kind] += [to_series(one) for one in prometheus.raw(narrowed(selector, *more), begin, end)]
+    return found
+
+
+def _from_baseline(target: Target, start: int, end: int) -> list[int]:
+    """Its scrapes in (start, end], and the last one before."""
+    first = max((moment for moment in target.scrapes if moment <= start), default=start)
+    return [moment for moment in target.scrapes if first <= moment <= end]
+
+
+def _crowded(prometheus: Prometheus, scraped: t.Sequence[Target], selectors: t.Mapping[str, str], start: int, end: int) -> list[Target]:
+    """Targets with more samples than fit into one answer. Not those whose counters another target may show too: they are compared."""
+    times = {}
+    for target in scraped:
+        within = _from_baseline(target, start, end)
+        if within and within[-1] > start:
+            times[id(target)] = (end if end - within[-1] < _ALIVE_MS else within[-1], len(within))
+    numbers: dict[tuple[int, str, str], int] = collections.Counter()
+    for at in sorted({at for at, _scrapes in times.values()}):
+        for selector in selectors.values():
+            for labels, value in prometheus.vector(f"count by (job, instance) ({selector})", at):
+                numbers[at, labels.get("job", ""), labels.get("instance", "")] += int(float(value))
+    instances = collections.Counter(target.labels.get("instance", "") for target in scraped)
+    lives = collections.Counter(name for target in scraped for name in {life.name for life in target.lives.values()} if name)
+    found = []
+    for target in scraped:
+        if id(target) not in times or not all(target.labels.get(label) for label in _ADDRESS):
+            continue
+        at, scrapes = times[id(target)]
+        alone = instances[target.labels["instance"]] == 1 and all(lives[life.name] <= 1 for life in target.lives.values())
+        if alone and numbers[at, target.labels["job"], target.labels["instance"]] * scrapes > prometheus.samples_per_query:
+            found.append(target)
+    return found
+
+
 def _counter(metric: str, question: Question, *more: str) -> str:
     matchers = list(more)
     if len(question.namespaces) == 1:
@@ -228,7 +281,17 @@ def _family(prometheus: Prometheus, question: Question, begin: int, end: int) ->
         return question.family
     for family, metrics in FAMILIES.items():
         for metric in metrics.values():
-            named = _counter(metric, question, 'user!=""')
-            if prometheus.vector(f"count(last_over_time({named}[{end - begin}ms]))", end):
+            if _any(prometheus, _counter(metric, question, 'user!=""'), begin, end):
                 return family
     return "upstream"
+
+
+def _any(prometheus: Prometheus, counter: str, begin: int, end: int) -> bool:
+    """Whether there is a sample. Most often there is one just before the end, and many series make many samples: looks there first."""
+    span = _ALIVE_MS
+    while end > begin:
+        span = min(span, end - begin)
+        if prometheus.vector(f"count(last_over_time({counter}[{span}ms]))", end):
+            return True
+        end, span = end - span, 4 * span
+    return False
