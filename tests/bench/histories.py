@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import itertools
 import random
 import typing as t
 
@@ -66,7 +67,7 @@ class Process:
 
     def _due(self) -> int:
         stamps = sorted(stamp for view in self.views for _moment, stamp in view.scrapes)
-        steps = sorted(later - earlier for earlier, later in zip(stamps, stamps[1:], strict=False))
+        steps = sorted(later - earlier for earlier, later in itertools.pairwise(stamps))
         return stamps[-1] + (steps[len(steps) // 2] if steps else 60_000) * 3 // 2
 
     def series(self, view: View, pair: Pair) -> tuple[tuple[int, int], ...]:
@@ -84,6 +85,11 @@ class History:
     @property
     def pairs(self) -> list[Pair]:
         return sorted({pair for process in self.processes for pair in process.calls})
+
+    @property
+    def scraped(self) -> bool:
+        """In the period. One that was not has no bill but an error."""
+        return any(START < stamp <= END for process in self.processes for view in process.views for _moment, stamp in view.scrapes)
 
     def truth(self, pair: Pair) -> int:
         return sum(process.truth(pair) for process in self.processes if pair in process.calls)
@@ -167,13 +173,12 @@ def _views(rng: random.Random, happens: Happens, labels: Labels, born: int, died
     outage = rng.randrange(START - 60_000, END + 60_000) if happens(0.2, "scrape gaps") else None
 
     def scrapes(skew: int = 0, low: int = born, high: int = died) -> list[tuple[int, int]]:
+        down = range(0) if outage is None else range(outage, outage + 90_000)
         moments = range(max(_BEGIN, born) + offset, _FAR, _STEP)
         return [
             (moment, moment + skew)
             for moment in moments
-            if max(low, begin) <= moment < high
-            and rng.random() >= failing
-            and not (outage is not None and outage <= moment < outage + 90_000)
+            if max(low, begin) <= moment < high and rng.random() >= failing and moment not in down
         ]
 
     ours = {**labels, "job": "limitador"}
@@ -235,7 +240,7 @@ def open_metrics(histories: t.Sequence[History]) -> t.Iterator[str]:
 
     every = [(process, view) for history in histories for process in history.processes for view in process.views]
     yield "# TYPE limitador_up gauge\n"
-    for _process_, view in every:
+    for _of, view in every:
         yield from lines("limitador_up", view.labels, ((stamp, 1) for _moment, stamp in view.scrapes))
     yield "# TYPE limitador_counting_since_seconds gauge\n"
     for process, view in every:

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import collections
 import http.server
+import itertools
 import json
 import re
 import threading
@@ -38,48 +40,83 @@ class FakePrometheus(http.server.ThreadingHTTPServer):
     def add(self, metric: str, *samples: tuple[int, float], counting_since: float | None = 1, **labels: str) -> None:
         """A limiter and a model server also say since when they count (seconds), unless that is None."""
         self.series.append(({"__name__": metric, "job": "limitador", "instance": "10.0.0.1:8080", **labels}, list(samples)))
-        sign = {
-            "limitador_up": ("limitador_counting_since_seconds", {"life": f"of {labels}"}),
-            "up": ("process_start_time_seconds", {}),
-        }.get(metric)
-        if sign is not None and counting_since is not None:
-            self.add(sign[0], *((moment, counting_since) for moment, _value in samples), **labels, **sign[1])
+        life = {"life": f"of {labels}"}
+        signs = {"limitador_up": ("limitador_counting_since_seconds", life), "up": ("process_start_time_seconds", {})}
+        if metric in signs and counting_since is not None:
+            sign, more = signs[metric]
+            self.add(sign, *((moment, counting_since) for moment, _value in samples), **{**labels, **more})
+
+    def answer(self, path: str, form: dict[str, str]) -> t.Any:
+        if path == "query":
+            return self.data(form["query"], round(float(form.get("time", self.now / 1000)) * 1000))
+        metric, matchers = t.cast("re.Match[str]", re.fullmatch(r"([\w:]+)\{(.*)\}", form["match[]"], re.DOTALL)).groups()
+        first, last = (round(float(form[bound]) * 1000) for bound in ("start", "end"))
+        found = [labels for labels, inside in self.inside(metric, matchers, first, last) if inside]
+        if path == "series":
+            return found
+        label = path.removeprefix("label/").removesuffix("/values")
+        return sorted({labels[label] for labels in found if labels.get(label)})
+
+    def inside(self, metric: str, matchers: str, first: int, last: int) -> t.Iterator[tuple[Labels, list[tuple[int, float]]]]:
+        for labels, samples in self.series:
+            if labels["__name__"] == metric and _matches(labels, matchers):
+                yield labels, [sample for sample in samples if first <= sample[0] <= last]
 
     def data(self, query: str, at: int) -> dict[str, t.Any]:
         if query == "time()":
             return {"resultType": "scalar", "result": [self.now / 1000, f"{self.now / 1000}"]}
-        wrapped = re.fullmatch(r"(sum\(count_over_time|count\(last_over_time|count by \(.*\) \(last_over_time)\((.*)\)\)", query)
-        ranged = re.fullmatch(r"([\w:]+)\{(.*)\}\[(\d+)ms\]", wrapped[2] if wrapped else query)
+        grouped = re.fullmatch(r"count by \(job, instance\) \((?:last_over_time\((.*)\)|(.*))\)", query, re.DOTALL)
+        wrapped = re.fullmatch(r"(sum\(count_over_time|count\(last_over_time)\((.*)\)\)", query, re.DOTALL)
+        compared = re.fullmatch(r"(count_over_time|resets)\((.*)\) (!=|>) (\d+)", query, re.DOTALL)
+        plain = grouped[1] or f"{grouped[2]}[300000ms]" if grouped else (wrapped or compared or {2: query})[2]
+        ranged = re.fullmatch(r"([\w:]+)\{(.*)\}\[(\d+)ms\]", plain, re.DOTALL)
         assert ranged, f"the fake does not know {query}"
-        found = [
-            {"metric": labels, "values": [[moment / 1000, f"{value:g}"] for moment, value in inside]}
-            for labels, samples in self.series
-            if labels["__name__"] == ranged[1] and _matches(labels, ranged[2])
-            if (inside := [s for s in samples if at - int(ranged[3]) - self.closed_left < s[0] <= at])
-        ]
-        if not wrapped:
-            return {"resultType": "matrix", "result": found}
-        if wrapped[1].startswith("count by"):
-            pairs = {(one["metric"]["job"], one["metric"]["instance"]) for one in found}
-            metrics = [{"job": job, "instance": instance} for job, instance in sorted(pairs)]
-            return {"resultType": "vector", "result": [{"metric": metric, "value": [at / 1000, "1"]} for metric in metrics]}
-        number = sum(len(one["values"]) for one in found) if wrapped[1].startswith("sum") else len(found)
-        return {"resultType": "vector", "result": [{"metric": {}, "value": [at / 1000, str(number)]}] if found else []}
+        first = at - int(ranged[3]) + (not self.closed_left)
+        found = [one for one in self.inside(ranged[1], ranged[2], first, at) if one[1]]
+        if grouped:
+            counted = collections.Counter((labels["job"], labels["instance"]) for labels, _inside in found)
+            return _vector(at, [({"job": job, "instance": instance}, number) for (job, instance), number in sorted(counted.items())])
+        if wrapped:
+            number = sum(len(inside) for _labels, inside in found) if wrapped[1].startswith("sum") else len(found)
+            return _vector(at, [({}, number)] if found else [])
+        if compared:
+            numbers = [(labels, len(inside) if compared[1] == "count_over_time" else _resets(inside)) for labels, inside in found]
+            limit = int(compared[4])
+            kept = [(labels, number) for labels, number in numbers if (number != limit if compared[3] == "!=" else number > limit)]
+            return _vector(
+                at, [({label: value for label, value in labels.items() if label != "__name__"}, number) for labels, number in kept]
+            )
+        values = [{"metric": labels, "values": [[moment / 1000, f"{value:g}"] for moment, value in inside]} for labels, inside in found]
+        return {"resultType": "matrix", "result": values}
+
+
+def _vector(at: int, rows: list[tuple[Labels, int]]) -> dict[str, t.Any]:
+    return {"resultType": "vector", "result": [{"metric": labels, "value": [at / 1000, str(number)]} for labels, number in rows]}
+
+
+def _resets(samples: list[tuple[int, float]]) -> int:
+    return sum(later[1] < earlier[1] for earlier, later in itertools.pairwise(samples))
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # headers and body in one packet
 
+    def do_GET(self) -> None:
+        url = urllib.parse.urlsplit(self.path)
+        self._answer(url.path, dict(urllib.parse.parse_qsl(url.query)))
+
     def do_POST(self) -> None:
+        self._answer(self.path, dict(urllib.parse.parse_qsl(self.rfile.read(int(self.headers["Content-Length"])).decode())))
+
+    def _answer(self, path: str, form: dict[str, str]) -> None:
         server = t.cast("FakePrometheus", self.server)
-        form = dict(urllib.parse.parse_qsl(self.rfile.read(int(self.headers["Content-Length"])).decode()))
-        server.queries.append({"path": self.path, **form})
+        server.queries.append({"path": path, **form})
         server.authorization.append(self.headers["Authorization"])
         if server.answers:
             status, body = server.answers.pop(0)
         else:
-            data = server.data(form["query"], round(float(form.get("time", server.now / 1000)) * 1000))
+            data = server.answer(path.removeprefix("/api/v1/"), form)
             infos = ["PromQL info: metric might not be a counter"]
             status, body = 200, json.dumps({"status": "success", "data": data, "warnings": server.warnings, "infos": infos})
         self.send_response(status)

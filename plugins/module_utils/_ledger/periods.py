@@ -119,11 +119,7 @@ def cover(closed: t.Sequence[Period], start: int, end: int) -> list[Period]:
         for period in within:
             if period.start < moment < period.end:
                 raise GatewayError(f"{bound}: {format_time(moment)} is within {period}, which was closed as a whole. Ask for whole closes.")
-    missing, reached = [], start
-    for until, next_reached in [*((period.start, period.end) for period in within), (end, end)]:
-        if until > reached:
-            missing.append(f"{format_time(reached)} to {format_time(until)}")
-        reached = next_reached
+    missing = [f"{format_time(begin)} to {format_time(until)}" for begin, until in _uncovered(within, start, end)]
     if missing:
         more = f" and {len(missing) - _MANY} more" if len(missing) > _MANY else ""
         raise GatewayError(
@@ -131,3 +127,16 @@ def cover(closed: t.Sequence[Period], start: int, end: int) -> list[Period]:
             "is not known in full. Close what is missing with module usage_ledger, or ask for another period."
         )
     return within
+
+
+def gaps(closed: t.Iterable[Period]) -> list[tuple[int, int]]:
+    """What is not closed between the first close and the last."""
+    taken = sorted(closed)
+    return list(_uncovered(taken, taken[0].start, taken[-1].end)) if taken else []
+
+
+def _uncovered(taken: t.Iterable[Period], start: int, end: int) -> t.Iterator[tuple[int, int]]:
+    for begin, until in [*((period.start, period.end) for period in taken), (end, end)]:
+        if begin > start:
+            yield start, begin
+        start = max(start, until)

@@ -122,6 +122,7 @@ class _Sum:
     def usage(self, start: int, end: int) -> PeriodUsage:
         facts = self.facts
         served = [one.served for one in facts if one.served is not None]
+        silent = [one.silent for one in facts if one.silent is not None]
         return PeriodUsage(
             start=start,
             end=end,
@@ -131,6 +132,7 @@ class _Sum:
             reasons=_sum_counts(one.reasons for one in facts),
             scrapes=_sum_scrapes(one.scrapes for one in facts),
             notes=tuple(sorted({note for one in facts for note in one.notes})),
+            silent=sum(silent, Count()) if len(silent) == len(facts) else None,
             corrections=self.corrections,
         )
 

@@ -48,6 +48,7 @@ class Facts:
     reasons: dict[str, Count]
     scrapes: tuple[dict[str, t.Any], ...]
     notes: tuple[str, ...]
+    silent: Count | None = None
 
 
 def counts_of(usage: PeriodUsage) -> Counts:
@@ -55,7 +56,7 @@ def counts_of(usage: PeriodUsage) -> Counts:
 
 
 def facts_of(usage: PeriodUsage) -> Facts:
-    return Facts(usage.unseen, usage.served, dict(usage.reasons), usage.scrapes, usage.notes)
+    return Facts(usage.unseen, usage.served, dict(usage.reasons), usage.scrapes, usage.notes, usage.silent)
 
 
 def close_records(entry: Entry, usage: PeriodUsage, source: Record) -> t.Iterator[Record]:
@@ -161,6 +162,7 @@ def read_facts(header: Record) -> Facts:
         reasons={reason: read_count(count) for reason, count in header["reasons"].items()},
         scrapes=tuple(header["scrapes"]),
         notes=tuple(header["notes"]),
+        silent=None if header["silent"] is None else read_count(header["silent"]),
     )
 
 
@@ -236,6 +238,7 @@ def _write_facts(facts: Facts) -> Record:
         "reasons": {reason: _write_count(count) for reason, count in facts.reasons.items()},
         "scrapes": list(facts.scrapes),
         "notes": list(facts.notes),
+        "silent": None if facts.silent is None else _write_count(facts.silent),
     }
 
 

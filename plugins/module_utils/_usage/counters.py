@@ -54,7 +54,7 @@ def losses(target: Target, series: t.Iterable[Series]) -> Losses:
     still: collections.Counter[int] = collections.Counter()
     for one in series:
         for (moment, value), (later, grown) in itertools.zip_longest(one.samples, one.samples[1:], fillvalue=(0, 0)):
-            if moment not in following:
+            if moment not in following or moment in one.left_out:
                 continue
             if later != following[moment] or grown < value:
                 lost.add(moment)
@@ -121,7 +121,7 @@ def gaps(scrapes: t.Sequence[int], start: int) -> list[Interval]:
 
 
 def last_if_unseen(scrapes: t.Sequence[int], start: int, end: int, *, unknown_interval: int = 60_000) -> int | None:
-    """The last scrape, if the target was not scraped again although that was due in the period: the one that what it never saw counts in."""
+    """The last scrape, if the next one was due in the period and did not come. What no scrape ever saw counts in that period."""
     if not scrapes:
         return None
     patience = (usual_interval(scrapes) or unknown_interval) * 3 // 2

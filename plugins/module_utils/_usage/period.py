@@ -26,6 +26,7 @@ class PeriodUsage:
     ``lines`` are what users were counted for; ``unseen`` is what no scrape saw, which may be anybody's and is in no line. ``served`` is
     what the model servers counted, by token part and (model,); None if none was scraped. ``reasons`` are the requests whose answer carried
     no usage, by reason; the lines of ``unmetered_requests`` have them too. ``scrapes`` has one entry per target, as in Usage.
+    ``silent`` are requests that passed because the limiter did not answer, None if that is not known.
     ``corrections`` counts the lines of a ledger that were corrected after their close; None if the usage was measured just now.
     """
 
@@ -37,6 +38,7 @@ class PeriodUsage:
     reasons: t.Mapping[str, Count]
     scrapes: tuple[dict[str, t.Any], ...]
     notes: tuple[str, ...]
+    silent: Count | None = None
     corrections: int | None = None
 
 
@@ -51,4 +53,5 @@ def period_usage(usage: Usage) -> PeriodUsage:
         reasons=usage.tokens.reasons,
         scrapes=usage.scrapes,
         notes=usage.notes,
+        silent=usage.tokens.silent,
     )

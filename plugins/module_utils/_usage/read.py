@@ -8,18 +8,20 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import re
 import time
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, UnknownUsageError
-from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus, RawSeries, quote
+from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus, RawSeries, narrowed, quote
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import tokens
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Measured, measure, to_series
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import TOKENS, Sample, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import REQUESTS, TOKENS, Count, Nouns, Sample, Series, Target
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import AUTHORIZED, LIMITED, Usage, tally
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import with_lives
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.thin import Thin
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time, parse_duration, parse_time
 
 # Limitador's own sign of life, present from its first scrape on, also before any call: a sample of it is a successful scrape of a limiter.
@@ -55,7 +57,7 @@ class Question:
 
 def read_usage(prometheus: Prometheus, question: Question) -> Usage:
     """Usage in (start, end]. Raises GatewayError if no limiter was scraped in that time."""
-    servers = _model_servers(prometheus, question)
+    servers = _up(prometheus, question, selector(tokens.SERVED_METRICS[tokens.PROMPT], question.model_server_labels))
     end = wait_for_scrape(prometheus, question, servers) if question.wait_seconds else question.end
     start = question.start
     scraped = [_target(one) for one in prometheus.raw(selector(SCRAPED, question.match_labels), start - _LOOKBACK_MS, end)]
@@ -63,12 +65,11 @@ def read_usage(prometheus: Prometheus, question: Question) -> Usage:
     lives = prometheus.raw(selector(COUNTING_SINCE, question.match_labels), start - _LOOKBACK_MS, end)
     scraped = with_lives(scraped, map(_sign_of_life, lives))
     family = _family(prometheus, question, begin, end)
-    series = {
-        kind: [to_series(one) for one in prometheus.raw(_counter(metric, question), begin, end)]
-        for kind, metric in {**FAMILIES[family], **tokens.METRICS}.items()
-    }
+    metrics = {**FAMILIES[family], **tokens.METRICS}
+    series = _series(prometheus, scraped, {kind: _counter(metric, question) for kind, metric in metrics.items()}, begin, start, end)
     served = _served(prometheus, question, servers, end) if servers else None
-    usage = tally(scraped, series, start=start, end=end, family=family, served=served)
+    silent = _silent(prometheus, question, end)
+    usage = tally(scraped, series, start=start, end=end, family=family, served=served, silent=silent)
     if not usage.scrapes:
         raise UnknownUsageError(
             f"Prometheus at {prometheus.url} did not scrape a limiter between {format_time(start)} and {format_time(end)}: "
@@ -141,11 +142,10 @@ def parse_source(params: t.Mapping[str, t.Any]) -> Question:
     )
 
 
-def _model_servers(prometheus: Prometheus, question: Question) -> str:
-    """A selector of ``up`` of every model server that counted tokens in or just before the period; empty if there is none."""
+def _up(prometheus: Prometheus, question: Question, counter: str) -> str:
+    """A selector of ``up`` of every target that showed ``counter`` in or just before the period; empty if there is none."""
     span = question.end - question.start + _ALIVE_MS
-    counted = selector(tokens.SERVED_METRICS[tokens.PROMPT], question.model_server_labels)
-    found = prometheus.vector(f"count by (job, instance) (last_over_time({counted}[{span}ms]))", question.end)
+    found = prometheus.vector(f"count by (job, instance) (last_over_time({counter}[{span}ms]))", question.end)
     if not found:
         return ""
     # The pairs of job and instance are told apart when series are put to targets; a pair too many only costs its samples.
@@ -153,16 +153,39 @@ def _model_servers(prometheus: Prometheus, question: Question) -> str:
     return selector("up", {}, *matchers)
 
 
-def _served(prometheus: Prometheus, question: Question, servers: str, end: int) -> Measured:
-    scraped = [_target(one) for one in _successful(prometheus.raw(servers, question.start - _LOOKBACK_MS, end))]
+def _served(prometheus: Prometheus, question: Question, up: str, end: int) -> Measured:
+    """What the model servers counted."""
+    counters = {part: selector(metric, question.model_server_labels) for part, metric in tokens.SERVED_METRICS.items()}
+    return _of_processes(prometheus, question, up, end, counters, tokens.SERVED_LABELS, TOKENS)
+
+
+def _silent(prometheus: Prometheus, question: Question, end: int) -> Count | None:
+    """Requests that gateways let pass because the limiter did not answer; None if Prometheus does not know."""
+    counter = selector(tokens.SILENT_METRIC, {})
+    up = _up(prometheus, question, counter)
+    if not up:
+        return None
+    kind = tokens.LIMITER_SILENT
+    found = _of_processes(prometheus, question, up, end, {kind: counter}, {kind: ()}, REQUESTS)
+    return found.of(kind).get((), Count()) + found.unseen
+
+
+def _of_processes(
+    prometheus: Prometheus,
+    question: Question,
+    up: str,
+    end: int,
+    counters: t.Mapping[str, str],
+    labels: t.Mapping[str, t.Sequence[str]],
+    what: Nouns,
+) -> Measured:
+    """Counters that live as long as the process that shows them. ``up`` selects their scrapes, ``counters`` are selectors by kind."""
+    scraped = [_target(one) for one in _successful(prometheus.raw(up, question.start - _LOOKBACK_MS, end))]
     begin = _begin(scraped, question.start)
-    lives = prometheus.raw(f"{STARTED}{servers.removeprefix('up')}", question.start - _LOOKBACK_MS, end)
-    scraped = with_lives(scraped, map(_sign_of_life, lives))
-    series = {
-        part: [to_series(one) for one in prometheus.raw(selector(metric, question.model_server_labels), begin, end)]
-        for part, metric in tokens.SERVED_METRICS.items()
-    }
-    return measure(scraped, series, tokens.SERVED_LABELS, start=question.start, end=end, what=TOKENS)
+    starts = prometheus.raw(f"{STARTED}{up.removeprefix('up')}", question.start - _LOOKBACK_MS, end)
+    scraped = with_lives(scraped, map(_sign_of_life, starts))
+    series = {kind: [to_series(one) for one in prometheus.raw(counter, begin, end)] for kind, counter in counters.items()}
+    return measure(scraped, series, labels, start=question.start, end=end, what=what)
 
 
 def _successful(up: t.Iterable[RawSeries]) -> list[RawSeries]:
@@ -190,6 +213,59 @@ def _begin(scraped: t.Iterable[Target], start: int) -> int:
     return min(last_before, default=start - _ALIVE_MS) - 1
 
 
+def _series(
+    prometheus: Prometheus, scraped: t.Sequence[Target], selectors: t.Mapping[str, str], begin: int, start: int, end: int
+) -> dict[str, list[Series]]:
+    """Every counter by kind. Of a target that has very many, only the samples that matter (thin.py); of the others, each one."""
+    found: dict[str, list[Series]] = {kind: [] for kind in selectors}
+    # What is still to be read, as more matchers.
+    rest: list[list[str]] = [[]]
+    for target in _crowded(prometheus, scraped, selectors, start, end):
+        job, instance = (quote(target.labels[label]) for label in _ADDRESS)
+        own = {kind: narrowed(selector, f"job={job}", f"instance={instance}") for kind, selector in selectors.items()}
+        thin = Thin(prometheus, target, _from_baseline(target, start, end)).read(own)
+        if thin is not None:
+            for kind, members in thin.items():
+                found[kind] += members
+            rest[0].append(f"instance!={instance}")
+            rest.append([f"instance={instance}", f"job!={job}"])
+    for kind, selector in selectors.items():
+        for more in rest:
+            found[kind] += [to_series(one) for one in prometheus.raw(narrowed(selector, *more), begin, end)]
+    return found
+
+
+def _from_baseline(target: Target, start: int, end: int) -> list[int]:
+    """Its scrapes in (start, end], and the last one before."""
+    first = max((moment for moment in target.scrapes if moment <= start), default=start)
+    return [moment for moment in target.scrapes if first <= moment <= end]
+
+
+def _crowded(prometheus: Prometheus, scraped: t.Sequence[Target], selectors: t.Mapping[str, str], start: int, end: int) -> list[Target]:
+    """Targets with more samples than fit into one answer. Not those whose counters another target may show too: they are compared."""
+    times = {}
+    for target in scraped:
+        within = _from_baseline(target, start, end)
+        if within and within[-1] > start:
+            times[id(target)] = (end if end - within[-1] < _ALIVE_MS else within[-1], len(within))
+    numbers: dict[tuple[int, str, str], int] = collections.Counter()
+    for at in sorted({at for at, _scrapes in times.values()}):
+        for selector in selectors.values():
+            for labels, value in prometheus.vector(f"count by (job, instance) ({selector})", at):
+                numbers[at, labels.get("job", ""), labels.get("instance", "")] += int(float(value))
+    instances = collections.Counter(target.labels.get("instance", "") for target in scraped)
+    lives = collections.Counter(name for target in scraped for name in {life.name for life in target.lives.values()} if name)
+    found = []
+    for target in scraped:
+        if id(target) not in times or not all(target.labels.get(label) for label in _ADDRESS):
+            continue
+        at, scrapes = times[id(target)]
+        alone = instances[target.labels["instance"]] == 1 and all(lives[life.name] <= 1 for life in target.lives.values())
+        if alone and numbers[at, target.labels["job"], target.labels["instance"]] * scrapes > prometheus.samples_per_query:
+            found.append(target)
+    return found
+
+
 def _counter(metric: str, question: Question, *more: str) -> str:
     matchers = list(more)
     if len(question.namespaces) == 1:
@@ -205,7 +281,17 @@ def _family(prometheus: Prometheus, question: Question, begin: int, end: int) ->
         return question.family
     for family, metrics in FAMILIES.items():
         for metric in metrics.values():
-            named = _counter(metric, question, 'user!=""')
-            if prometheus.vector(f"count(last_over_time({named}[{end - begin}ms]))", end):
+            if _any(prometheus, _counter(metric, question, 'user!=""'), begin, end):
                 return family
     return "upstream"
+
+
+def _any(prometheus: Prometheus, counter: str, begin: int, end: int) -> bool:
+    """Whether there is a sample. Most often there is one just before the end, and many series make many samples: looks there first."""
+    span = _ALIVE_MS
+    while end > begin:
+        span = min(span, end - begin)
+        if prometheus.vector(f"count(last_over_time({counter}[{span}ms]))", end):
+            return True
+        end, span = end - span, 4 * span
+    return False

@@ -77,10 +77,12 @@ def tally(
     end: int,
     family: str,
     served: Measured | None = None,
+    silent: Count | None = None,
 ) -> Usage:
     """``series`` are the limiters' counters by kind, a key of LABELS; all samples and scrapes are at or before ``end``.
 
     :param served: what the model servers counted, in the same period.
+    :param silent: requests that passed because the limiter did not answer, None if that is not known.
     """
     measured = measure(scraped, series, LABELS, start=start, end=end)
     authorized, limited = measured.of(AUTHORIZED), measured.of(LIMITED)
@@ -92,5 +94,5 @@ def tally(
     if not rows and measured.scrapes:
         seen = sum(entry["scrapes"] for entry in measured.scrapes)
         notes.append(f"no calls: the limiter was scraped {seen} times in the period and counted none")
-    accounting = tokens.account(measured, served)
+    accounting = tokens.account(measured, served, authorized=sum(authorized.values(), Count()), silent=silent)
     return Usage(start, end, family, rows, measured.unseen, measured.scrapes, tuple(sorted(notes)), accounting)

@@ -18,7 +18,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counter
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Interval, Life, Sample, Series, Target
 
 # Labels that say who looked, not what was looked at: two targets that differ in nothing else are one process.
-OBSERVER_LABELS = frozenset(
+_OBSERVER_LABELS = frozenset(
     {"job", "service", "endpoint", "container", "prometheus", "prometheus_replica", "replica", "receive", "scrape_job", "monitor"}
 )
 
@@ -83,7 +83,7 @@ def same_process(first: Target, second: Target) -> bool:
         return False
     if first.lives and second.lives and not any(a.same(b) for a in set(first.lives.values()) for b in set(second.lives.values())):
         return False
-    shared = (first.labels.keys() & second.labels.keys()) - OBSERVER_LABELS
+    shared = (first.labels.keys() & second.labels.keys()) - _OBSERVER_LABELS
     return all(first.labels[label] == second.labels[label] for label in shared)
 
 
@@ -124,7 +124,7 @@ def _observed(target: Target, members: list[Series]) -> Observed:
 
 
 def _by_life(observed: t.Iterable[Observed], start: int) -> list[list[Observed]]:
-    """Views of the same counters together. Where one does not know its life at each scrape that matters, only if they follow one another."""
+    """Views of the same counters together. Where one does not know its life at a scrape that matters, only if they follow one another."""
     groups: list[list[Observed]] = []
     for one in observed:
         names = _names(one)
@@ -160,9 +160,8 @@ def _join(views: list[Observed]) -> Observed:
     lives: dict[int, Life] = {}
     at: dict[int, dict[_Own, int]] = collections.defaultdict(dict)
     for view in views:
-        lives.update(
-            (moment, life) for moment, life in view.target.lives.items() if moment not in lives or lives[moment].since < life.since
-        )
+        for moment, life in view.target.lives.items():
+            lives[moment] = max(life, lives.get(moment, life), key=lambda known: known.since)
         for one in view.series:
             labels = {label: value for label, value in one.labels.items() if label not in view.target.labels}
             own = one.kind, tuple(sorted(labels.items()))
@@ -197,7 +196,7 @@ _Fit: t.TypeAlias = "tuple[int, int]"
 
 
 def _fit(target: t.Mapping[str, str], series: t.Mapping[str, str]) -> _Fit | None:
-    """How well they fit: the fewer labels the series lacks, and then the more they share, the better. None if a label says something else."""
+    """How well they fit: the fewer labels the series lacks, and then the more they share, the better. None if a label differs."""
     if any(label in series and series[label] != value for label, value in target.items()):
         return None
     lacking = sum(label not in series for label in target)

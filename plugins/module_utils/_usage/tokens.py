@@ -16,21 +16,36 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import C
 
 # Kinds of the limiter's counters, and the metrics that they are. Kuadrant's Limitador has none of them.
 TOKENS = "tokens"
+CACHED_TOKENS = "cached_tokens"
 METERED = "metered"
 UNMETERED = "unmetered"
-METRICS = {TOKENS: "reported_tokens", METERED: "metered_calls", UNMETERED: "unmetered_calls"}
+METRICS = {TOKENS: "reported_tokens", CACHED_TOKENS: "cached_tokens", METERED: "metered_calls", UNMETERED: "unmetered_calls"}
 _WHO = ("user", "group", "tier", "model")
-LABELS = {TOKENS: (*_WHO, "type"), METERED: _WHO, UNMETERED: (*_WHO, "reason")}
+LABELS = {TOKENS: (*_WHO, "type"), CACHED_TOKENS: _WHO, METERED: _WHO, UNMETERED: (*_WHO, "reason")}
 
-# Parts of an answer's tokens. Of the unsplit ones only the sum is known.
+# Parts of an answer's tokens. Of the unsplit ones only the sum is known; the cached ones are some of the prompt's, not beside them.
 PROMPT = "prompt"
 COMPLETION = "completion"
 UNSPLIT = "unsplit"
-PARTS = (PROMPT, COMPLETION, UNSPLIT)
+CACHED = "cached"
+PARTS = (PROMPT, COMPLETION, UNSPLIT, CACHED)
 
 # The model servers' own counters, as vLLM and its simulator name them.
 SERVED_METRICS = {PROMPT: "vllm:prompt_tokens_total", COMPLETION: "vllm:generation_tokens_total"}
 SERVED_LABELS = {PROMPT: ("model_name",), COMPLETION: ("model_name",)}
+
+# Envoy's count of requests that passed because the limiter did not answer, if the gateway's statistics are scraped.
+SILENT_METRIC = "envoy_cluster_ratelimit_failure_mode_allowed"
+
+_NONE = Count()
+
+# Causes of unattributed tokens beside the reasons that the limiter knows, by number of requests.
+UNREPORTED = "unreported"
+LIMITER_SILENT = "limiter_silent"
+_CAUSES = {
+    UNREPORTED: "admitted requests were not reported: no token limit matched them, or they were not finished when they were last looked at",
+    LIMITER_SILENT: "requests passed uncounted, because the limiter did not answer",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,11 +77,16 @@ class TokenRow:
 
 @dataclasses.dataclass(frozen=True)
 class Accounting:
-    """``proved`` sorted; ``served``: what the model servers counted, None if Prometheus knows none; ``unseen``: what no scrape saw."""
+    """``proved`` sorted; ``served``: what the model servers counted, None if Prometheus knows none; ``unseen``: what no scrape saw.
+
+    ``authorized``: requests that the limiter admitted, ``silent``: ones that passed because it did not answer, None if that is not known.
+    """
 
     proved: tuple[TokenRow, ...]
     served: Measured | None
     unseen: Count
+    authorized: Count = _NONE
+    silent: Count | None = None
 
     @property
     def rows(self) -> tuple[TokenRow, ...]:
@@ -107,22 +127,44 @@ class Accounting:
     def _unattributed(self, served: Measured) -> dict[str, t.Any]:
         theirs = {part: _sum(served.of(part).values()) + served.unseen for part in SERVED_METRICS}
         ours = self.parts
-        parts = {part: theirs[part].lower - ours[part].lower for part in SERVED_METRICS}
-        total = sum(parts.values()) - ours[UNSPLIT].lower
-        split = ours[UNSPLIT].nothing
+        remainder = _remainder(theirs, ours)
+        requests = self._requests()
         return {
-            **{part: parts[part] if split else None for part in SERVED_METRICS},
-            "total": total,
+            **remainder,
             "exact": all(count.exact for count in (*theirs.values(), *ours.values())),
-            "causes": list(self._causes(total)),
+            "models": list(self._models(served)),
+            "requests": requests,
+            "causes": list(self._causes(remainder["total"] or 0, requests)),
         }
 
-    def _causes(self, total: int) -> t.Iterator[str]:
-        reasons = {reason: count.lower for reason, count in sorted(self.reasons.items()) if not count.nothing}
+    def _models(self, served: Measured) -> t.Iterator[dict[str, t.Any]]:
+        ours: dict[str | None, dict[str, Count]] = {}
+        for row in self.proved:
+            of_model = ours.setdefault(row.who[-1], dict.fromkeys(PARTS, Count()))
+            of_model.update({part: of_model[part] + count for part, count in row.parts.items()})
+        names = {key[0] for part in SERVED_METRICS for key in served.of(part)} | {name for name in ours if not _empty(ours[name])}
+        for name in sorted(names, key=lambda name: order((name,))):
+            theirs = {part: served.of(part).get((name,), Count()) for part in SERVED_METRICS}
+            yield {"model": name, **_remainder(theirs, ours.get(name, dict.fromkeys(PARTS, Count())))}
+
+    def _requests(self) -> dict[str, int]:
+        """Requests whose tokens belong to nobody, by cause; at least so many."""
+        found = {reason: count.lower for reason, count in sorted(self.reasons.items()) if not count.nothing}
+        finished = _sum(row.metered for row in self.proved).lower + sum(found.values())
+        others = {UNREPORTED: self.authorized.lower - finished, LIMITER_SILENT: 0 if self.silent is None else self.silent.lower}
+        return found | {cause: number for cause, number in others.items() if number > 0}
+
+    def _causes(self, total: int, requests: t.Mapping[str, int]) -> t.Iterator[str]:
+        reasons = {reason: number for reason, number in requests.items() if reason not in _CAUSES}
         if reasons:
             listed = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
             yield f"{sum(reasons.values())} answers carried no usage ({listed})"
-        if total > 0 and not reasons:
+        for cause, text in _CAUSES.items():
+            if cause in requests:
+                yield f"{requests[cause]} {text}"
+        if total > 0 and len(requests) > 1:
+            yield f"these {sum(requests.values())} requests share the {total} tokens; how many each of them took is not known"
+        if total > 0 and not requests:
             yield (
                 "requests that no token limit matched, that passed while the limiter did not answer, "
                 "or that came to a model server past the gateway"
@@ -131,18 +173,30 @@ class Accounting:
             yield "users were counted more tokens than the model servers: one of them was not scraped, or answers crossed the period's edge"
 
 
-def account(measured: Measured, served: Measured | None) -> Accounting:
-    """``measured`` by the limiters, ``served`` by the model servers."""
-    tokens, metered, unmetered = (measured.of(kind) for kind in (TOKENS, METERED, UNMETERED))
-    whose = sorted({key[: len(_WHO)] for kind in (tokens, metered, unmetered) for key in kind}, key=order)
+def account(measured: Measured, served: Measured | None, *, authorized: Count = _NONE, silent: Count | None = None) -> Accounting:
+    """``measured`` by the limiters, ``served`` by the model servers; the rest as in :class:`Accounting`."""
+    tokens, cached, metered, unmetered = (measured.of(kind) for kind in (TOKENS, CACHED_TOKENS, METERED, UNMETERED))
+    whose = sorted({key[: len(_WHO)] for kind in (tokens, cached, metered, unmetered) for key in kind}, key=order)
     reasons: dict[Key, dict[str, Count]] = {}
     for key, count in unmetered.items():
         reasons.setdefault(key[:-1], {})[key[-1] or ""] = count
     rows = []
     for who in whose:
-        parts = {part: tokens.get((*who, part), Count()) for part in PARTS}
+        parts = {part: tokens.get((*who, part), Count()) for part in PARTS if part != CACHED} | {CACHED: cached.get(who, Count())}
         rows.append(TokenRow(who, parts, metered.get(who, Count()), reasons.get(who, {})))
-    return Accounting(tuple(rows), served, measured.unseen)
+    return Accounting(tuple(rows), served, measured.unseen, authorized, silent)
+
+
+def _remainder(theirs: t.Mapping[str, Count], ours: t.Mapping[str, Count]) -> dict[str, int | None]:
+    """What the model servers counted less what users were counted for. With unsplit tokens only the sum is known."""
+    parts = {part: theirs[part].lower - ours[part].lower for part in SERVED_METRICS}
+    split = not ours[UNSPLIT].lower
+    total = sum(parts.values()) - ours[UNSPLIT].lower
+    return {**{part: parts[part] if split else None for part in SERVED_METRICS}, "total": total}
+
+
+def _empty(parts: t.Mapping[str, Count]) -> bool:
+    return all(count.nothing for count in parts.values())
 
 
 def _sum(counts: t.Iterable[Count]) -> Count:

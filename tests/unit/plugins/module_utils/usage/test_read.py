@@ -94,6 +94,8 @@ def test_read_holds_tokens_against_the_model_servers(limiter: Server) -> None:
         "completion": 6,
         "total": 9,
         "exact": True,
+        "models": [{"model": "m", "prompt": 3, "completion": 6, "total": 9}],
+        "requests": {"aborted": 1},
         "causes": ["1 answers carried no usage (1 aborted)"],
     }
 

@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Measured
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tokens import METERED, TOKENS, UNMETERED, account
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tokens import CACHED_TOKENS, METERED, TOKENS, UNMETERED, account
 
 ANN, BOB = ("ann", "free", "free", "m"), ("bob", "pro", "pro", None)
 NOBODY_KNOWS = Count(0, None, frozenset({"a restart"}))
@@ -62,7 +62,28 @@ def test_what_is_unattributed(counts: dict[str, t.Any], own: tuple[int, int], re
     found = account(limiters(counts), served(*own)).as_dict()["unattributed"]
     assert (found["prompt"], found["completion"], found["total"]) == remainder
     assert found["exact"] is True
-    assert [cause in text for text in found["causes"]] == ([True] if cause else [])
+    share = "these 4 requests share the 7 tokens; how many each of them took is not known"
+    assert [cause in text for text in found["causes"][:1]] == ([True] if cause else [])
+    assert found["causes"][1:] == ([share] if len(found["requests"]) > 1 else [])
+
+
+def test_causes_come_with_their_number_and_models_with_their_remainder() -> None:
+    counts = {TOKENS: {(*ANN, "prompt"): 7, (*ANN, "completion"): 5}, METERED: {ANN: 2}, UNMETERED: {(*BOB, "aborted"): 3}}
+    own = limiters({"prompt": {("m",): 9, ("n",): 4}, "completion": {("m",): 5}})
+    found = account(limiters(counts), own, authorized=exactly(9), silent=exactly(1)).as_dict()["unattributed"]
+    assert found["requests"] == {"aborted": 3, "unreported": 4, "limiter_silent": 1}
+    assert found["models"] == [
+        {"model": "m", "prompt": 2, "completion": 0, "total": 2},
+        {"model": "n", "prompt": 4, "completion": 0, "total": 4},
+    ]
+    assert [text.split()[:2] for text in found["causes"]] == [["3", "answers"], ["4", "admitted"], ["1", "requests"], ["these", "8"]]
+
+
+def test_cached_tokens_are_a_part_of_the_prompt() -> None:
+    counts = {TOKENS: {(*ANN, "prompt"): 7}, CACHED_TOKENS: {ANN: 4}, METERED: {ANN: 1}}
+    found = account(limiters(counts), served(7, 0)).as_dict()
+    assert (found["usage"][0]["prompt"], found["usage"][0]["cached"], found["totals"]["cached_upper"]) == (7, 4, 4)
+    assert found["unattributed"]["total"] == 0
 
 
 @pytest.mark.parametrize("side", ["limiter", "model server"])

@@ -1,0 +1,236 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How right bills are: made-up histories with a known truth, through a real Prometheus. Run by `make bench-accuracy`.
+
+Writes build/bench/accuracy.json. promtool loads the histories (histories.py), the collection reads them back the way that its modules
+do, and beside it stand the ways in which others bill from the same samples. The programs are those that the local stack has built.
+LLM_BENCH_HISTORIES is the number of histories, LLM_BENCH_SEED makes other ones.
+"""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import typing as t
+from pathlib import Path
+
+import requests
+from histories import END, START, History, Pair, make, open_metrics
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import Question, read_usage
+
+ROOT = Path(__file__).resolve().parents[2]
+HISTORIES = int(os.environ.get("LLM_BENCH_HISTORIES", "10000"))
+SEED = int(os.environ.get("LLM_BENCH_SEED", "1"))
+READERS = 4
+_BY = "sum by (history, user, group)"
+_SECONDS = (END - START) // 1000
+# As others bill. The counter's last value is what the demos had that this collection comes from: it never starts anew.
+METHODS = {
+    "increase": f"{_BY} (increase(authorized_calls[{_SECONDS}s]))",
+    "increase_anchored": f"{_BY} (increase(authorized_calls[{_SECONDS}s] anchored))",
+    "counter_times_price": f"{_BY} (authorized_calls)",
+}
+
+Figures = dict[tuple[str, Pair], float]
+
+
+def program(name: str) -> Path:
+    """The newest one in the cache of the local stack."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kuadrant-llm"
+    found = sorted(cache.glob(f"{name}/*/build.json"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise SystemExit(f"bench: {name} is not in {cache}. Start the local stack once, which builds it: make demo")
+    return found[-1].parent / name
+
+
+@contextlib.contextmanager
+def prometheus(histories: t.Sequence[History]) -> t.Iterator[str]:
+    """A server that has these histories and nothing else."""
+    with tempfile.TemporaryDirectory(prefix="llm-bench-") as scratch:
+        folder = Path(scratch)
+        with (folder / "histories.txt").open("w", encoding="utf-8") as stream:
+            stream.writelines(open_metrics(histories))
+        (folder / "prometheus.yml").write_text("{}")
+        load = [program("promtool"), "tsdb", "create-blocks-from", "openmetrics", "--quiet", "histories.txt", "data"]
+        done = subprocess.run(load, cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise SystemExit(f"bench: {done.stderr[-2000:]}")
+        (folder / "histories.txt").unlink()
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            address = "127.0.0.1:{1}".format(*free.getsockname())
+        options = {
+            "config.file": "prometheus.yml",
+            "storage.tsdb.path": "data",
+            "storage.tsdb.retention.time": "100y",
+            "web.listen-address": address,
+            "enable-feature": "promql-extended-range-selectors",
+        }
+        with (folder / "log").open("w") as log:
+            command = [program("prometheus"), *(f"--{name}={value}" for name, value in options.items())]
+            process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+        try:
+            while not _ready(f"http://{address}"):
+                if process.poll() is not None:
+                    raise SystemExit(f"bench: Prometheus ended: {(folder / 'log').read_text()[-2000:]}")
+                time.sleep(0.2)
+            yield f"http://{address}"
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def _ready(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/-/ready", timeout=2).ok
+    except requests.ConnectionError:
+        return False
+
+
+@dataclasses.dataclass
+class Result:
+    """One history: each figure as the collection gives it, beside the truth, and whether the whole period is exact."""
+
+    history: History
+    exact: bool
+    figures: dict[Pair, Count]
+
+
+def read(url: str, histories: t.Sequence[History]) -> list[Result]:
+    """Each history by itself, as a module reads a period."""
+    local = threading.local()
+
+    def one(history: History) -> Result:
+        if not hasattr(local, "client"):
+            local.client = Prometheus(url)
+        usage = read_usage(local.client, Question(START, END, match_labels={"history": str(history.number)}, family="upstream"))
+        found = {(row.user, row.group): row.authorized for row in usage.rows}
+        return Result(history, usage.exact, {pair: found.get(pair, Count() + usage.unseen) for pair in history.pairs})
+
+    with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
+        return list(pool.map(one, histories))
+
+
+def otherwise(url: str, expression: str) -> Figures | None:
+    """What another method says; None if this server does not know it."""
+    try:
+        found = Prometheus(url, timeout=120).vector(expression, END)
+    except GatewayError as exc:  # a server without the function
+        print(f"{expression}: {exc}")
+        return None
+    return {(labels["history"], (labels.get("user", ""), labels.get("group", ""))): float(value) for labels, value in found}
+
+
+def error(figures: Figures, results: t.Sequence[Result]) -> dict[str, t.Any]:
+    """In calls, in all and as a share of the true ones, and how many histories are off by half a call or more."""
+    off = missed = more = less = truth = 0.0
+    for result in results:
+        differences = []
+        for pair in result.history.pairs:
+            true = result.history.truth(pair)
+            truth += true
+            differences.append(figures.get((str(result.history.number), pair), 0.0) - true)
+        more += sum(difference for difference in differences if difference > 0)
+        less -= sum(difference for difference in differences if difference < 0)
+        off += sum(map(abs, differences))
+        missed += max(map(abs, differences), default=0) >= 0.5
+    return {
+        "units": round(off, 1),
+        "billed_too_much": round(more, 1),
+        "billed_too_little": round(less, 1),
+        "percent_of_truth": round(100 * off / truth, 2),
+        "histories_wrong": int(missed),
+    }
+
+
+def judge(results: t.Sequence[Result]) -> dict[str, t.Any]:
+    decided_wrong = misses = exact = others = 0
+    closed: list[float] = []
+    for result in results:
+        for pair, found in result.figures.items():
+            true = result.history.truth(pair)
+            if found.exact:
+                exact += 1
+                decided_wrong += abs(found.lower - true)
+                continue
+            others += 1
+            misses += not (found.lower <= true and (found.upper is None or true <= found.upper))
+            if found.upper is not None:
+                closed.append(found.upper - found.lower)
+    decided = sum(all(found.exact for found in result.figures.values()) for result in results)
+    return {
+        "histories": len(results),
+        "decided": decided,
+        "decided_wrong": decided_wrong,
+        "bounded": len(results) - decided,
+        "bound_misses": misses,
+        "figures_decided": exact,
+        "figures_bounded": others,
+        "figures_bounded_on_both_sides": len(closed),
+    }
+
+
+def measure() -> dict[str, t.Any]:
+    print(f"{HISTORIES} histories, seed {SEED}", flush=True)
+    histories = list(itertools.islice(filter(lambda one: one.scraped, (make(number, SEED) for number in itertools.count())), HISTORIES))
+    started = time.monotonic()
+    with prometheus(histories) as url:
+        loaded = time.monotonic()
+        results = read(url, histories)
+        done = time.monotonic()
+        figures = judge(results)
+        decided = [result for result in results if all(found.exact for found in result.figures.values())]
+        for name, expression in METHODS.items():
+            found = otherwise(url, expression)
+            figures[f"error_{name}"] = None if found is None else {"all": error(found, results), "of_the_decided": error(found, decided)}
+        ours = {(str(one.history.number), pair): float(count.lower) for one in results for pair, count in one.figures.items()}
+        figures["error_lower_bound"] = {"all": error(ours, results), "of_the_decided": error(ours, decided)}
+    features = collections.Counter(feature for one in results for feature in one.history.features)
+    of_decided = collections.Counter(feature for one in decided for feature in one.history.features)
+    return {
+        "seed": SEED,
+        **figures,
+        "features": {name: {"histories": number, "decided": of_decided[name]} for name, number in sorted(features.items())},
+        "load_s": round(loaded - started, 1),
+        "read_s": round(done - loaded, 1),
+    }
+
+
+def table(figures: dict[str, t.Any]) -> str:
+    rows = [(name, f"{value}") for name, value in figures.items() if not isinstance(value, dict)]
+    for name, value in figures.items():
+        if name.startswith("error_") and value is not None:
+            for part, found in value.items():
+                text = ", ".join(f"{number} {what.replace('_', ' ')}" for what, number in found.items())
+                rows.append((f"{name} ({part.replace('_', ' ')})", text))
+    rows += [(name, f"{value['histories']} histories, {value['decided']} decided") for name, value in figures["features"].items()]
+    width = max(len(label) for label, _value in rows)
+    return "\n".join(f"{label:<{width}}  {value}" for label, value in rows)
+
+
+def main() -> None:
+    figures = measure()
+    output = ROOT / "build/bench/accuracy.json"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(figures, indent=2) + "\n")
+    print(table(figures))
+    print(f"\nwritten: {output.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
