@@ -15,7 +15,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.supplied imp
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.config import read_config
 
-_OPTIONS = ("tiers", "keys")
+_OPTIONS = ("tiers", "keys", "overlap")
 
 
 class ActionModule(ActionBase):
@@ -39,7 +39,7 @@ class ActionModule(ActionBase):
         )
         try:
             with hiding(supplied):
-                config = read_config(args.get("tiers"), keys, now=dt.datetime.now(dt.UTC))
+                config = read_config(args.get("tiers"), keys, overlap=args.get("overlap"), now=dt.datetime.now(dt.UTC))
         except GatewayError as exc:
             return {**result, "failed": True, "msg": exc.message, **exc.details}
         return {**result, "changed": False, **config}

@@ -51,7 +51,9 @@ EXAMPLES = r"""
 
 - name: Show those of Limitador
   ansible.builtin.debug:
-    msg: "{{ found.resources | kuadrant.llm.scraping_monitors(namespace='kuadrant-system', service_labels=labels, pod_labels=labels, port='http') }}"
+    msg: >-
+      {{ found.resources | kuadrant.llm.scraping_monitors(namespace='kuadrant-system', service_labels=labels,
+         pod_labels=labels, port='http') }}
   vars:
     labels: {app: limitador, limitador-resource: limitador}
 """

@@ -145,6 +145,9 @@ options:
         type: str
         choices: [present, revoked, absent]
         default: present
+  overlap:
+    description: How long the old value of a key works on after a rotation that has no C(overlap) of its own, for example V(1h).
+    type: str
 seealso:
   - module: kuadrant.llm.api_key
   - module: kuadrant.llm.tier

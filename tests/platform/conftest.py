@@ -118,6 +118,19 @@ def inventory(kubeconfig: str) -> t.Callable[[], list[str]]:
     return lambda: run().splitlines()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def left_as_found(inventory: t.Callable[[], list[str]], eventually: t.Callable[..., None]) -> t.Iterator[None]:
+    """What a file of tests leaves behind fails that file, not the next one."""
+    before = inventory()
+    yield
+
+    def difference() -> dict[str, list[str]]:
+        now = inventory()
+        return {"left": [name for name in now if name not in before], "gone": [name for name in before if name not in now]}
+
+    eventually(lambda: difference() == {"left": [], "gone": []}, 30, difference)
+
+
 @pytest.fixture(scope="session")
 def changed_tasks() -> t.Callable[[str], list[str]]:
     """The tasks that report a change, in their order: names from the output of ansible-playbook."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 import subprocess
 import typing as t
 
@@ -159,10 +160,10 @@ def test_operator_is_started_again_for_what_came_after_it(
 ) -> None:
     variables = yaml.safe_load((cluster_dir / "vars.yml").read_text(encoding="utf-8"))
     address = f"{variables['llm_gateway_mirror']['manifests']}/prometheus-operator-0.93.0.yaml"
-    manifests = list(yaml.safe_load_all(requests.get(address, timeout=30).text))
-    monitors = [item for item in manifests if item and item["metadata"]["name"].startswith(("podmonitors.", "servicemonitors."))]
+    documents = re.split(r"^---$", requests.get(address, timeout=30).text, flags=re.MULTILINE)
+    monitors = [text for text in documents if re.search(r"^  name: (podmonitors|servicemonitors)\.", text, re.MULTILINE)]
     assert len(monitors) == 2
-    kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(monitors))
+    kubectl("apply", "--server-side", "-f", "-", stdin="---".join(monitors))
     try:
         late = changed_tasks(passed(run(None, "--check")).stdout)
         assert len(late) == 1
@@ -170,7 +171,7 @@ def test_operator_is_started_again_for_what_came_after_it(
         assert changed_tasks(passed(run()).stdout) == late
         assert changed_tasks(passed(run()).stdout) == []
     finally:
-        kubectl("delete", "crd", *[item["metadata"]["name"] for item in monitors])
+        kubectl("delete", "-f", "-", stdin="---".join(monitors))
 
 
 @pytest.mark.usefixtures("installed")

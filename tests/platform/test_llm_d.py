@@ -141,7 +141,7 @@ def llm_d(ansible: Run, playbook: Run, kubectl: Kubectl, cluster_dir: pathlib.Pa
     yield owned(kubectl)
     passed(playbook("playbooks/teardown.yml", SERVED))
     kubectl("delete", "--ignore-not-found", "--wait", "-f", str(FOLDER / "llm_d.yml"))
-    passed(ansible([play], {**istio, "istio_state": "absent"}))
+    passed(ansible([play], {**istio, "istio_state": "absent", "istio_remove_crds": True}))
 
 
 def owned(kubectl: Kubectl) -> str:

@@ -28,7 +28,8 @@ def take_keys(module: AnsibleModule) -> list[dict[str, t.Any]]:
     """The entries of the parameter ``keys``, of which the parameters themselves, which Ansible prints, keep none's value."""
     entries: list[dict[str, t.Any]] = module.params["keys"]
     module.params["keys"] = [_shown(entry) for entry in entries]
-    module.no_log_values -= {entry["key"] for entry in entries if entry.get("key")}
+    others = {value for name, value in module.params.items() if name != "keys" and isinstance(value, str)}
+    module.no_log_values -= {entry["key"] for entry in entries if entry.get("key")} - others
     return entries
 
 

@@ -6,8 +6,8 @@
 
 """Which ServiceMonitors and PodMonitors have a target scraped. Pure.
 
-The rules are those of prometheus-operator: ``namespaceSelector`` is the monitor's own namespace unless it says otherwise, ``selector`` is about
-Services for a ServiceMonitor and about pods for a PodMonitor, and an endpoint names a port of them.
+The rules are those of prometheus-operator: ``namespaceSelector`` is the monitor's own namespace unless it says otherwise, ``selector``
+is about Services for a ServiceMonitor and about pods for a PodMonitor, and an endpoint names a port of them.
 """
 
 from __future__ import annotations

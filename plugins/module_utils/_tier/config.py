@@ -17,7 +17,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import DE
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.problems import Problems
 
 
-def read_config(tiers: t.Any, keys: t.Any, *, now: dt.datetime) -> dict[str, t.Any]:
+def read_config(tiers: t.Any, keys: t.Any, *, overlap: t.Any = None, now: dt.datetime) -> dict[str, t.Any]:
     """``{tiers: [...], keys: [...]}``, JSON-serialisable and without key values; ``tiers`` None means the default ones.
 
     Raises GatewayError that lists every problem.
@@ -29,7 +29,7 @@ def read_config(tiers: t.Any, keys: t.Any, *, now: dt.datetime) -> dict[str, t.A
         problems.add("llm_gateway_tiers", "is empty; describe at least one tier, e.g. {name: free, requests: [{limit: 2, window: 2m}]}")
     # A tier that could not be read may still be meant by a key: do not report that key too.
     names = None if problems.messages else [tier.name for tier in read]
-    wanted = read_keys(keys, names, now, problems)
+    wanted = read_keys(keys, names, now, problems, "0s" if overlap is None else str(overlap))
     problems.raise_if_any()
     return {"tiers": [_tier_facts(tier) for tier in read], "keys": [_key_facts(key) for key in wanted]}
 

@@ -24,14 +24,17 @@ _TEXT_FIELDS = tuple(field for field in FIELDS if field != "groups")
 _LAST_EXPIRY = dt.datetime(2262, 1, 1, tzinfo=dt.UTC)
 
 
-def read_keys(raw: t.Any, tiers: t.Collection[str] | None, now: dt.datetime, problems: Problems) -> list[ApiKey]:
-    """The keys; what is wrong goes to ``problems``. ``tiers`` are the names that exist (None: any). No message shows a key's value."""
+def read_keys(raw: t.Any, tiers: t.Collection[str] | None, now: dt.datetime, problems: Problems, overlap: str = "0s") -> list[ApiKey]:
+    """The keys; what is wrong goes to ``problems``. ``tiers`` are the names that exist (None: any). No message shows a key's value.
+
+    ``overlap`` is for rotations without their own.
+    """
     shown = len(problems.messages)
     entries = [_shaped(entry, problems.at(_where(index, entry))) for index, entry in problems.entries("llm_gateway_keys", raw)]
     if len(problems.messages) > shown:  # what the entries mean can be told once they have their shape
         return []
     try:
-        keys = parse_keys(entries, tiers=tiers, option="llm_gateway_keys")
+        keys = parse_keys(entries, overlap=overlap, tiers=tiers, option="llm_gateway_keys")
     except GatewayError as exc:
         problems.messages += exc.details["problems"]
         return []

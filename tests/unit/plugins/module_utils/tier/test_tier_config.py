@@ -116,3 +116,9 @@ def test_read_config_does_not_blame_a_key_for_a_tier_that_could_not_be_read() ->
 def test_read_config_accepts_a_past_expiry_of_an_absent_key() -> None:
     keys = [{"name": "old", "state": "absent", "expires_at": "2020-01-01T00:00:00Z"}]
     assert read_config(TIERS, keys, now=NOW)["keys"] == [{"name": "old", "state": "absent"}]
+
+
+@pytest.mark.parametrize(("overlap", "message"), [("soon", "overlap: "), ("2s", "overlap: 2s is too short")])
+def test_read_config_refuses_an_overlap_that_no_rotation_could_have(overlap: str, message: str) -> None:
+    with pytest.raises(GatewayError, match=message):
+        read_config(TIERS, [ALICE], overlap=overlap, now=NOW)
