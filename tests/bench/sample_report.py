@@ -55,7 +55,7 @@ BUDGETS = [
 
 
 def options(**more: t.Any) -> Wanted:
-    given = {"tiers": None, "currency": "USD", "price_book": BOOK, "what_if_price_book": None, "budgets": []}
+    given: dict[str, t.Any] = {"tiers": None, "currency": "USD", "price_book": BOOK, "what_if_price_book": None, "budgets": []}
     return parse_wanted({**given, **more})
 
 
@@ -80,7 +80,7 @@ def usage(start: int, end: int, people: t.Sequence[Who] = PEOPLE) -> PeriodUsage
                 for part, quantity in (("prompt", prompt), ("completion", completion + completion // 90)):
                     of = served[part]
                     of[(model,)] = of.get((model,), Count()) + Count(quantity, quantity)
-    scrape = {
+    scrape: dict[str, t.Any] = {
         "instance": "10.244.0.17:8080",
         "job": "kuadrant-system/limitador",
         "scrapes": (end - start) // 15_000,

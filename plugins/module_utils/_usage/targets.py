@@ -18,7 +18,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counter
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Interval, Life, Sample, Series, Target
 
 # Labels that say who looked, not what was looked at: two targets that differ in nothing else are one process.
-_OBSERVER_LABELS = frozenset(
+OBSERVER_LABELS = frozenset(
     {"job", "service", "endpoint", "container", "prometheus", "prometheus_replica", "replica", "receive", "scrape_job", "monitor"}
 )
 
@@ -83,7 +83,7 @@ def same_process(first: Target, second: Target) -> bool:
         return False
     if first.lives and second.lives and not any(a.same(b) for a in set(first.lives.values()) for b in set(second.lives.values())):
         return False
-    shared = (first.labels.keys() & second.labels.keys()) - _OBSERVER_LABELS
+    shared = (first.labels.keys() & second.labels.keys()) - OBSERVER_LABELS
     return all(first.labels[label] == second.labels[label] for label in shared)
 
 
