@@ -30,6 +30,7 @@ class FakePrometheus(http.server.ThreadingHTTPServer):
         self.series: list[tuple[Labels, list[tuple[int, float]]]] = []
         self.answers: list[tuple[int, str]] = []
         self.warnings: list[str] = []
+        self.retention: str | None = "15d"
         self.queries: list[dict[str, str]] = []
         self.authorization: list[str | None] = []
         self.closed_left = False
@@ -47,6 +48,11 @@ class FakePrometheus(http.server.ThreadingHTTPServer):
     def data(self, query: str, at: int) -> dict[str, t.Any]:
         if query == "time()":
             return {"resultType": "scalar", "result": [self.now / 1000, f"{self.now / 1000}"]}
+        if query == "count(up)":
+            alive = any(
+                at - 300_000 < moment <= at for labels, samples in self.series if labels["__name__"] == "up" for moment, _value in samples
+            )
+            return {"resultType": "vector", "result": [{"metric": {}, "value": [at / 1000, "1"]}] if alive else []}
         wrapped = re.fullmatch(r"(sum\(count_over_time|count\(last_over_time|count by \(.*\) \(last_over_time)\((.*)\)\)", query)
         ranged = re.fullmatch(r"([\w:]+)\{(.*)\}\[(\d+)ms\]", wrapped[2] if wrapped else query)
         assert ranged, f"the fake does not know {query}"
@@ -59,8 +65,9 @@ class FakePrometheus(http.server.ThreadingHTTPServer):
         if not wrapped:
             return {"resultType": "matrix", "result": found}
         if wrapped[1].startswith("count by"):
-            pairs = {(one["metric"]["job"], one["metric"]["instance"]) for one in found}
-            metrics = [{"job": job, "instance": instance} for job, instance in sorted(pairs)]
+            names = re.findall(r"\w+", wrapped[1].partition("(")[2].partition(")")[0])
+            groups = sorted({tuple(one["metric"].get(name, "") for name in names) for one in found})
+            metrics = [dict(zip(names, group, strict=True)) for group in groups]
             return {"resultType": "vector", "result": [{"metric": metric, "value": [at / 1000, "1"]} for metric in metrics]}
         number = sum(len(one["values"]) for one in found) if wrapped[1].startswith("sum") else len(found)
         return {"resultType": "vector", "result": [{"metric": {}, "value": [at / 1000, str(number)]}] if found else []}
@@ -69,6 +76,15 @@ class FakePrometheus(http.server.ThreadingHTTPServer):
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # headers and body in one packet
+
+    def do_GET(self) -> None:
+        """The page that says how long samples are kept."""
+        retention = t.cast("FakePrometheus", self.server).retention
+        body = json.dumps({"status": "success", "data": {"storageRetention": retention}}).encode()
+        self.send_response(200 if retention is not None and self.path == "/api/v1/status/runtimeinfo" else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def do_POST(self) -> None:
         server = t.cast("FakePrometheus", self.server)

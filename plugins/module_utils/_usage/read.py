@@ -60,6 +60,7 @@ def read_usage(prometheus: Prometheus, question: Question) -> Usage:
     start = question.start
     scraped = [_target(one) for one in prometheus.raw(selector(SCRAPED, question.match_labels), start - _LOOKBACK_MS, end)]
     begin = _begin(scraped, start)
+    beginning = _check_beginning(prometheus, scraped, start)
     lives = prometheus.raw(selector(COUNTING_SINCE, question.match_labels), start - _LOOKBACK_MS, end)
     scraped = with_lives(scraped, map(_sign_of_life, lives))
     family = _family(prometheus, question, begin, end)
@@ -67,15 +68,17 @@ def read_usage(prometheus: Prometheus, question: Question) -> Usage:
         kind: [to_series(one) for one in prometheus.raw(_counter(metric, question), begin, end)]
         for kind, metric in {**FAMILIES[family], **tokens.METRICS}.items()
     }
+    if question.namespaces and not any(series.values()):
+        _check_namespaces(prometheus, question, FAMILIES[family], begin, end)
     served = _served(prometheus, question, servers, end) if servers else None
     silent = _silent(prometheus, question, end)
-    usage = tally(scraped, series, start=start, end=end, family=family, served=served, silent=silent)
+    usage = tally(scraped, series, start=start, end=end, family=family, served=served, silent=silent).noting(beginning)
     if not usage.scrapes:
         raise GatewayError(
             f"Prometheus at {prometheus.url} did not scrape a limiter between {format_time(start)} and {format_time(end)}: "
             f"there is no {selector(SCRAPED, question.match_labels)} and no call counter, so what was used is unknown, not zero. "
             "Check that Limitador is among its targets (a ServiceMonitor or PodMonitor that it selects), that the period lies within its "
-            "retention, and match_labels."
+            f"retention{_told(prometheus.retention())}, and match_labels."
         )
     return usage
 
@@ -107,6 +110,58 @@ def wait_for_scrape(prometheus: Prometheus, question: Question, servers: str = "
         time.sleep(_POLL_SECONDS)
 
 
+def _check_beginning(prometheus: Prometheus, scraped: t.Sequence[Target], start: int) -> str | None:
+    """What to note if Prometheus has nothing from the period's start. Raises GatewayError if it has thrown that away."""
+    first = min((target.scrapes[0] for target in scraped), default=start)
+    if first <= start or prometheus.vector("count(up)", start):
+        return None
+    kept = prometheus.retention()
+    since = None if kept is None else _kept_since(kept, prometheus.now_ms())
+    if since is not None and start < since:
+        raise GatewayError(
+            f"start: {format_time(start)} is before all that Prometheus at {prometheus.url} still has. It keeps {kept}, and its oldest "
+            f"scrape of a limiter in the period is of {format_time(first)}; what was used before is unknown, not zero. Start the period "
+            "there or later, take it from a ledger that was closed in time, or keep more (--storage.tsdb.retention.time and .size)."
+        )
+    return (
+        f"Prometheus has no samples from before {format_time(first)}{_told(kept)}; "
+        "limiters that were gone by then are in no figure: if there were any, let the period start later"
+    )
+
+
+def _told(retention: str | None) -> str:
+    return "" if retention is None else f" ({retention})"
+
+
+def _kept_since(retention: str, now: int) -> int | None:
+    """Samples from before may be gone: by age, or, if the size is limited, any."""
+    if re.search(r"[0-9][KMGTPE]?i?B", retention):
+        return now
+    match = re.fullmatch(r"(?:([0-9]+)y)?(.*)", retention)
+    years, rest = match.groups() if match else (None, retention)
+    try:
+        return now - int(years or 0) * 365 * 86_400_000 - (parse_duration(rest, "retention") if rest else 0)
+    except GatewayError:
+        return None
+
+
+def _check_namespaces(prometheus: Prometheus, question: Question, metrics: t.Mapping[str, str], begin: int, end: int) -> None:
+    """A route without calls has no counters. If others have, the name is more likely wrong than the route idle."""
+    names = set()
+    for metric in metrics.values():
+        counted = f"last_over_time({selector(metric, question.match_labels)}[{end - begin}ms])"
+        names |= {
+            labels.get("limitador_namespace", "")
+            for labels, _value in prometheus.vector(f"count by (limitador_namespace) ({counted})", end)
+        }
+    if names:
+        raise GatewayError(
+            f"limitador_namespace: no limiter has counters of {', '.join(question.namespaces)} from {format_time(question.start)} until "
+            f"{format_time(end)}. They have counters of {', '.join(sorted(name or '(no namespace)' for name in names))}. Name a "
+            "<namespace>/<HTTPRoute> of these, or leave the option out. If the route is right, it had no calls yet."
+        )
+
+
 def selector(metric: str, labels: t.Mapping[str, str], *more: str) -> str:
     """A PromQL selector of one metric whose labels equal ``labels``."""
     matchers = [f"{label}={quote(value)}" for label, value in sorted(labels.items())]
@@ -117,6 +172,8 @@ def parse_question(params: t.Mapping[str, t.Any], now: int) -> Question:
     """The options of the modules. Raises GatewayError naming the option."""
     end = now if params["end"] is None else parse_time(params["end"], "end")
     start = end - parse_duration(params["period"], "period") if params["start"] is None else parse_time(params["start"], "start")
+    if params["start"] is not None and start >= now:
+        raise GatewayError(f"start: {format_time(start)} is in the future; Prometheus' clock shows {format_time(now)}")
     if end > now:
         raise GatewayError(f"end: {format_time(end)} is in the future; Prometheus' clock shows {format_time(now)}")
     if start >= end:
