@@ -172,12 +172,12 @@ def _join(views: list[Observed]) -> Observed:
     current: Life | None = None
     scrapes = []
     for moment in sorted({moment for view in views for moment in view.target.scrapes}):
-        life = lives.get(moment)
-        if life is None or current is None or not life.same(current):
-            if life is not None and current is not None and life.since < current.since:  # a look at the past
+        shows = lives.get(moment)
+        if shows is None or current is None or not shows.same(current):
+            if shows is not None and current is not None and shows.since < current.since:  # a look at the past
                 continue
             highest = {}
-        current = life
+        current = shows
         scrapes.append(moment)
         for own, value in at[moment].items():
             highest[own] = max(value, highest.get(own, 0))
