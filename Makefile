@@ -10,7 +10,7 @@ TEST := hack/venv test
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test lint unit sanity integration platform bench bench-keys bench-accuracy build
+.PHONY: help demo down test lint unit sanity integration platform bench bench-keys bench-accuracy bench-close build
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ bench-keys: ## Measure ten thousand keys, revocations and rotations; writes buil
 
 bench-accuracy: ## Measure how right bills are, on ten thousand histories with a known truth; writes build/bench/accuracy.json
 	@PYTHONPATH=build/collections $(DEMO) python tests/bench/accuracy.py $(ARGS)
+
+bench-close: ## Measure closing a day of ten thousand users; writes build/bench/close.json
+	@$(DEMO) python tests/bench/close.py $(ARGS)
 
 build: ## Build the collection's archive into build/
 	@$(DEMO) ansible-galaxy collection build --force --output-path build

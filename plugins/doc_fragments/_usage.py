@@ -8,23 +8,14 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The options of every module that measures usage; the argument spec is in module_utils/_usage/options.py."""
+    """The options of every module that measures usage; the argument spec is in module_utils/_usage/options.py.
 
-    DOCUMENTATION = r"""
+    Section source says where the counters are, the main one which period to measure.
+    """
+
+    SOURCE = r"""
 requirements:
   - requests
-notes:
-  - A call belongs to the period in which Prometheus first saw it, which is up to one scrape interval after the call.
-    Periods that follow one another share no call and lose none. Use O(wait_for_scrape) for a report right after traffic.
-  - Where the samples decide, the figures are exact. Where they do not (a limiter that started anew and lost its counters, one that is no
-    longer scraped, a first scrape that already shows calls), the lower and the upper figure differ and a note says why. An upper figure of
-    V(null) means that the samples prove no upper bound.
-  - A limiter that loses its counters between two scrapes, and counts past all their old values before the second one, looks like one that
-    did not. The custom Limitador of this collection keeps its counters when it is restarted, and says since when it counts, which decides.
-    Without that, upper figures are V(null) unless at least 20 of the limiter's counters stood still between any two scrapes.
-  - A limiter that is scraped twice (two monitors, a pair of Prometheus servers) is counted once, and a note says so.
-  - A period that begins before all samples of Prometheus is an error if older ones may have been thrown away, and is noted if not. A
-    O(limitador_namespace) that no counter has, although others do, is an error too.
 options:
   prometheus_url:
     description:
@@ -49,20 +40,6 @@ options:
       - Seconds that one query may take.
     type: int
     default: 60
-  start:
-    description:
-      - Start of the period, in RFC 3339 with an offset, such as V(2026-11-01T00:00:00Z). The calls counted by the last scrape at or
-        before it are not in.
-      - Exactly one of O(start) and O(period) is needed.
-    type: str
-  end:
-    description:
-      - End of the period, in RFC 3339 with an offset. Not given means now, by the clock of Prometheus.
-    type: str
-  period:
-    description:
-      - Length of the period up to O(end), such as V(24h), V(7d) or V(1h30m). A day is 24 hours.
-    type: str
   limitador_namespace:
     description:
       - Count only calls of these Limitador namespaces, which Kuadrant names C(<namespace>/<HTTPRoute>). None given means all.
@@ -90,6 +67,36 @@ options:
     type: str
     choices: [auto, upstream, user_and_group]
     default: auto
+"""
+
+    DOCUMENTATION = r"""
+notes:
+  - A call belongs to the period in which Prometheus first saw it, which is up to one scrape interval after the call.
+    Periods that follow one another share no call and lose none. Use O(wait_for_scrape) for a report right after traffic.
+  - Where the samples decide, the figures are exact. Where they do not (a limiter that started anew and lost its counters, one that is no
+    longer scraped, a first scrape that already shows calls), the lower and the upper figure differ and a note says why. An upper figure of
+    V(null) means that the samples prove no upper bound.
+  - A limiter that loses its counters between two scrapes, and counts past all their old values before the second one, looks like one that
+    did not. The custom Limitador of this collection keeps its counters when it is restarted, and says since when it counts, which decides.
+    Without that, upper figures are V(null) unless at least 20 of the limiter's counters stood still between any two scrapes.
+  - A limiter that is scraped twice (two monitors, a pair of Prometheus servers) is counted once, and a note says so.
+  - A period that begins before all samples of Prometheus is an error if older ones may have been thrown away, and is noted if not. A
+    O(limitador_namespace) that no counter has, although others do, is an error too.
+options:
+  start:
+    description:
+      - Start of the period, in RFC 3339 with an offset, such as V(2026-11-01T00:00:00Z). The calls counted by the last scrape at or
+        before it are not in.
+      - Exactly one of O(start) and O(period) is needed.
+    type: str
+  end:
+    description:
+      - End of the period, in RFC 3339 with an offset. Not given means now, by the clock of Prometheus.
+    type: str
+  period:
+    description:
+      - Length of the period up to O(end), such as V(24h), V(7d) or V(1h30m). A day is 24 hours.
+    type: str
   wait_for_scrape:
     description:
       - Seconds to wait until Prometheus has scraped every limiter once more after O(end).

@@ -27,13 +27,17 @@ class GatewayError(Exception):
         self.details = details
 
 
+class UnknownUsageError(GatewayError):
+    """Nothing was scraped in a period, so that nobody knows what was used in it."""
+
+
 @contextlib.contextmanager
 def failing_to(action: str) -> t.Iterator[None]:
     """Prefix a :class:`GatewayError` raised inside with ``Failed to <action>: ``; callers write only the verb phrase."""
     try:
         yield
     except GatewayError as exc:
-        raise GatewayError(f"Failed to {action}: {exc.message}", **exc.details) from exc
+        raise type(exc)(f"Failed to {action}: {exc.message}", **exc.details) from exc
 
 
 @contextlib.contextmanager

@@ -48,6 +48,14 @@ def quote(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
+def narrowed(selector: str, *matchers: str) -> str:
+    """``selector``, which ends with its matchers in braces, with more of them."""
+    if not matchers:
+        return selector
+    comma = "" if selector.endswith("{}") else ","
+    return f"{selector[:-1]}{comma}{','.join(matchers)}}}"
+
+
 class Prometheus:
     """Queries by POST, so that their length does not matter.
 
@@ -95,6 +103,22 @@ class Prometheus:
         """Labels and value of each element of an instant vector."""
         return [(item["metric"], item["value"][1]) for item in self._expect("vector", expression, at_ms)]
 
+    def window(self, selector: str, first_ms: int, last_ms: int) -> list[RawSeries]:
+        """Every sample from ``first_ms`` to ``last_ms``, both included, in one query."""
+        found = self._expect("matrix", f"{selector}[{last_ms - first_ms + 1}ms]", last_ms)
+        # Prometheus before 3.0 includes the left end of the range.
+        return [RawSeries(item["metric"], tuple(sample for sample in _samples(item) if sample[0] >= first_ms)) for item in found]
+
+    def label_values(self, label: str, selector: str, after_ms: int, until_ms: int) -> list[str]:
+        """The values of a label in the series of ``selector``, sorted. Touches no sample; may name some from just outside of the period."""
+        answer = self._ask(f"label/{label}/values", {"match[]": selector, "start": seconds(after_ms), "end": seconds(until_ms)})
+        return sorted(t.cast("list[str]", answer))
+
+    def series(self, selector: str, after_ms: int, until_ms: int) -> list[dict[str, str]]:
+        """The labels of the series of ``selector``. Touches no sample; may name some from just outside of the period."""
+        form = {"match[]": selector, "start": seconds(after_ms), "end": seconds(until_ms)}
+        return t.cast("list[dict[str, str]]", self._ask("series", form))
+
     def raw(self, selector: str, after_ms: int, until_ms: int) -> list[RawSeries]:
         """Every sample with a timestamp in (after_ms, until_ms] of the series of ``selector``, which must name one metric."""
         span = until_ms - after_ms
@@ -128,9 +152,18 @@ class Prometheus:
         form = {"query": expression, "timeout": f"{self.timeout:g}s"}
         if at_ms is not None:
             form["time"] = seconds(at_ms)
+        return t.cast("dict[str, t.Any]", self._ask("query", form, expression))
+
+    def _ask(self, path: str, form: t.Mapping[str, str], what: str = "") -> t.Any:
+        """``what`` is asked for, in words for an error. Label values can only be had by GET."""
+        expression = what or f"{path} of {form['match[]']}"
+        url, timeout = f"{self.url}/api/v1/{path}", (min(self.timeout, 10), self.timeout + 5)
         try:
             # The server gives up first, and says why.
-            response = self._session.post(f"{self.url}/api/v1/query", data=form, timeout=(min(self.timeout, 10), self.timeout + 5))
+            if path.startswith("label/"):
+                response = self._session.get(url, params=form, timeout=timeout)
+            else:
+                response = self._session.post(url, data=form, timeout=timeout)
         except requests.exceptions.SSLError as exc:
             raise GatewayError(
                 f"TLS with Prometheus at {self.url} failed: {exc}. Set prometheus_ca_cert to the authority of its certificate."
@@ -147,7 +180,7 @@ class Prometheus:
             ) from exc
         return self._read(response, expression)
 
-    def _read(self, response: requests.Response, expression: str) -> dict[str, t.Any]:
+    def _read(self, response: requests.Response, expression: str) -> t.Any:
         try:
             answer = response.json()
         except ValueError:
@@ -159,7 +192,7 @@ class Prometheus:
             said += f", {response.text[:_EXCERPT]!r}"
         else:
             self.warnings.extend(warning for warning in answer.get("warnings", []) if warning not in self.warnings)
-            return t.cast("dict[str, t.Any]", answer["data"])
+            return answer["data"]
         raise GatewayError(f"Prometheus at {self.url} refused {expression!r}: {said}. {_remedy(response.status_code)}")
 
 

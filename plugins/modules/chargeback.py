@@ -22,6 +22,7 @@ author:
   - The kuadrant.llm authors (@kuadrant)
 extends_documentation_fragment:
   - kuadrant.llm._attributes
+  - kuadrant.llm._usage.source
   - kuadrant.llm._usage
 attributes:
   check_mode:

@@ -24,6 +24,7 @@ author:
 extends_documentation_fragment:
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.info_module
+  - kuadrant.llm._usage.source
   - kuadrant.llm._usage
 seealso:
   - module: kuadrant.llm.chargeback

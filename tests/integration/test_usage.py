@@ -24,7 +24,7 @@ from histories import END, START, History, make
 from ansible_collections.kuadrant.llm.plugins.filter.chargeback_rules import chargeback_rules
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import Question, read_usage
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import Question, check_namespaces, read_usage
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import AUTHORIZED, tally
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -111,8 +111,9 @@ def test_period_that_begins_before_all_samples_says_so(backfilled: str) -> None:
 
 
 def test_namespace_that_no_counter_has_is_an_error(backfilled: str) -> None:
+    client, asked = Prometheus(backfilled), question(None, namespaces=("llm/wrong",))
     with pytest.raises(GatewayError, match=r"limitador_namespace: no limiter has counters of llm/wrong .*\(no namespace\)"):
-        read_usage(Prometheus(backfilled), question(None, namespaces=("llm/wrong",)))
+        check_namespaces(client, asked, read_usage(client, asked))
 
 
 def test_rules_do_what_their_names_say(programs: dict[str, str], tmp_path: pathlib.Path) -> None:

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import collections
 import http.server
+import itertools
 import json
 import re
 import threading
@@ -45,32 +47,62 @@ class FakePrometheus(http.server.ThreadingHTTPServer):
             sign, more = signs[metric]
             self.add(sign, *((moment, counting_since) for moment, _value in samples), **{**labels, **more})
 
+    def answer(self, path: str, form: dict[str, str]) -> t.Any:
+        if path == "status/runtimeinfo":
+            return {} if self.retention is None else {"storageRetention": self.retention}
+        if path == "query":
+            return self.data(form["query"], round(float(form.get("time", self.now / 1000)) * 1000))
+        metric, matchers = t.cast("re.Match[str]", re.fullmatch(r"([\w:]+)\{(.*)\}", form["match[]"], re.DOTALL)).groups()
+        first, last = (round(float(form[bound]) * 1000) for bound in ("start", "end"))
+        found = [labels for labels, inside in self.inside(metric, matchers, first, last) if inside]
+        if path == "series":
+            return found
+        label = path.removeprefix("label/").removesuffix("/values")
+        return sorted({labels[label] for labels in found if labels.get(label)})
+
+    def inside(self, metric: str, matchers: str, first: int, last: int) -> t.Iterator[tuple[Labels, list[tuple[int, float]]]]:
+        for labels, samples in self.series:
+            if labels["__name__"] == metric and _matches(labels, matchers):
+                yield labels, [sample for sample in samples if first <= sample[0] <= last]
+
     def data(self, query: str, at: int) -> dict[str, t.Any]:
         if query == "time()":
             return {"resultType": "scalar", "result": [self.now / 1000, f"{self.now / 1000}"]}
         if query == "count(up)":
-            alive = any(
-                at - 300_000 < moment <= at for labels, samples in self.series if labels["__name__"] == "up" for moment, _value in samples
-            )
-            return {"resultType": "vector", "result": [{"metric": {}, "value": [at / 1000, "1"]}] if alive else []}
-        wrapped = re.fullmatch(r"(sum\(count_over_time|count\(last_over_time|count by \(.*\) \(last_over_time)\((.*)\)\)", query)
-        ranged = re.fullmatch(r"([\w:]+)\{(.*)\}\[(\d+)ms\]", wrapped[2] if wrapped else query)
+            alive = any(inside for _labels, inside in self.inside("up", "", at - 299_999, at))
+            return _vector(at, [({}, 1)] if alive else [])
+        grouped = re.fullmatch(r"count by \(([\w, ]+)\) \((?:last_over_time\((.*)\)|(.*))\)", query, re.DOTALL)
+        wrapped = re.fullmatch(r"(sum\(count_over_time|count\(last_over_time)\((.*)\)\)", query, re.DOTALL)
+        compared = re.fullmatch(r"(count_over_time|resets)\((.*)\) (!=|>) (\d+)", query, re.DOTALL)
+        plain = grouped[2] or f"{grouped[3]}[300000ms]" if grouped else (wrapped or compared or {2: query})[2]
+        ranged = re.fullmatch(r"([\w:]+)\{(.*)\}\[(\d+)ms\]", plain, re.DOTALL)
         assert ranged, f"the fake does not know {query}"
-        found = [
-            {"metric": labels, "values": [[moment / 1000, f"{value:g}"] for moment, value in inside]}
-            for labels, samples in self.series
-            if labels["__name__"] == ranged[1] and _matches(labels, ranged[2])
-            if (inside := [s for s in samples if at - int(ranged[3]) - self.closed_left < s[0] <= at])
-        ]
-        if not wrapped:
-            return {"resultType": "matrix", "result": found}
-        if wrapped[1].startswith("count by"):
-            names = re.findall(r"\w+", wrapped[1].partition("(")[2].partition(")")[0])
-            groups = sorted({tuple(one["metric"].get(name, "") for name in names) for one in found})
-            metrics = [dict(zip(names, group, strict=True)) for group in groups]
-            return {"resultType": "vector", "result": [{"metric": metric, "value": [at / 1000, "1"]} for metric in metrics]}
-        number = sum(len(one["values"]) for one in found) if wrapped[1].startswith("sum") else len(found)
-        return {"resultType": "vector", "result": [{"metric": {}, "value": [at / 1000, str(number)]}] if found else []}
+        first = at - int(ranged[3]) + (not self.closed_left)
+        found = [one for one in self.inside(ranged[1], ranged[2], first, at) if one[1]]
+        if grouped:
+            names = grouped[1].split(", ")
+            counted = collections.Counter(tuple(labels.get(name, "") for name in names) for labels, _inside in found)
+            return _vector(at, [(dict(zip(names, values, strict=True)), number) for values, number in sorted(counted.items())])
+        if wrapped:
+            number = sum(len(inside) for _labels, inside in found) if wrapped[1].startswith("sum") else len(found)
+            return _vector(at, [({}, number)] if found else [])
+        if compared:
+            numbers = [(labels, len(inside) if compared[1] == "count_over_time" else _resets(inside)) for labels, inside in found]
+            limit = int(compared[4])
+            kept = [(labels, number) for labels, number in numbers if (number != limit if compared[3] == "!=" else number > limit)]
+            return _vector(
+                at, [({label: value for label, value in labels.items() if label != "__name__"}, number) for labels, number in kept]
+            )
+        values = [{"metric": labels, "values": [[moment / 1000, f"{value:g}"] for moment, value in inside]} for labels, inside in found]
+        return {"resultType": "matrix", "result": values}
+
+
+def _vector(at: int, rows: list[tuple[Labels, int]]) -> dict[str, t.Any]:
+    return {"resultType": "vector", "result": [{"metric": labels, "value": [at / 1000, str(number)]} for labels, number in rows]}
+
+
+def _resets(samples: list[tuple[int, float]]) -> int:
+    return sum(later[1] < earlier[1] for earlier, later in itertools.pairwise(samples))
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -78,23 +110,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     wbufsize = -1  # headers and body in one packet
 
     def do_GET(self) -> None:
-        """The page that says how long samples are kept."""
-        retention = t.cast("FakePrometheus", self.server).retention
-        body = json.dumps({"status": "success", "data": {"storageRetention": retention}}).encode()
-        self.send_response(200 if retention is not None and self.path == "/api/v1/status/runtimeinfo" else 404)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        url = urllib.parse.urlsplit(self.path)
+        self._answer(url.path, dict(urllib.parse.parse_qsl(url.query)))
 
     def do_POST(self) -> None:
+        self._answer(self.path, dict(urllib.parse.parse_qsl(self.rfile.read(int(self.headers["Content-Length"])).decode())))
+
+    def _answer(self, path: str, form: dict[str, str]) -> None:
         server = t.cast("FakePrometheus", self.server)
-        form = dict(urllib.parse.parse_qsl(self.rfile.read(int(self.headers["Content-Length"])).decode()))
-        server.queries.append({"path": self.path, **form})
+        server.queries.append({"path": path, **form})
         server.authorization.append(self.headers["Authorization"])
         if server.answers:
             status, body = server.answers.pop(0)
         else:
-            data = server.data(form["query"], round(float(form.get("time", server.now / 1000)) * 1000))
+            data = server.answer(path.removeprefix("/api/v1/"), form)
             infos = ["PromQL info: metric might not be a counter"]
             status, body = 200, json.dumps({"status": "success", "data": data, "warnings": server.warnings, "infos": infos})
         self.send_response(status)

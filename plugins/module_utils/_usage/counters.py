@@ -54,7 +54,7 @@ def losses(target: Target, series: t.Iterable[Series]) -> Losses:
     still: collections.Counter[int] = collections.Counter()
     for one in series:
         for (moment, value), (later, grown) in itertools.zip_longest(one.samples, one.samples[1:], fillvalue=(0, 0)):
-            if moment not in following:
+            if moment not in following or moment in one.left_out:
                 continue
             if later != following[moment] or grown < value:
                 lost.add(moment)

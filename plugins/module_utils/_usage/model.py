@@ -65,11 +65,16 @@ class Target:
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """One counter of one target: its labels and its samples, in order; ``kind`` is what it counts."""
+    """One counter of one target: its labels and its samples, in order; ``kind`` is what it counts.
+
+    ``left_out`` are the times of samples after which others were not read, because it is known that there was one at every scrape until
+    the next one here, and that none was lower than the one before.
+    """
 
     labels: dict[str, str]
     samples: tuple[Sample, ...]
     kind: str = ""
+    left_out: frozenset[int] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True)

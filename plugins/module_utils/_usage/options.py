@@ -12,44 +12,61 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import failing_to
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import parse_question, read_usage
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import check_namespaces, parse_question, read_usage
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import Usage
 
-ARGUMENT_SPEC: dict[str, t.Any] = {
+# Where the counters are, for every module that reads them.
+SOURCE_SPEC: dict[str, t.Any] = {
     "prometheus_url": {"type": "str", "required": True},
     "prometheus_token": {"type": "str", "no_log": True},
     "prometheus_ca_cert": {"type": "path"},
     "prometheus_validate_certs": {"type": "bool", "default": True},
     "prometheus_timeout": {"type": "int", "default": 60},
-    "start": {"type": "str"},
-    "end": {"type": "str"},
-    "period": {"type": "str"},
     "limitador_namespace": {"type": "list", "elements": "str", "default": []},
     "match_labels": {"type": "dict", "default": {}},
     "model_server_labels": {"type": "dict", "default": {}},
     "family": {"type": "str", "choices": ["auto", "upstream", "user_and_group"], "default": "auto"},
+}
+# And which period to measure.
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    **SOURCE_SPEC,
+    "start": {"type": "str"},
+    "end": {"type": "str"},
+    "period": {"type": "str"},
     "wait_for_scrape": {"type": "int", "default": 0},
 }
 MUTUALLY_EXCLUSIVE = [("start", "period")]
 REQUIRED_ONE_OF = [("start", "period")]
 
 
-def measure(module: AnsibleModule) -> Usage:
-    """The usage that the module's options ask for; what Prometheus warned about becomes warnings of the module."""
+def connect(module: AnsibleModule) -> Prometheus:
+    """A client for the Prometheus that the module's options name."""
     params = module.params
-    prometheus = Prometheus(
+    return Prometheus(
         params["prometheus_url"],
         token=params["prometheus_token"],
         ca_cert=params["prometheus_ca_cert"],
         validate_certs=params["prometheus_validate_certs"],
         timeout=params["prometheus_timeout"],
     )
-    with failing_to("measure usage"):
-        usage = read_usage(prometheus, parse_question(params, prometheus.now_ms()))
+
+
+def pass_on_warnings(module: AnsibleModule, prometheus: Prometheus) -> None:
+    """What Prometheus warned about becomes warnings of the module."""
     for warning in prometheus.warnings:
         module.warn(f"Prometheus at {prometheus.url}: {warning}")
+
+
+def measure(module: AnsibleModule) -> Usage:
+    """The usage that the module's options ask for."""
+    prometheus = connect(module)
+    with failing_to("measure usage"):
+        question = parse_question(module.params, prometheus.now_ms())
+        usage = read_usage(prometheus, question)
+        check_namespaces(prometheus, question, usage)
+    pass_on_warnings(module, prometheus)
     return usage

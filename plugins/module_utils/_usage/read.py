@@ -8,18 +8,20 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import re
 import time
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus, RawSeries, quote
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, UnknownUsageError
+from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus, RawSeries, narrowed, quote
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import tokens
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Measured, measure, to_series
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import REQUESTS, TOKENS, Count, Nouns, Sample, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import REQUESTS, TOKENS, Count, Nouns, Sample, Series, Target
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import AUTHORIZED, LIMITED, Usage, tally
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import with_lives
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.thin import Thin
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time, parse_duration, parse_time
 
 # Limitador's own sign of life, present from its first scrape on, also before any call: a sample of it is a successful scrape of a limiter.
@@ -64,17 +66,13 @@ def read_usage(prometheus: Prometheus, question: Question) -> Usage:
     lives = prometheus.raw(selector(COUNTING_SINCE, question.match_labels), start - _LOOKBACK_MS, end)
     scraped = with_lives(scraped, map(_sign_of_life, lives))
     family = _family(prometheus, question, begin, end)
-    series = {
-        kind: [to_series(one) for one in prometheus.raw(_counter(metric, question), begin, end)]
-        for kind, metric in {**FAMILIES[family], **tokens.METRICS}.items()
-    }
-    if question.namespaces and not any(series.values()):
-        _check_namespaces(prometheus, question, FAMILIES[family], begin, end)
+    metrics = {**FAMILIES[family], **tokens.METRICS}
+    series = _series(prometheus, scraped, {kind: _counter(metric, question) for kind, metric in metrics.items()}, begin, start, end)
     served = _served(prometheus, question, servers, end) if servers else None
     silent = _silent(prometheus, question, end)
     usage = tally(scraped, series, start=start, end=end, family=family, served=served, silent=silent).noting(beginning)
     if not usage.scrapes:
-        raise GatewayError(
+        raise UnknownUsageError(
             f"Prometheus at {prometheus.url} did not scrape a limiter between {format_time(start)} and {format_time(end)}: "
             f"there is no {selector(SCRAPED, question.match_labels)} and no call counter, so what was used is unknown, not zero. "
             "Check that Limitador is among its targets (a ServiceMonitor or PodMonitor that it selects), that the period lies within its "
@@ -118,7 +116,7 @@ def _check_beginning(prometheus: Prometheus, scraped: t.Sequence[Target], start:
     kept = prometheus.retention()
     since = None if kept is None else _kept_since(kept, prometheus.now_ms())
     if since is not None and start < since:
-        raise GatewayError(
+        raise UnknownUsageError(
             f"start: {format_time(start)} is before all that Prometheus at {prometheus.url} still has. It keeps {kept}, and its oldest "
             f"scrape of a limiter in the period is of {format_time(first)}; what was used before is unknown, not zero. Start the period "
             "there or later, take it from a ledger that was closed in time, or keep more (--storage.tsdb.retention.time and .size)."
@@ -145,19 +143,23 @@ def _kept_since(retention: str, now: int) -> int | None:
         return None
 
 
-def _check_namespaces(prometheus: Prometheus, question: Question, metrics: t.Mapping[str, str], begin: int, end: int) -> None:
-    """A route without calls has no counters. If others have, the name is more likely wrong than the route idle."""
+def check_namespaces(prometheus: Prometheus, question: Question, usage: Usage) -> None:
+    """Raises GatewayError if nothing was counted in the namespaces that are asked for, and no limiter has counters of them, but of others.
+
+    A route without calls has no counters either, so the name is not surely wrong; but a bill of zero would be one by accident.
+    """
+    if not question.namespaces or usage.proved:
+        return
+    span = usage.end - usage.start + _ALIVE_MS
     names = set()
-    for metric in metrics.values():
-        counted = f"last_over_time({selector(metric, question.match_labels)}[{end - begin}ms])"
-        names |= {
-            labels.get("limitador_namespace", "")
-            for labels, _value in prometheus.vector(f"count by (limitador_namespace) ({counted})", end)
-        }
-    if names:
+    for metric in FAMILIES[usage.family].values():
+        counted = f"last_over_time({selector(metric, question.match_labels)}[{span}ms])"
+        found = prometheus.vector(f"count by (limitador_namespace) ({counted})", usage.end)
+        names |= {labels.get("limitador_namespace", "") for labels, _value in found}
+    if names and names.isdisjoint(question.namespaces):
         raise GatewayError(
-            f"limitador_namespace: no limiter has counters of {', '.join(question.namespaces)} from {format_time(question.start)} until "
-            f"{format_time(end)}. They have counters of {', '.join(sorted(name or '(no namespace)' for name in names))}. Name a "
+            f"limitador_namespace: no limiter has counters of {', '.join(question.namespaces)} from {format_time(usage.start)} until "
+            f"{format_time(usage.end)}. They have counters of {', '.join(sorted(name or '(no namespace)' for name in names))}. Name a "
             "<namespace>/<HTTPRoute> of these, or leave the option out. If the route is right, it had no calls yet."
         )
 
@@ -178,20 +180,24 @@ def parse_question(params: t.Mapping[str, t.Any], now: int) -> Question:
         raise GatewayError(f"end: {format_time(end)} is in the future; Prometheus' clock shows {format_time(now)}")
     if start >= end:
         raise GatewayError(f"start: {format_time(start)} is not before end, {format_time(end)}")
+    if params["wait_for_scrape"] < 0:
+        raise GatewayError("wait_for_scrape: must be 0 or a number of seconds")
+    return dataclasses.replace(parse_source(params), start=start, end=end, wait_seconds=params["wait_for_scrape"])
+
+
+def parse_source(params: t.Mapping[str, t.Any]) -> Question:
+    """The options that say which counters to read, for a period that is yet to be set. Raises GatewayError naming the option."""
     for option in ("match_labels", "model_server_labels"):
         for label in params[option]:
             if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", label):
                 raise GatewayError(f"{option}: {label!r} is not the name of a Prometheus label")
-    if params["wait_for_scrape"] < 0:
-        raise GatewayError("wait_for_scrape: must be 0 or a number of seconds")
     return Question(
-        start=start,
-        end=end,
+        start=0,
+        end=0,
         namespaces=tuple(sorted(set(params["limitador_namespace"]))),
         match_labels={label: str(value) for label, value in params["match_labels"].items()},
         model_server_labels={label: str(value) for label, value in params["model_server_labels"].items()},
         family=params["family"],
-        wait_seconds=params["wait_for_scrape"],
     )
 
 
@@ -266,6 +272,59 @@ def _begin(scraped: t.Iterable[Target], start: int) -> int:
     return min(last_before, default=start - _ALIVE_MS) - 1
 
 
+def _series(
+    prometheus: Prometheus, scraped: t.Sequence[Target], selectors: t.Mapping[str, str], begin: int, start: int, end: int
+) -> dict[str, list[Series]]:
+    """Every counter by kind. Of a target that has very many, only the samples that matter (thin.py); of the others, each one."""
+    found: dict[str, list[Series]] = {kind: [] for kind in selectors}
+    # What is still to be read, as more matchers.
+    rest: list[list[str]] = [[]]
+    for target in _crowded(prometheus, scraped, selectors, start, end):
+        job, instance = (quote(target.labels[label]) for label in _ADDRESS)
+        own = {kind: narrowed(selector, f"job={job}", f"instance={instance}") for kind, selector in selectors.items()}
+        thin = Thin(prometheus, target, _from_baseline(target, start, end)).read(own)
+        if thin is not None:
+            for kind, members in thin.items():
+                found[kind] += members
+            rest[0].append(f"instance!={instance}")
+            rest.append([f"instance={instance}", f"job!={job}"])
+    for kind, selector in selectors.items():
+        for more in rest:
+            found[kind] += [to_series(one) for one in prometheus.raw(narrowed(selector, *more), begin, end)]
+    return found
+
+
+def _from_baseline(target: Target, start: int, end: int) -> list[int]:
+    """Its scrapes in (start, end], and the last one before."""
+    first = max((moment for moment in target.scrapes if moment <= start), default=start)
+    return [moment for moment in target.scrapes if first <= moment <= end]
+
+
+def _crowded(prometheus: Prometheus, scraped: t.Sequence[Target], selectors: t.Mapping[str, str], start: int, end: int) -> list[Target]:
+    """Targets with more samples than fit into one answer. Not those whose counters another target may show too: they are compared."""
+    times = {}
+    for target in scraped:
+        within = _from_baseline(target, start, end)
+        if within and within[-1] > start:
+            times[id(target)] = (end if end - within[-1] < _ALIVE_MS else within[-1], len(within))
+    numbers: dict[tuple[int, str, str], int] = collections.Counter()
+    for at in sorted({at for at, _scrapes in times.values()}):
+        for selector in selectors.values():
+            for labels, value in prometheus.vector(f"count by (job, instance) ({selector})", at):
+                numbers[at, labels.get("job", ""), labels.get("instance", "")] += int(float(value))
+    instances = collections.Counter(target.labels.get("instance", "") for target in scraped)
+    lives = collections.Counter(name for target in scraped for name in {life.name for life in target.lives.values()} if name)
+    found = []
+    for target in scraped:
+        if id(target) not in times or not all(target.labels.get(label) for label in _ADDRESS):
+            continue
+        at, scrapes = times[id(target)]
+        alone = instances[target.labels["instance"]] == 1 and all(lives[life.name] <= 1 for life in target.lives.values())
+        if alone and numbers[at, target.labels["job"], target.labels["instance"]] * scrapes > prometheus.samples_per_query:
+            found.append(target)
+    return found
+
+
 def _counter(metric: str, question: Question, *more: str) -> str:
     matchers = list(more)
     if len(question.namespaces) == 1:
@@ -281,7 +340,17 @@ def _family(prometheus: Prometheus, question: Question, begin: int, end: int) ->
         return question.family
     for family, metrics in FAMILIES.items():
         for metric in metrics.values():
-            named = _counter(metric, question, 'user!=""')
-            if prometheus.vector(f"count(last_over_time({named}[{end - begin}ms]))", end):
+            if _any(prometheus, _counter(metric, question, 'user!=""'), begin, end):
                 return family
     return "upstream"
+
+
+def _any(prometheus: Prometheus, counter: str, begin: int, end: int) -> bool:
+    """Whether there is a sample. Most often there is one just before the end, and many series make many samples: looks there first."""
+    span = _ALIVE_MS
+    while end > begin:
+        span = min(span, end - begin)
+        if prometheus.vector(f"count(last_over_time({counter}[{span}ms]))", end):
+            return True
+        end, span = end - span, 4 * span
+    return False

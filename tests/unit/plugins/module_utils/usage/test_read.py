@@ -31,7 +31,10 @@ def ask(server: Server, **options: t.Any) -> dict[str, t.Any]:
         **options,
     }
     client = Prometheus(server.url)
-    return read.read_usage(client, read.parse_question(params, client.now_ms())).as_dict()
+    question = read.parse_question(params, client.now_ms())
+    usage = read.read_usage(client, question)
+    read.check_namespaces(client, question, usage)
+    return usage.as_dict()
 
 
 @pytest.fixture

@@ -1,0 +1,111 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""From the options of module usage_ledger to closes."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import typing as t
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, UnknownUsageError, failing_to
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.close import UNCHANGED, Closing
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import Period, due
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, period_usage
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import Question, parse_source, read_usage
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time, parse_duration, parse_time
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
+
+# Of the corrections of one run, this many stand in its result; the ledger has them all.
+SHOWN = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """The options; times in milliseconds. ``delay``: how long after its end a period may be closed."""
+
+    directory: str
+    unit: str
+    start: int | None
+    end: int | None
+    delay: int
+    close_unscraped: bool
+    source: Question
+
+
+def parse_request(params: t.Mapping[str, t.Any]) -> Request:
+    """Raises GatewayError naming the option."""
+    if params["end"] is not None and params["start"] is None:
+        raise GatewayError("end: needs a start. Without both, everything that is due since the last close is closed.")
+    return Request(
+        directory=params["ledger_dir"],
+        unit=params["period"],
+        start=None if params["start"] is None else parse_time(params["start"], "start"),
+        end=None if params["end"] is None else parse_time(params["end"], "end"),
+        delay=parse_duration(params["delay"], "delay"),
+        close_unscraped=params["close_unscraped"],
+        source=parse_source(params),
+    )
+
+
+def run(request: Request, prometheus: Prometheus, *, dry_run: bool) -> dict[str, t.Any]:
+    """Close what is asked for. Gives the result of the module without ``diff``. Raises GatewayError, with what was closed before."""
+    ledger = Ledger(request.directory)
+    closing: Closing | None = None
+    # In check mode nothing is made, not even the lock.
+    only_writer: contextlib.AbstractContextManager[list[str]] = contextlib.nullcontext([]) if dry_run else ledger.writing()
+    with only_writer as unfinished:
+        try:
+            with failing_to(f"close periods in {request.directory}"):
+                closing = Closing(ledger, _measure(request, prometheus), _source(request.source), dry_run=dry_run)
+                closing.close(due(closing.periods, request.unit, prometheus.now_ms() - request.delay, request.start, request.end))
+        except GatewayError as exc:
+            done = _result(closing) if closing is not None else {}
+            raise GatewayError(exc.message, **exc.details, **done) from exc
+    removed = [f"{path} was left behind by a run that was killed, and removed; its period was not closed then." for path in unfinished]
+    return {**_result(closing), "notes": removed}
+
+
+def _measure(request: Request, prometheus: Prometheus) -> t.Callable[[Period], PeriodUsage]:
+    def measure(period: Period) -> PeriodUsage:
+        question = dataclasses.replace(request.source, start=period.start, end=period.end)
+        try:
+            return period_usage(read_usage(prometheus, question))
+        except UnknownUsageError as exc:
+            if not request.close_unscraped:
+                raise UnknownUsageError(
+                    f"{period}: {exc.message} If nothing was scraped in it and never will be, close_unscraped closes it as unknown.",
+                    **exc.details,
+                ) from exc
+            note = f"no limiter was scraped from {format_time(period.start)} to {format_time(period.end)}; what was used then is unknown"
+            return PeriodUsage(period.start, period.end, (), Count(0, None, frozenset({note})), None, {}, (), (note,))
+
+    return measure
+
+
+def _source(question: Question) -> dict[str, t.Any]:
+    return {
+        "limitador_namespace": list(question.namespaces),
+        "match_labels": dict(question.match_labels),
+        "model_server_labels": dict(question.model_server_labels),
+        "family": question.family,
+    }
+
+
+def _result(closing: Closing) -> dict[str, t.Any]:
+    corrections = [record for outcome in closing.outcomes for record in outcome.corrections]
+    return {
+        "changed": any(outcome.action != UNCHANGED for outcome in closing.outcomes),
+        "closes": [outcome.as_dict() for outcome in closing.outcomes],
+        "corrected_lines": len(corrections),
+        "corrections": corrections[:SHOWN],
+        "head": {"seq": closing.head.seq, "sha256": closing.head.sha256},
+    }

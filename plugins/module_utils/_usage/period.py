@@ -1,0 +1,57 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""The usage of one period, wherever it comes from: measured in Prometheus just now, or summed from the closes of a ledger."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import UsageLine, usage_lines
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Measured
+    from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
+    from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import Usage
+
+
+@dataclasses.dataclass(frozen=True)
+class PeriodUsage:
+    """Usage in (start, end], milliseconds since the epoch.
+
+    ``lines`` are what users were counted for; ``unseen`` is what no scrape saw, which may be anybody's and is in no line. ``served`` is
+    what the model servers counted, by token part and (model,); None if none was scraped. ``reasons`` are the requests whose answer carried
+    no usage, by reason; the lines of ``unmetered_requests`` have them too. ``scrapes`` has one entry per target, as in Usage.
+    ``silent`` are requests that passed because the limiter did not answer, None if that is not known.
+    ``corrections`` counts the lines of a ledger that were corrected after their close; None if the usage was measured just now.
+    """
+
+    start: int
+    end: int
+    lines: tuple[UsageLine, ...]
+    unseen: Count
+    served: Measured | None
+    reasons: t.Mapping[str, Count]
+    scrapes: tuple[dict[str, t.Any], ...]
+    notes: tuple[str, ...]
+    silent: Count | None = None
+    corrections: int | None = None
+
+
+def period_usage(usage: Usage) -> PeriodUsage:
+    """The same type for usage that was measured just now."""
+    return PeriodUsage(
+        start=usage.start,
+        end=usage.end,
+        lines=tuple(usage_lines(usage)),
+        unseen=usage.unseen,
+        served=usage.tokens.served,
+        reasons=usage.tokens.reasons,
+        scrapes=usage.scrapes,
+        notes=usage.notes,
+        silent=usage.tokens.silent,
+    )

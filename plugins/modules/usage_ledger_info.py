@@ -1,0 +1,141 @@
+#!/usr/bin/python
+
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Module usage_ledger_info."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: usage_ledger_info
+short_description: List and verify the closes of a usage ledger
+version_added: 1.0.0
+description:
+  - Lists which hours and days a ledger of M(kuadrant.llm.usage_ledger) has closed, and what is missing between them.
+  - Can check every byte of it. Fails naming file and line of the first one that is not as it was written.
+  - Needs neither Prometheus nor a cluster.
+author:
+  - The kuadrant.llm authors (@kuadrant)
+extends_documentation_fragment:
+  - kuadrant.llm._attributes
+  - kuadrant.llm._attributes.info_module
+options:
+  ledger_dir:
+    description:
+      - Folder of the ledger.
+    type: path
+    required: true
+  verify:
+    description:
+      - Whether to check every line against its hash and the line before it, every total against its lines, and every correction against
+        the line that it names. Reads the whole ledger.
+    type: bool
+    default: false
+  expected_head:
+    description:
+      - The hash of a head that an earlier close returned and that was kept elsewhere. A chain cannot tell by itself that its last files
+        were removed; with this it can. Implies O(verify).
+    type: str
+seealso:
+  - module: kuadrant.llm.usage_ledger
+"""
+
+EXAMPLES = r"""
+- name: Which days are closed?
+  kuadrant.llm.usage_ledger_info:
+    ledger_dir: /srv/llm-ledger
+  register: ledger
+
+- name: Is the ledger the one whose head we noted?
+  kuadrant.llm.usage_ledger_info:
+    ledger_dir: /srv/llm-ledger
+    expected_head: "{{ ledger.head.sha256 }}"
+"""
+
+RETURN = r"""
+closes:
+  description: Every close and every correction, in the order in which they were added.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - unit: day
+      start: "2026-11-24T00:00:00Z"
+      end: "2026-11-25T00:00:00Z"
+      correction: false
+      file: 2026-11/000024_2026-11-24_day.jsonl
+missing:
+  description: Times between the first and the last close that no close covers, as C(start) and C(end).
+  returned: success
+  type: list
+  elements: dict
+  sample: []
+head:
+  description: Sequence number and hash of the last line.
+  returned: success
+  type: dict
+  sample: {seq: 168, sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08}
+verified:
+  description: How many files and lines were checked. V(null) without O(verify).
+  returned: success
+  type: dict
+  sample: {files: 24, lines: 168}
+unfinished:
+  description: Files that a killed run left behind. They are no part of the ledger, and the next close removes them.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, failing_to, reporting
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.check import verify
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import gaps
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "ledger_dir": {"type": "path", "required": True},
+            "verify": {"type": "bool", "default": False},
+            "expected_head": {"type": "str"},
+        },
+        supports_check_mode=True,
+    )
+    ledger = Ledger(module.params["ledger_dir"])
+    with reporting(module), failing_to("read the ledger"):
+        if not os.path.isdir(ledger.directory):
+            raise GatewayError(f"ledger_dir: {ledger.directory} is no folder. Module usage_ledger makes it with the first close.")
+        entries = ledger.entries()
+        checked = verify(ledger, module.params["expected_head"]) if module.params["verify"] or module.params["expected_head"] else None
+        head = ledger.head(entries) if checked is None else checked.head
+        closed = [entry.period for entry in entries if not entry.correction]
+        module.exit_json(
+            changed=False,
+            closes=[
+                {
+                    "unit": entry.period.unit,
+                    "start": format_time(entry.period.start),
+                    "end": format_time(entry.period.end),
+                    "correction": entry.correction,
+                    "file": entry.path,
+                }
+                for entry in entries
+            ],
+            missing=[{"start": format_time(start), "end": format_time(end)} for start, end in gaps(closed)],
+            head={"seq": head.seq, "sha256": head.sha256},
+            verified=None if checked is None else {"files": checked.files, "lines": checked.lines},
+            unfinished=ledger.unfinished(),
+        )
+
+
+if __name__ == "__main__":
+    main()

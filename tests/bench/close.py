@@ -1,0 +1,224 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What closing a day of ten thousand users costs, and reading a month of such days. Run by `make bench-close`.
+
+Writes build/bench/close.json. A day of counters, scraped every 30 s, is made up and loaded into a real Prometheus by promtool; the module
+closes it in a process of its own, as Ansible would run it. The programs are those that the local stack has built.
+LLM_BENCH_USERS is the number of users, LLM_BENCH_DATA a folder that keeps the loaded day for another run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import typing as t
+from decimal import Decimal
+from pathlib import Path
+
+import requests
+
+ROOT = Path(__file__).resolve().parents[2]
+USERS = int(os.environ.get("LLM_BENCH_USERS", "10000"))
+MODELS = ("small", "large")
+START = 1_793_491_200  # 2026-11-01T00:00:00Z
+DAY, INTERVAL, BLOCK = 86_400, 30, 7_200
+DAYS = 30
+# Share of scrapes between which a counter moved: most users are idle most of the time.
+ACTIVE = 0.02
+
+Figures = dict[str, t.Any]
+
+
+def program(name: str) -> Path:
+    """The newest one in the cache of the local stack."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kuadrant-llm"
+    found = sorted(cache.glob(f"{name}/*/build.json"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise SystemExit(f"bench: {name} is not in {cache}. Start the local stack once, which builds it: make demo")
+    return found[-1].parent / name
+
+
+def families() -> dict[str, list[str]]:
+    """The label sets of each metric."""
+    target = 'job="limitador",instance="10.0.0.1:8080"'
+    who = [
+        f'{target},limitador_namespace="llm/route",user="user-{number:05d}",group="group-{number % 40}",tier="tier-{number % 3}"'
+        for number in range(USERS)
+    ]
+    return {
+        "limitador_up": [target],
+        "limitador_counting_since_seconds": [f'{target},life="bench"'],
+        "authorized_calls": who,
+        "reported_tokens": [
+            f'{labels},model="{model}",type="{part}"' for labels in who for model in MODELS for part in ("prompt", "completion")
+        ],
+    }
+
+
+def load(folder: Path) -> None:
+    """A day in blocks of Prometheus, and the truth of each counter's growth in truth.json."""
+    rng = random.Random(6)  # noqa: S311 - repeatable, not secret
+    listed = families()
+    values = {metric: [rng.randrange(1, 100_000) for _series in members] for metric, members in listed.items()}
+    fixed = {"limitador_up": 1, "limitador_counting_since_seconds": START - DAY}
+    for metric, value in fixed.items():
+        values[metric] = [value]
+    before: dict[str, list[int]] = {}
+    text = folder / "block.txt"
+    # One scrape before the day, whose values are those at its start.
+    for begin in range(START - BLOCK, START + DAY, BLOCK):
+        scrapes = [moment for moment in range(begin, begin + BLOCK, INTERVAL) if moment >= START - INTERVAL]
+        with text.open("w", encoding="ascii", buffering=1 << 24) as stream:
+            for metric, members in listed.items():
+                stream.write(f"# TYPE {metric} {'gauge' if metric in fixed else 'unknown'}\n")
+                starts = [f"{metric}{{{labels}}} " for labels in members]
+                numbers = values[metric]
+                for moment in scrapes:
+                    if metric not in fixed and moment > START - INTERVAL:
+                        for index in rng.sample(range(len(numbers)), int(ACTIVE * len(numbers))):
+                            numbers[index] += rng.randrange(1, 3_000)
+                    end = f" {moment}\n"
+                    stream.write("".join([f"{start}{number}{end}" for start, number in zip(starts, numbers, strict=True)]))
+                    if moment == START:  # a sample at the start is of the period before
+                        before[metric] = list(numbers)
+            stream.write("# EOF\n")
+        command = [str(program("promtool")), "tsdb", "create-blocks-from", "openmetrics", "--quiet", str(text), str(folder / "data")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise SystemExit(f"bench: {done.stderr[-2000:]}")
+        print(f"loaded {(begin + BLOCK - START) // 3600:3d} h", file=sys.stderr, flush=True)
+    text.unlink()
+    grown = {metric: sum(values[metric]) - sum(before[metric]) for metric in listed if metric not in fixed}
+    (folder / "truth.json").write_text(json.dumps(grown))
+
+
+@contextlib.contextmanager
+def prometheus(folder: Path) -> t.Iterator[str]:
+    """A server that has the day and nothing else, with its own limits as they are by default."""
+    (folder / "prometheus.yml").write_text("{}")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = "127.0.0.1:{1}".format(*free.getsockname())
+    options = {
+        "config.file": folder / "prometheus.yml",
+        "storage.tsdb.path": folder / "data",
+        "storage.tsdb.retention.time": "100y",
+        "web.listen-address": address,
+    }
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [program("prometheus"), *(f"--{name}={value}" for name, value in options.items())], stdout=log, stderr=log
+        )
+    try:
+        while not _ready(f"http://{address}"):
+            if process.poll() is not None:
+                raise SystemExit(f"bench: Prometheus ended: {(folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.2)
+        yield f"http://{address}"
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def _ready(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/-/ready", timeout=2).ok
+    except requests.ConnectionError:
+        return False
+
+
+def close(url: str, ledger: Path) -> Figures:
+    """One close in a process of its own: seconds from its start to its end, memory, queries."""
+    command = [sys.executable, str(ROOT / "tests/bench/close_module.py"), url, str(ledger), str(START), str(START + DAY)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "build/collections")}
+    started = time.monotonic()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    seconds = time.monotonic() - started
+    if done.returncode != 0:
+        raise SystemExit(f"bench: {done.stderr[-2000:]}")
+    return {**json.loads(done.stdout), "seconds": seconds}
+
+
+def month(ledger: Path, folder: Path) -> Figures:
+    """Thirty days like the one that was closed, and a bill's worth of sums from them."""
+    sys.path.insert(0, str(ROOT / "build/collections"))
+    from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.check import verify
+    from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.close import Closing
+    from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import Period
+    from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.read import read_period
+    from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
+
+    day = read_period(str(ledger), START * 1000, (START + DAY) * 1000)
+    thirty = Ledger(str(folder))
+    with thirty.writing():
+        Closing(thirty, lambda _period: day, {}).close(Period((START + number * DAY) * 1000, "day") for number in range(DAYS))
+    started = time.monotonic()
+    found = read_period(str(folder), START * 1000, (START + DAYS * DAY) * 1000)
+    read_s = time.monotonic() - started
+    started = time.monotonic()
+    checked = verify(thirty)
+    verify_s = time.monotonic() - started
+    price = Decimal("0.0000015")
+    once = sum((line.quantity.lower * price for line in day.lines), Decimal(0))
+    total = sum((line.quantity.lower * price for line in found.lines), Decimal(0))
+    if total != DAYS * once:
+        raise SystemExit(f"bench: the month costs {total}, thirty days cost {DAYS * once}")
+    return {"month_s": read_s, "month_lines": checked.lines, "month_verify_s": verify_s}
+
+
+def measure(folder: Path, scratch: Path) -> Figures:
+    if not (folder / "truth.json").exists():
+        started = time.monotonic()
+        shutil.rmtree(folder / "data", ignore_errors=True)
+        load(folder)
+        print(f"loaded in {time.monotonic() - started:.0f} s", file=sys.stderr)
+    truth = json.loads((folder / "truth.json").read_text())
+    with prometheus(folder) as url:
+        closed = close(url, scratch / "ledger")
+        again = close(url, scratch / "ledger")
+    if [run["action"] for run in (closed, again)] != ["closed", "unchanged"]:
+        raise SystemExit(f"bench: closed twice: {closed['action']}, then {again['action']}")
+    if closed["sums"] != {"requests": truth["authorized_calls"], "tokens": truth["reported_tokens"]}:
+        raise SystemExit(f"bench: billed {closed['sums']}, and it was {truth}")
+    series = sum(map(len, families().values()))
+    return {
+        "series": series,
+        "samples": series * (DAY // INTERVAL + 1),
+        "close_s": closed["seconds"],
+        "client_peak_mib": closed["peak_mib"],
+        "queries": closed["queries"],
+        "largest_query_samples": closed["largest_query_samples"],
+        "largest_query_peak_samples": closed["largest_query_peak_samples"],
+        "largest_query": closed["largest_query"][:200],
+        "recheck_s": again["seconds"],
+        "lines": closed["lines"],
+        **month(scratch / "ledger", scratch / "month"),
+    }
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="llm-bench-") as scratch:
+        kept = os.environ.get("LLM_BENCH_DATA")
+        folder = Path(kept or scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        figures = measure(folder, Path(scratch))
+    figures = {name: round(value, 3) if isinstance(value, float) else value for name, value in figures.items()}
+    output = ROOT / "build/bench/close.json"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(figures, indent=2) + "\n")
+    width = max(map(len, figures))
+    print("\n".join(f"{name:<{width}}  {value!s:>10}" for name, value in figures.items()))
+    print(f"\nwritten: {output.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
