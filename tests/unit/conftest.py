@@ -48,6 +48,9 @@ class FakePrometheus(http.server.ThreadingHTTPServer):
             self.add(sign, *((moment, counting_since) for moment, _value in samples), **{**labels, **more})
 
     def answer(self, path: str, form: dict[str, str]) -> t.Any:
+        if path == "label/__name__/values":
+            wanted = re.sub(r'.*=~"(.*)".*', r"\1", form["match[]"])
+            return sorted({labels["__name__"] for labels, _samples in self.series if re.fullmatch(wanted, labels["__name__"])})
         if path == "status/runtimeinfo":
             return {} if self.retention is None else {"storageRetention": self.retention}
         if path == "query":

@@ -220,13 +220,15 @@ def _served(prometheus: Prometheus, question: Question, up: str, end: int) -> Me
 
 def _silent(prometheus: Prometheus, question: Question, end: int) -> Count | None:
     """Requests that gateways let pass because the limiter did not answer; None if Prometheus does not know."""
-    counter = selector(tokens.SILENT_METRIC, {})
-    up = _up(prometheus, question, counter)
-    if not up:
-        return None
-    kind = tokens.LIMITER_SILENT
-    found = _of_processes(prometheus, question, up, end, {kind: counter}, {kind: ()}, REQUESTS)
-    return found.of(kind).get((), Count()) + found.unseen
+    named = f"{{__name__=~{quote(tokens.SILENT_METRICS)}}}"
+    counts = []
+    for metric in prometheus.label_values("__name__", named, question.start, end):
+        counter = selector(metric, {})
+        up = _up(prometheus, question, counter)
+        if up:
+            found = _of_processes(prometheus, question, up, end, {metric: counter}, {metric: ()}, REQUESTS)
+            counts.append(found.of(metric).get((), Count()) + found.unseen)
+    return sum(counts, Count()) if counts else None
 
 
 def _of_processes(

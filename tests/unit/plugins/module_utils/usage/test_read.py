@@ -315,5 +315,6 @@ def test_gateways_that_scrape_say_how_many_requests_passed_uncounted(limiter: Se
     server(limiter, 10)
     gateway = {"job": "envoy", "instance": "10.0.0.7:15090"}
     limiter.add("up", *((moment, 1) for moment in SCRAPES), **gateway)
-    counted(limiter, "envoy_cluster_ratelimit_failure_mode_allowed", 5, **gateway)
+    counted(limiter, "envoy_cluster_ratelimit_failure_mode_allowed", 2, **gateway)
+    counted(limiter, "envoy_cluster_llm_svc_cluster_local__ratelimit_failure_mode_allowed", 3, **gateway)
     assert ask(limiter)["tokens"]["unattributed"]["requests"] == {"limiter_silent": 5}
