@@ -53,7 +53,10 @@ def usage(users: int) -> PeriodUsage:
     for number in range(users):
         name = NAMES[number // 100 % len(NAMES)] if number % 100 == 0 else ""
         account = {"user": f"{name}user-{number}", "group": f"tenant-{number % 50}", "tier": ("free", "premium", "enterprise")[number % 3]}
-        counts: dict[tuple[str, str | None], int] = {("requests", None): rng.randrange(1, 10**6), ("limited_requests", None): rng.randrange(100)}
+        counts: dict[tuple[str, str | None], int] = {
+            ("requests", None): rng.randrange(1, 10**6),
+            ("limited_requests", None): rng.randrange(100),
+        }
         for model in ("llama-3.1-8b", "qwen-2.5-72b"):
             counts |= {(meter, model): rng.randrange(1, 10**9) for meter in ("prompt_tokens", "completion_tokens")}
         lines += [UsageLine(START, END, meter=meter, model=model, quantity=Count(n, n), **account) for (meter, model), n in counts.items()]

@@ -24,9 +24,10 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import B
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import chargeback_report
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Bucket, Read, buckets, read_parts, read_timeline
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import parse_tiers
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import require_users, usage_lines
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import connect, pass_on_warnings
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, period_usage
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import parse_question, read_usage
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import check_namespaces, parse_question, read_usage
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 
 if t.TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Source:
     :param begins: before this time the source knows nothing. None: it does not know since when it does.
     :param grain: milliseconds; it does not know more exactly what happened when.
     :param closes: what of a ledger it comes from.
+    :param causes: where unattributed tokens come from. None: the parts know.
     """
 
     start: int
@@ -67,6 +69,7 @@ class Source:
     begins: int | None = None
     grain: int = 1
     closes: tuple[dict[str, t.Any], ...] = ()
+    causes: tuple[str, ...] | None = None
 
 
 def parse_wanted(params: t.Mapping[str, t.Any]) -> Wanted:
@@ -119,6 +122,7 @@ def make_report(source: Source, wanted: Wanted, timeline: str) -> dict[str, t.An
         what_if=other,
         timeline=_timeline(source, timeline),
         closes=source.closes,
+        causes=source.causes,
     )
 
 
@@ -145,6 +149,9 @@ def from_prometheus(module: AnsibleModule, wanted: Wanted, timeline: str) -> dic
         question = parse_question(module.params, prometheus.now_ms())
         # Whatever has to be waited for decides where the period ends, and so where it has to be cut.
         usage = read_usage(prometheus, question)
+        check_namespaces(prometheus, question, usage)
+        require_users(usage_lines(usage))
+        unattributed = usage.tokens.as_dict()["unattributed"]
         settled = dataclasses.replace(question, end=usage.end, wait_seconds=0)
         source = Source(
             usage.start,
@@ -152,6 +159,7 @@ def from_prometheus(module: AnsibleModule, wanted: Wanted, timeline: str) -> dic
             lambda start, end: read(dataclasses.replace(settled, start=start, end=end)),
             period_usage(usage),
             usage.family,
+            causes=() if unattributed is None else tuple(unattributed["causes"]),
         )
         report = make_report(source, wanted, timeline)
     pass_on_warnings(module, prometheus)

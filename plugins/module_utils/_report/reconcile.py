@@ -12,7 +12,7 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._price import prices
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tokens import SERVED_METRICS
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tokens import LIMITER_SILENT, SERVED_METRICS, causes
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import Account
@@ -24,7 +24,12 @@ _PARTS = {"prompt": prices.PROMPT_TOKENS, "completion": prices.COMPLETION_TOKENS
 _Served = dict[str | None, dict[str, Count]]
 
 
-def reconcile(usage: t.Mapping[Account, t.Mapping[str, Count]], unseen: Count, parts: t.Sequence[PeriodUsage]) -> dict[str, t.Any]:
+def reconcile(
+    usage: t.Mapping[Account, t.Mapping[str, Count]],
+    unseen: Count,
+    parts: t.Sequence[PeriodUsage],
+    known_causes: t.Sequence[str] | None = None,
+) -> dict[str, t.Any]:
     """``models``: one entry per model with the tokens of its users, what is unattributed, and what its servers counted (``served``).
 
     ``users`` plus ``unattributed`` is ``served``, in every entry and in ``overall``. Where no counters of the servers are known, these two
@@ -41,10 +46,12 @@ def reconcile(usage: t.Mapping[Account, t.Mapping[str, Count]], unseen: Count, p
     models = sorted(ours.keys() | (served or {}).keys(), key=lambda model: (model is None, model or ""))
     rows = [{"model": model, **_row(ours.get(model, {}), None if served is None else served.get(model, {}), unseen)} for model in models]
     all_ours, all_served = _merge(ours.values()), None if served is None else _merge(served.values())
+    overall = _row(all_ours, all_served, unseen)
+    unattributed = overall["unattributed"]
     return {
         "models": rows,
-        "overall": _row(all_ours, all_served, unseen),
-        "causes": list(_causes(parts, None if served is None else _row(all_ours, all_served, unseen)["unattributed"]["total"])),
+        "overall": overall,
+        "causes": list(known_causes) if known_causes is not None else _causes(parts, 0 if unattributed is None else unattributed["total"]),
     }
 
 
@@ -61,18 +68,11 @@ def _served(parts: t.Sequence[PeriodUsage]) -> _Served | None:
     return models
 
 
-def _causes(parts: t.Sequence[PeriodUsage], unattributed: int | None) -> t.Iterator[str]:
-    reasons = {reason: count.lower for reason, count in sorted(_merge(part.reasons for part in parts).items()) if not count.nothing}
-    if reasons:
-        listed = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
-        yield f"{sum(reasons.values())} answers carried no usage ({listed})"
-    if unattributed and unattributed > 0 and not reasons:
-        yield (
-            "requests that no token limit matched, that passed while the limiter did not answer, "
-            "or that came to a model server past the gateway"
-        )
-    if unattributed and unattributed < 0:
-        yield "users were counted more tokens than the model servers: one of them was not scraped, or answers crossed the period's edge"
+def _causes(parts: t.Sequence[PeriodUsage], unattributed: int) -> list[str]:
+    """Without the requests that were never reported: how many those are is only known where requests are measured."""
+    requests = {reason: count.lower for reason, count in sorted(_merge(part.reasons for part in parts).items()) if not count.nothing}
+    silent = sum(part.silent.lower for part in parts if part.silent is not None)
+    return list(causes(unattributed, {**requests, **({LIMITER_SILENT: silent} if silent else {})}))
 
 
 def _merge(counts: t.Iterable[t.Mapping[str, Count]]) -> dict[str, Count]:

@@ -36,6 +36,7 @@ def chargeback_report(
     what_if: dict[str, t.Any] | None = None,
     timeline: t.Sequence[Bucket] = (),
     closes: t.Sequence[dict[str, t.Any]] = (),
+    causes: t.Sequence[str] | None = None,
 ) -> dict[str, t.Any]:
     """``parts`` are those of the bill's own period."""
     usage = bill.rated.usage
@@ -51,7 +52,7 @@ def chargeback_report(
         "lines": bill.as_lines(),
         "summary": bill.as_summary(),
         "totals": bill.as_totals(),
-        "reconciliation": reconcile(usage, bill.rated.unseen, parts),
+        "reconciliation": reconcile(usage, bill.rated.unseen, parts, causes),
         "budgets": list(budgets),
         "what_if": what_if,
         "price_book": book.as_dict(),

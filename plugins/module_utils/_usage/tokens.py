@@ -34,8 +34,9 @@ PARTS = (PROMPT, COMPLETION, UNSPLIT, CACHED)
 SERVED_METRICS = {PROMPT: "vllm:prompt_tokens_total", COMPLETION: "vllm:generation_tokens_total"}
 SERVED_LABELS = {PROMPT: ("model_name",), COMPLETION: ("model_name",)}
 
-# Envoy's count of requests that passed because the limiter did not answer, if the gateway's statistics are scraped.
-SILENT_METRIC = "envoy_cluster_ratelimit_failure_mode_allowed"
+# Envoy's count of requests that passed because the limiter did not answer, if the gateway's statistics are scraped. A part of Istio's
+# name of the cluster gets into the name of the metric.
+SILENT_METRICS = "envoy_cluster_(.+_)?ratelimit_failure_mode_allowed"
 
 _NONE = Count()
 
@@ -134,7 +135,7 @@ class Accounting:
             "exact": all(count.exact for count in (*theirs.values(), *ours.values())),
             "models": list(self._models(served)),
             "requests": requests,
-            "causes": list(self._causes(remainder["total"] or 0, requests)),
+            "causes": list(causes(remainder["total"] or 0, requests)),
         }
 
     def _models(self, served: Measured) -> t.Iterator[dict[str, t.Any]]:
@@ -153,24 +154,6 @@ class Accounting:
         finished = _sum(row.metered for row in self.proved).lower + sum(found.values())
         others = {UNREPORTED: self.authorized.lower - finished, LIMITER_SILENT: 0 if self.silent is None else self.silent.lower}
         return found | {cause: number for cause, number in others.items() if number > 0}
-
-    def _causes(self, total: int, requests: t.Mapping[str, int]) -> t.Iterator[str]:
-        reasons = {reason: number for reason, number in requests.items() if reason not in _CAUSES}
-        if reasons:
-            listed = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
-            yield f"{sum(reasons.values())} answers carried no usage ({listed})"
-        for cause, text in _CAUSES.items():
-            if cause in requests:
-                yield f"{requests[cause]} {text}"
-        if total > 0 and len(requests) > 1:
-            yield f"these {sum(requests.values())} requests share the {total} tokens; how many each of them took is not known"
-        if total > 0 and not requests:
-            yield (
-                "requests that no token limit matched, that passed while the limiter did not answer, "
-                "or that came to a model server past the gateway"
-            )
-        if total < 0:
-            yield "users were counted more tokens than the model servers: one of them was not scraped, or answers crossed the period's edge"
 
 
 def account(measured: Measured, served: Measured | None, *, authorized: Count = _NONE, silent: Count | None = None) -> Accounting:
@@ -213,3 +196,23 @@ def _figures(parts: t.Mapping[str, Count], metered: Count, unmetered: Count) -> 
 
 def _served_figures(parts: t.Mapping[str, Count]) -> dict[str, int | None]:
     return {name: figure for part, count in parts.items() for name, figure in bounds(part, count).items()}
+
+
+def causes(total: int, requests: t.Mapping[str, int]) -> t.Iterator[str]:
+    """Where ``total`` unattributed tokens come from, by the number of requests that are known to have some of them."""
+    reasons = {reason: number for reason, number in requests.items() if reason not in _CAUSES}
+    if reasons:
+        listed = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
+        yield f"{sum(reasons.values())} answers carried no usage ({listed})"
+    for cause, text in _CAUSES.items():
+        if cause in requests:
+            yield f"{requests[cause]} {text}"
+    if total > 0 and len(requests) > 1:
+        yield f"these {sum(requests.values())} requests share the {total} tokens; how many each of them took is not known"
+    if total > 0 and not requests:
+        yield (
+            "requests that no token limit matched, that passed while the limiter did not answer, "
+            "or that came to a model server past the gateway"
+        )
+    if total < 0:
+        yield "users were counted more tokens than the model servers: one of them was not scraped, or answers crossed the period's edge"
