@@ -2,26 +2,21 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Usage and bills through a real Prometheus: histories that promtool loads, rules that it evaluates, calls that the gateway answered."""
+"""Usage and bills through a real Prometheus: histories that promtool loads, calls that the gateway answered."""
 
 from __future__ import annotations
 
 import collections
-import configparser
 import json
 import pathlib
 import re
-import shlex
-import subprocess
 import typing as t
 from decimal import Decimal
 
 import accuracy
 import pytest
-import yaml
 from histories import END, START, History, make
 
-from ansible_collections.kuadrant.llm.plugins.filter.chargeback_rules import chargeback_rules
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import Question, check_namespaces, read_usage
@@ -30,16 +25,6 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import A
 ROOT = pathlib.Path(__file__).parents[2]
 
 CASES = 40
-
-
-@pytest.fixture(scope="module")
-def programs(state_dir: pathlib.Path) -> dict[str, str]:
-    """Paths of prometheus and promtool, as the stack built them."""
-    config = configparser.RawConfigParser()
-    config.read(state_dir / "etc/supervisord.conf")
-    prometheus = pathlib.Path(shlex.split(config["program:prometheus"]["command"])[0])
-    (promtool,) = prometheus.parents[2].glob("promtool/*/promtool")
-    return {"prometheus": str(prometheus), "promtool": str(promtool)}
 
 
 @pytest.fixture(scope="module")
@@ -116,14 +101,6 @@ def test_namespace_that_no_counter_has_is_an_error(backfilled: str) -> None:
         check_namespaces(client, asked, read_usage(client, asked))
 
 
-def test_rules_do_what_their_names_say(programs: dict[str, str], tmp_path: pathlib.Path) -> None:
-    tiers = [{"name": "free", "price": {"request": "0.001"}}, {"name": "trial"}]
-    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": chargeback_rules(tiers)}))
-    (tmp_path / "tests.yml").write_text((ROOT / "tests/integration/rules.yml").read_text())
-    done = subprocess.run([programs["promtool"], "test", "rules", "tests.yml"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 ROLE = """
 - hosts: localhost
   gather_facts: false
@@ -134,42 +111,64 @@ ROLE = """
 """
 
 
-@pytest.fixture
-def role(playbook: t.Any, kubeconfig: str, tmp_path: pathlib.Path) -> t.Callable[..., int]:
-    """Run the role with these variables and return how many tasks changed something."""
-    path = tmp_path / "role.yml"
-    path.write_text(ROLE)
+class Role:
+    """Runs the role with these variables and returns how many tasks changed something; ``printed`` is what the last run printed."""
 
-    def run(*arguments: str, **variables: t.Any) -> int:
-        done = playbook(str(path), {"test_kubeconfig": kubeconfig, **variables}, *arguments)
+    def __init__(self, playbook: t.Any, path: pathlib.Path, kubeconfig: str) -> None:
+        self._playbook, self._path, self._kubeconfig = playbook, path, kubeconfig
+        self.printed = ""
+
+    def __call__(self, *arguments: str, **variables: t.Any) -> int:
+        done = self._playbook(str(self._path), {"test_kubeconfig": self._kubeconfig, **variables}, *arguments)
         assert done.returncode == 0, done.stdout
+        self.printed = " ".join(done.stdout.split())
         return int(re.findall(r"changed=(\d+)", done.stdout)[-1])
 
-    return run
+
+@pytest.fixture
+def role(playbook: t.Any, kubeconfig: str, tmp_path: pathlib.Path) -> Role:
+    path = tmp_path / "role.yml"
+    path.write_text(ROLE)
+    return Role(playbook, path, kubeconfig)
 
 
-def test_role_makes_and_removes_labels_monitor_and_rules(role: t.Callable[..., int], kubectl: t.Any) -> None:
-    kinds = "telemetrypolicies.extensions.kuadrant.io,servicemonitors,prometheusrules"
+FOREIGN = """
+apiVersion: monitoring.coreos.com/v1
+kind: ServiceMonitor
+metadata: {name: limitador-enhanced, namespace: llm}
+spec:
+  namespaceSelector: {matchNames: [kuadrant-system]}
+  selector: {matchLabels: {app: limitador}}
+  endpoints: [{port: http}]
+"""
+
+
+def test_role_makes_and_removes_labels_monitor_rules_and_dashboards(role: Role, kubectl: t.Any) -> None:
+    kinds = "telemetrypolicies.extensions.kuadrant.io,servicemonitors,prometheusrules,configmaps"
+    always = {"llm-limitador", "llm-chargeback", *(f"llm-dashboard-{name}" for name in ("platform", "tenant", "finance"))}
 
     def ours() -> set[str]:
         listed = json.loads(kubectl("get", kinds, "-A", "-l", "app.kubernetes.io/managed-by=kuadrant.llm", "-o", "json"))
-        names = {"llm-usage-labels", "llm-limitador", "llm-chargeback"}
-        return {item["metadata"]["name"] for item in listed["items"]} & names
+        return {item["metadata"]["name"] for item in listed["items"]} & {"llm-usage-labels", *always}
 
     try:
         role(chargeback_state="absent")
         assert ours() == set()
-        assert role("--check") == 2
+        assert role("--check") == 3
         assert ours() == set()
-        assert role() == 2
-        assert ours() == {"llm-limitador", "llm-chargeback"}
+        assert role() == 3
+        assert ours() == always
+        assert "Limitador is selected by" not in role.printed
+        kubectl("apply", "-f", "-", stdin=FOREIGN)
         assert role() == 0
+        assert "selected by ServiceMonitor kuadrant-system/llm-limitador, ServiceMonitor llm/limitador-enhanced." in role.printed
         assert role(chargeback_labels="telemetry_policy") == 1
-        assert ours() == {"llm-usage-labels", "llm-limitador", "llm-chargeback"}
+        assert ours() == {"llm-usage-labels", *always}
         assert role(chargeback_labels="telemetry_policy") == 0
-        assert role(chargeback_labels="custom", chargeback_monitor=False, chargeback_rules=False) == 3
+        assert role(chargeback_labels="custom", chargeback_monitor=False, chargeback_rules=False, chargeback_dashboards=False) == 4
         assert ours() == set()
     finally:
+        kubectl("delete", "-f", "-", "--ignore-not-found", stdin=FOREIGN)
         role()
 
 
