@@ -357,7 +357,7 @@ summary:
   returned: success
   type: list
   elements: dict
-  sample: [{user: alice, group: free, tier: free, authorized: 2, authorized_upper: 2, limited: 3, limited_upper: 3, cost: "0.002", notes: []}]
+  sample: [{user: alice, group: free, tier: free, authorized: 2, authorized_upper: 2, limited: 3, limited_upper: 3, cost: "0.002"}]
 totals:
   description:
     - The same sums in lists C(user), C(group), C(tier) and C(model) with one entry each, and C(overall), the sum of all lines.

@@ -76,6 +76,8 @@ def parse_wanted(params: t.Mapping[str, t.Any]) -> Wanted:
     """Raises GatewayError naming the option, the entry and the field."""
     tiers = parse_tiers(params["tiers"])
     names = frozenset(tier.name for tier in tiers)
+    if params["price_book"] is None and not tiers:
+        raise GatewayError("tiers: is empty, and there is no price_book, so that nothing has a price. Give one of them.")
     if params["price_book"] is None:
         try:
             book = of_tiers(tiers, parse_currency(params["currency"]))

@@ -10,6 +10,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._report import plots
 from ansible_collections.kuadrant.llm.plugins.modules import chargeback, usage_info
 
 Server = t.Any  # the fake of tests/unit/conftest.py
@@ -98,7 +99,7 @@ def test_chargeback_shows_tokens_and_what_belongs_to_nobody(limiter: Server, run
         }
     ]
     table = result["table"]
-    assert table[table.index("Tokens") : table.index("Tokens") + 7] == [
+    assert table[table.index("Tokens") : table.index("Tokens") + 9] == [
         "Tokens",
         "",
         "MODEL  USERS  UNATTRIBUTED  MODEL SERVERS",
@@ -110,6 +111,69 @@ def test_chargeback_shows_tokens_and_what_belongs_to_nobody(limiter: Server, run
         "looked at.",
         "Unattributed: these 11 requests share the 1005 tokens; how many each of them took is not known.",
     ]
+
+
+BOOK = {
+    "currency": "EUR",
+    "entries": [
+        {"name": "list", "price": {"request": "0.01"}},
+        {"name": "later", "valid_from": "1970-01-01T00:15:55Z", "price": {"request": "0.10"}},
+        {"name": "seat", "tier": "premium", "monthly_fee": "31.00"},
+    ],
+}
+
+
+def test_chargeback_measures_the_time_before_a_new_price_by_itself(prometheus: Server, run_module: Run) -> None:
+    scrapes = range(800_000, 1_000_001, 10_000)
+    prometheus.add("limitador_up", *((moment, 1) for moment in scrapes))
+    # Five calls before the change, two after it.
+    prometheus.add(
+        "authorized_calls", *((moment, 5 + 2 * (moment > 960_000)) for moment in scrapes if moment > 920_000), user="ann", tier="free"
+    )
+    result = run_module(chargeback.main, prometheus_url=prometheus.url, price_book=BOOK, **PERIOD)
+    lines = [(line["price_entry"], line["quantity"], line["cost"], line["start"], line["end"]) for line in result["lines"]]
+    assert lines == [
+        ("list", 5, "0.05", "1970-01-01T00:15:00Z", "1970-01-01T00:15:55Z"),
+        ("later", 2, "0.20", "1970-01-01T00:15:55Z", "1970-01-01T00:16:40Z"),
+    ]
+    assert (result["currency"], result["totals"]["overall"]["cost"]) == ("EUR", "0.25")
+
+
+def test_chargeback_holds_budgets_against_the_month_and_other_prices_against_the_bill(limiter: Server, run_module: Run) -> None:
+    result = run_module(
+        chargeback.main,
+        prometheus_url=limiter.url,
+        tiers=TIERS,
+        budgets=[{"user": "bob", "amount": "0.025"}, {"tier": "free", "amount": "1"}],
+        what_if_price_book={"currency": "USD", "entries": [{"name": "flat", "price": {"request": "0.001"}}]},
+        **PERIOD,
+    )
+    bob, free = result["budgets"]
+    assert (bob["spent"], bob["spent_upper"], bob["reached"], bob["possibly_reached"]) == ("0.020", "0.020", [50, 80], [50, 80])
+    assert (free["spent"], free["reached"], bob["month_start"]) == ("0.002", [], "1970-01-01T00:00:00Z")
+    assert result["what_if"]["overall"] == {"cost": "0.022", "what_if": "0.012", "difference": "-0.010"}
+    assert any("BUDGET OF" in line for line in result["table"])
+
+
+def test_chargeback_writes_focus_and_a_page_with_a_timeline(limiter: Server, run_module: Run, tmp_path: pathlib.Path) -> None:
+    outputs = {"output_focus": str(tmp_path / "focus.csv"), "output_html": str(tmp_path / "page.html")}
+    options = {"prometheus_url": limiter.url, "tiers": TIERS, "billing_account": "acme", **PERIOD, **outputs}
+    first = run_module(chargeback.main, **options)
+    assert first["changed"] is True
+    assert [bucket["authorized"] for bucket in first["timeline"]] == [12]
+    assert "acme" in (tmp_path / "focus.csv").read_text()
+    assert "'=ann" in (tmp_path / "focus.csv").read_text()
+    assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
+    assert run_module(chargeback.main, **options)["changed"] is False
+
+
+def test_chargeback_says_what_to_install_for_a_page(
+    prometheus: Server, run_module: Run, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plots, "pygal", None)
+    result = run_module(chargeback.main, prometheus_url=prometheus.url, tiers=TIERS, output_html=str(tmp_path / "page.html"), **PERIOD)
+    assert "output_html: Failed to import the required Python library (pygal)" in result["msg"]
+    assert prometheus.queries == []
 
 
 def test_chargeback_shows_bounds_and_notes(limiter: Server, run_module: Run) -> None:
@@ -150,6 +214,16 @@ def test_chargeback_files_change_once(limiter: Server, run_module: Run, tmp_path
     [
         pytest.param({"output_csv": "/nowhere/bill.csv"}, "output_csv: the folder /nowhere does not exist", id="no-folder"),
         pytest.param({"output_json": "/"}, "output_json: / is a folder", id="a-folder"),
+        pytest.param({"currency": "EURO"}, "currency: 'EURO' is not a currency code of ISO 4217", id="currency"),
+        pytest.param({"tiers": None}, "tiers: is empty, and there is no price_book", id="no-prices"),
+        pytest.param({"ledger_dir": "/nowhere"}, "mutually exclusive: prometheus_url|ledger_dir", id="two-sources"),
+        pytest.param({"price_book": {"currency": "EUR", "entries": []}}, "llm_gateway_price_book: entries: is empty", id="price-book"),
+        pytest.param({"budgets": [{"amount": "1"}]}, "llm_gateway_budgets[0]: user: name exactly one user, group or tier", id="budget"),
+        pytest.param(
+            {"what_if_price_book": {"currency": "EUR", "entries": [{"name": "a", "price": {"request": "1"}}]}},
+            "what_if_price_book: its currency is EUR, that of the bill is USD",
+            id="other-currency",
+        ),
         pytest.param({"tiers": [{"name": "free", "price": {"request": "-1"}}]}, r"llm_gateway_tiers[0] (free): price.request", id="price"),
     ],
 )
