@@ -95,7 +95,7 @@ func made(users int, since float64, random *rand.Rand) []*series {
 
 func write(folder string, all []*series, begin, start int64, random *rand.Rand) error {
 	ctx := context.Background()
-	writer, err := tsdb.NewBlockWriter(slog.New(slog.NewTextHandler(io.Discard, nil)), folder, block)
+	writer, err := tsdb.NewBlockWriter(slog.New(slog.NewTextHandler(io.Discard, nil)), folder, 2*block) // takes samples that are older than the newest by half of that
 	if err != nil {
 		return err
 	}
