@@ -74,15 +74,14 @@ notes:
   - A call belongs to the period in which Prometheus first saw it, which is up to one scrape interval after the call.
     Periods that follow one another share no call and lose none. Use O(wait_for_scrape) for a report right after traffic.
   - Where the samples decide, the figures are exact. Where they do not (a limiter that started anew and lost its counters, one that is no
-    longer scraped,
-    a first scrape that already shows calls), the lower and the upper figure differ and a note says why. An upper figure of V(null) means
-    that the samples
-    prove no upper bound. Upper figures assume that a limiter did not lose its counters before its first scrape.
-  - A limiter that loses its counters between two scrapes cannot be told from one that did not, if every counter that it had before grows
-    past its old
-    value again until the second scrape. The custom Limitador of this collection keeps its counters when it is restarted.
-  - A limiter that is scraped twice (two monitors, a pair of Prometheus servers) is counted once, from the side with more scrapes, and a
-    note says so.
+    longer scraped, a first scrape that already shows calls), the lower and the upper figure differ and a note says why. An upper figure of
+    V(null) means that the samples prove no upper bound.
+  - A limiter that loses its counters between two scrapes, and counts past all their old values before the second one, looks like one that
+    did not. The custom Limitador of this collection keeps its counters when it is restarted, and says since when it counts, which decides.
+    Without that, upper figures are V(null) unless at least 20 of the limiter's counters stood still between any two scrapes.
+  - A limiter that is scraped twice (two monitors, a pair of Prometheus servers) is counted once, and a note says so.
+  - A period that begins before all samples of Prometheus is an error if older ones may have been thrown away, and is noted if not. A
+    O(limitador_namespace) that no counter has, although others do, is an error too.
 options:
   start:
     description:

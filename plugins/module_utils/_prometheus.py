@@ -91,6 +91,14 @@ class Prometheus:
         answer = self._query("time()", None)
         return round(float(answer["result"][1]) * 1000)
 
+    def retention(self) -> str | None:
+        """How long the server keeps samples, in its own words (``15d``, ``15d or 10GiB``); None if it does not say so."""
+        try:
+            response = self._session.get(f"{self.url}/api/v1/status/runtimeinfo", timeout=(min(self.timeout, 10), self.timeout))
+            return str(response.json()["data"]["storageRetention"]) or None
+        except (requests.exceptions.RequestException, ValueError, KeyError, TypeError):
+            return None  # Thanos and others have no such page
+
     def vector(self, expression: str, at_ms: int | None = None) -> list[tuple[dict[str, str], str]]:
         """Labels and value of each element of an instant vector."""
         return [(item["metric"], item["value"][1]) for item in self._expect("vector", expression, at_ms)]

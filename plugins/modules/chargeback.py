@@ -196,6 +196,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._report.export import
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.files import check_destination, write_text
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import chargeback_report, chargeback_table
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import parse_tiers
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import require_users, usage_lines
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import ARGUMENT_SPEC, MUTUALLY_EXCLUSIVE, REQUIRED_ONE_OF, measure
 
 OUTPUTS = {"output_csv": to_csv, "output_json": to_json}
@@ -220,6 +221,7 @@ def main() -> None:
         for option, path in wanted.items():
             check_destination(path, option)
         usage = measure(module)
+        require_users(usage_lines(usage))
         report = chargeback_report(usage, bill(usage, tiers, module.params["currency"]))
         written = [write_text(module, path, OUTPUTS[option](report)) for option, path in wanted.items()]
         diffs = [diff for diff in written if diff is not None]

@@ -123,7 +123,8 @@ tokens:
     usage:
       description:
         - One entry per user, group, tier and model. Answers that do not name their model have C(model) V(null).
-        - C(unsplit) are tokens of which only the total is known. C(metered) are requests whose answer reported its tokens, C(unmetered)
+        - C(unsplit) are tokens of which only the total is known. C(cached) are some of C(prompt), which the model server had in its cache.
+          C(metered) are requests whose answer reported its tokens, C(unmetered)
           those whose answer did not, by C(reasons) V(stream_without_usage), V(no_usage), V(aborted) and V(error).
       type: list
       elements: dict
@@ -138,6 +139,8 @@ tokens:
           completion_upper: 480
           unsplit: 0
           unsplit_upper: 0
+          cached: 40
+          cached_upper: 40
           metered: 10
           metered_upper: 10
           unmetered: 1
@@ -153,11 +156,22 @@ tokens:
       sample: {prompt: 130, prompt_upper: 130, completion: 500, completion_upper: 500, models: [], notes: []}
     unattributed:
       description:
-        - C(served) less C(totals), which belongs to no user, with the C(causes) that are known. V(null) if C(served) is.
+        - C(served) less C(totals), which belongs to no user, in all and by C(models), with the C(causes) that are known. V(null) if
+          C(served) is.
+        - C(requests) is how many requests it comes from, by cause. V(stream_without_usage), V(no_usage), V(aborted) and V(error) are
+          answers without usage. V(unreported) are admitted requests that no report came of. V(limiter_silent) are requests that passed
+          because the limiter did not answer, where Prometheus scrapes the gateway. How many tokens each of them took is not known.
         - A request is in the period of the scrape that saw it. Limiters and model servers are not scraped at the same moment, so a period
           that ends in the middle of traffic leaves a small difference of either sign, which the next period has with the other sign.
       type: dict
-      sample: {prompt: 10, completion: 20, total: 30, exact: true, causes: ["1 answers carried no usage (1 aborted)"]}
+      sample:
+        prompt: 10
+        completion: 20
+        total: 30
+        exact: true
+        models: [{model: m, prompt: 10, completion: 20, total: 30}]
+        requests: {aborted: 1}
+        causes: ["1 answers carried no usage (1 aborted)"]
 scrapes:
   description: One entry per limiter that Prometheus scraped.
   returned: success

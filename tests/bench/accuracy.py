@@ -67,7 +67,7 @@ def prometheus(histories: t.Sequence[History]) -> t.Iterator[str]:
         with (folder / "histories.txt").open("w", encoding="utf-8") as stream:
             stream.writelines(open_metrics(histories))
         (folder / "prometheus.yml").write_text("{}")
-        load = [program("promtool"), "tsdb", "create-blocks-from", "openmetrics", "--quiet", "histories.txt", "data"]
+        load = [str(program("promtool")), "tsdb", "create-blocks-from", "openmetrics", "--quiet", "histories.txt", "data"]
         done = subprocess.run(load, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise SystemExit(f"bench: {done.stderr[-2000:]}")
@@ -82,7 +82,7 @@ def prometheus(histories: t.Sequence[History]) -> t.Iterator[str]:
             "enable-feature": "promql-extended-range-selectors",
         }
         with (folder / "log").open("w") as log:
-            command = [program("prometheus"), *(f"--{name}={value}" for name, value in options.items())]
+            command = [str(program("prometheus")), *(f"--{name}={value}" for name, value in options.items())]
             process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
         try:
             while not _ready(f"http://{address}"):

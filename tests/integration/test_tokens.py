@@ -4,7 +4,8 @@
 
 """Token limits on the real gateway, and tokens of all users held against the model server's own count.
 
-LLM_TEST_TOKEN_REQUESTS is the number of mixed requests of the accounting, 300 if it is not given.
+LLM_TEST_TOKEN_REQUESTS is the number of mixed requests of the accounting, 300 if it is not given. From 10000 on, the limiter restarts five
+times under them and Prometheus twice, else once each.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import Qu
 HOST = "tokens.llm.example"
 ABSENT = {"gateway_state": "absent", "authorization_state": "absent", "rate_limiting_state": "absent"}
 REQUESTS = int(os.environ.get("LLM_TEST_TOKEN_REQUESTS", "300"))
+LIMITER_RESTARTS, PROMETHEUS_RESTARTS = (5, 2) if REQUESTS >= 10_000 else (1, 1)
 PATHS = ("/v1/chat/completions", "/v1/completions")
 COUNTERS = [{"expression": f"auth.identity.{name}"} for name in ("userid", "groups", "tier")]
 SMALL_LIMIT = 100
@@ -71,11 +73,12 @@ def limits(model: str) -> dict[str, t.Any]:
 
 @dataclasses.dataclass
 class Answer:
-    """What the client saw."""
+    """What the client saw. ``cut``: the model server hung up in the middle of it, as the simulator does when others hang up on it."""
 
     status: int
     prompt: int | None = None
     completion: int | None = None
+    cut: bool = False
 
 
 class Client:
@@ -101,7 +104,7 @@ class Client:
     def abort(self, user: str, text: str, path: str) -> Answer:
         """Hang up after the first piece of a stream."""
         with self._post(user, text, path, {}, {"stream": True, "stream_options": {"include_usage": True}}) as response:
-            next(response.iter_content(1))
+            next(response.iter_content(1), None)
             response.raw.close()
             return Answer(response.status_code)
 
@@ -439,3 +442,125 @@ def test_tokens_of_users_and_the_rest_are_what_the_model_server_counted(
         f"{len(planned)} requests {dict(ended)}: served {found.served}, of users {dict(told)}, unattributed {rest}, "
         f"of which streams without usage {untold}, aborted and failed {others}; difference 0"
     )
+
+
+@dataclasses.dataclass
+class Books:
+    """The same requests by the clients, the limiter and the model server, each on its own."""
+
+    planned: list[Planned]
+    answers: list[Answer]
+    counted: dict[str, dict[tuple[str, ...], int]]
+    served: dict[str, int]
+    # Requests that passed because the limiter did not answer, as Envoy counts them.
+    silent: int
+
+    @property
+    def reached_the_server(self) -> int:
+        return sum(answer.status not in (401, 429) for answer in self.answers)
+
+    def told(self, part: Part) -> int:
+        """Tokens that answers reported to clients."""
+        return sum(getattr(answer, part) or 0 for answer in self.answers)
+
+    def of_users(self, part: Part) -> int:
+        return sum(tokens for (_user, kind), tokens in self.counted["reported_tokens"].items() if kind == part)
+
+
+def send(client: Client, one: Planned) -> Answer:
+    try:
+        return carry_out(client, one)
+    except requests.exceptions.ChunkedEncodingError:
+        return Answer(200, cut=True)
+
+
+def under_restarts(client: Client, planned: list[Planned], restart: t.Callable[[str], None]) -> list[Answer]:
+    """Carry out a plan while programs restart, each when its share of the requests is done."""
+    due: list[tuple[int, str]] = []
+    for name, number in (("limitador", LIMITER_RESTARTS), ("prometheus", PROMETHEUS_RESTARTS)):
+        due += [(len(planned) * (index + 1) // (number + 1), name) for index in range(number)]
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        futures = [pool.submit(send, client, one) for one in planned]
+        for done, _future in enumerate(concurrent.futures.as_completed(futures), 1):
+            for _share, name in sorted(one for one in due if one[0] == done):
+                restart(name)
+        return [future.result() for future in futures]
+
+
+def test_books_close_although_limiter_and_prometheus_restart(
+    client: Client,
+    limiter: Limiter,
+    server: ModelServer,
+    envoy: Envoy,
+    prometheus_url: str,
+    state_dir: pathlib.Path,
+    eventually: t.Any,
+) -> None:
+    """Users + unattributed = the model server's own count, difference 0, and each unattributed request has its cause."""
+    planned = plan(REQUESTS)
+    known = {(text, path): client.send("ben", text, path) for text, path in {(one.text, one.path) for one in planned}}
+    limiter.never_reported = quiet(limiter, eventually)
+    prometheus = Prometheus(prometheus_url)
+    start = read_usage(prometheus, Question(prometheus.now_ms() - 60_000, prometheus.now_ms(), wait_seconds=30)).end
+    before, served_before = {metric: limiter.read(metric, *labels) for metric, labels in COUNTED.items()}, server.tokens()
+    admitted, silent = limiter.read("authorized_calls"), envoy.unlimited()
+
+    def restart(name: str) -> None:
+        subprocess.run([state_dir / "stackctl", "restart", name], check=True, capture_output=True, timeout=60)
+
+    server.configure(**{"inter-token-latency": "5ms"})  # so that there is a middle of the stream to hang up in
+    try:
+        answers = under_restarts(client, planned, restart)
+    finally:
+        server.configure(**{"inter-token-latency": "0ms"})
+    limiter.never_reported = quiet(limiter, eventually)
+    eventually(lambda: requests.get(f"{prometheus_url}/-/ready", timeout=5).ok, 30)
+    books = Books(
+        planned,
+        answers,
+        {metric: limiter.since(before[metric], metric, *labels) for metric, labels in COUNTED.items()},
+        {part: now - then for part, now, then in zip(("prompt", "completion"), server.tokens(), served_before, strict=True)},
+        envoy.unlimited() - silent,
+    )
+    usage = read_usage(prometheus, Question(start, prometheus.now_ms(), ("llm/test-tokens",), wait_seconds=60))
+    assert usage.exact, usage.notes
+    report = usage.as_dict()["tokens"]
+    missing = report["unattributed"]
+
+    (model,) = (entry for entry in missing["models"] if entry["model"] == client.model)
+    (own,) = (entry for entry in report["served"]["models"] if entry["model"] == client.model)
+    parts: tuple[Part, Part] = ("prompt", "completion")
+    users, rest = ({part: of[part] for part in parts} for of in (report["totals"], model))
+    metered = sum(books.counted["metered_calls"].values())
+    reasons = collections.Counter[str]()
+    for (_user, reason), number in books.counted["unmetered_calls"].items():
+        reasons[reason] += number
+    unreported = limiter.since(admitted, "authorized_calls").get((), 0) - metered - reasons.total()
+    untold = {
+        part: sum(
+            getattr(known[one.text, one.path], part) or 0
+            for one, answer in zip(planned, answers, strict=True)
+            if one.kind == "stream_without_usage" and answer.status == 200 and not answer.cut
+        )
+        for part in parts
+    }
+    lost = {part: books.told(part) - books.of_users(part) for part in parts}
+    others = {part: rest[part] - untold[part] - lost[part] for part in parts}
+    print(
+        f"{len(planned)} requests, {LIMITER_RESTARTS} restarts of the limiter, {PROMETHEUS_RESTARTS} of Prometheus: "
+        f"{books.reached_the_server} came to the model server, {metered} of users with usage; "
+        f"{client.model} served {books.served}, users {users}, unattributed {rest}; "
+        f"causes by requests {missing['requests']}; by tokens: streams without usage {untold}, "
+        f"passed or reported while the limiter was away {lost}, aborted, cut off ({sum(one.cut for one in answers)}) and failed {others}"
+    )
+
+    # The report says what limiter, model server and Envoy counted themselves, although each of their scrapes has gaps.
+    for part in parts:
+        assert own[part] == own[f"{part}_upper"] == books.served[part]
+        assert users[part] == books.of_users(part)
+        assert users[part] + rest[part] == books.served[part]
+    expected = {**reasons, "unreported": unreported, "limiter_silent": books.silent}
+    assert missing["requests"] == {cause: number for cause, number in expected.items() if number}
+    # Every request that came to the model server has its tokens in a user's row, or is one of the causes'.
+    assert books.reached_the_server == metered + reasons.total() + unreported + books.silent
+    assert min(others.values()) >= 0

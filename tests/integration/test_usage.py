@@ -6,34 +6,29 @@
 
 from __future__ import annotations
 
+import collections
 import configparser
 import csv
 import json
 import pathlib
-import random
 import re
 import shlex
-import socket
 import subprocess
 import typing as t
 
+import accuracy
 import pytest
-import requests
 import yaml
+from histories import END, START, History, make
 
 from ansible_collections.kuadrant.llm.plugins.filter.chargeback_rules import chargeback_rules
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Series, Target
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import Question, read_usage
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import AUTHORIZED, LIMITED, tally
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import Question, check_namespaces, read_usage
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import AUTHORIZED, tally
 
 ROOT = pathlib.Path(__file__).parents[2]
 
-# 2026-11-01T00:00:00Z; the period is its second hour.
-MIDNIGHT = 1_793_491_200_000
-START = MIDNIGHT + 3_600_000
-END = MIDNIGHT + 7_200_000
 CASES = 40
 
 
@@ -47,135 +42,78 @@ def programs(state_dir: pathlib.Path) -> dict[str, str]:
     return {"prometheus": str(prometheus), "promtool": str(promtool)}
 
 
-class History(t.NamedTuple):
-    """One limiter: its scrapes, and its counters as they were scraped."""
-
-    target: Target
-    authorized: list[Series]
-    limited: list[Series]
-
-
-def make_history(case: int) -> History:
-    """Scrapes every 15 s with gaps; users who appear, pause and call; now and then a restart that forgets everything."""
-    rng = random.Random(case)  # noqa: S311 - repeatable, not secret
-    labels = {"job": "limitador", "instance": f"10.0.0.{case}:8080", "case": str(case)}
-    scrapes = [moment + case for moment in range(MIDNIGHT, END, 15_000) if rng.random() > rng.choice((0.0, 0.1))]
-    restarts = {rng.choice(scrapes) for _restart in range(rng.choice((0, 0, 1, 3)))}
-    series: dict[tuple[str, str], list[tuple[int, int]]] = {}
-    values: dict[tuple[str, str], int] = {}
-    for moment in scrapes:
-        if moment in restarts:
-            values.clear()
-        for metric in (AUTHORIZED, LIMITED):
-            for user in ("ann", "=bob", 'c"i\\d'):
-                if rng.random() < 0.05:
-                    values[metric, user] = values.get((metric, user), 0) + rng.randrange(1, 1000)
-        for key, value in values.items():
-            series.setdefault(key, []).append((moment, value))
-
-    def counters(metric: str) -> list[Series]:
-        return [Series({**labels, "user": user}, tuple(samples)) for (kind, user), samples in sorted(series.items()) if kind == metric]
-
-    return History(Target(labels, tuple(scrapes)), counters(AUTHORIZED), counters(LIMITED))
-
-
-def open_metrics(histories: list[History]) -> str:
-    """As text for promtool, one family after the other."""
-    lines = []
-    for name, of in (
-        ("limitador_up", lambda one: [Series(one.target.labels, tuple((moment, 1) for moment in one.target.scrapes))]),
-        ("authorized_calls", lambda one: one.authorized),
-        ("limited_calls", lambda one: one.limited),
-    ):
-        lines.append(f"# TYPE {name} unknown")
-        for history in histories:
-            for one in of(history):
-                labels = ",".join(f"{label}={json.dumps(value)}" for label, value in one.labels.items())
-                lines += [f"{name}{{{labels}}} {value} {moment / 1000:.3f}" for moment, value in one.samples]
-    return "\n".join([*lines, "# EOF", ""])
-
-
 @pytest.fixture(scope="module")
 def histories() -> list[History]:
-    return [make_history(case) for case in range(CASES)]
+    return [made for number in range(CASES) if (made := make(number, seed=2)).scraped]
 
 
 @pytest.fixture(scope="module")
-def backfilled(
-    programs: dict[str, str], histories: list[History], tmp_path_factory: pytest.TempPathFactory, eventually: t.Any
-) -> t.Iterator[str]:
+def backfilled(histories: list[History]) -> t.Iterator[str]:
     """The URL of a Prometheus of our own that has the histories, and nothing else."""
-    folder = tmp_path_factory.mktemp("prometheus")
-    (folder / "histories.txt").write_text(open_metrics(histories), encoding="utf-8")
-    (folder / "prometheus.yml").write_text("{}")
-    load = [programs["promtool"], "tsdb", "create-blocks-from", "openmetrics", "--quiet", "histories.txt", "data"]
-    done = subprocess.run(load, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [programs["prometheus"], "--config.file=prometheus.yml", "--storage.tsdb.path=data", "--storage.tsdb.retention.time=100y"]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], cwd=folder, stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-
-    def ready() -> bool:
-        try:
-            return requests.get(f"{url}/-/ready", timeout=2).ok
-        except requests.ConnectionError:
-            return False
-
-    try:
-        eventually(ready, 30, (folder / "log").read_text)
+    with accuracy.prometheus(histories) as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
 
 
-def question(case: int | None = None, start: int = START, end: int = END) -> Question:
-    return Question(start=start, end=end, match_labels={} if case is None else {"case": str(case)})
+def question(case: History | None = None, start: int = START, end: int = END, **more: t.Any) -> Question:
+    return Question(start=start, end=end, match_labels={} if case is None else {"history": str(case.number)}, **more)
 
 
 @pytest.mark.parametrize("samples_per_query", [97, 500_000], ids=["in-small-pieces", "at-once"])
 def test_usage_of_loaded_histories_is_what_the_samples_say(backfilled: str, histories: list[History], samples_per_query: int) -> None:
     """The server, its range selectors and our pieces lose and add nothing: as if the samples had never left the memory."""
     exact = 0
-    for case, history in enumerate(histories[:10]):
+    for history in histories[:20]:
         client = Prometheus(backfilled, samples_per_query=samples_per_query)
-        found = read_usage(client, question(case))
-        expected = tally(
-            [history.target], {AUTHORIZED: history.authorized, LIMITED: history.limited}, start=START, end=END, family="upstream"
-        )
-        assert found.as_dict() == expected.as_dict()
-        assert found.rows
+        found = read_usage(client, question(history))
+        scraped, series = history.measured()
+        expected = tally(scraped, {AUTHORIZED: series}, start=START, end=END, family="upstream")
+        notes = [note for note in found.notes if "no samples from before" not in note]
+        assert {**found.as_dict(), "data_quality": {}} == {**expected.as_dict(), "data_quality": {}}
+        assert (found.exact, notes) == (expected.exact, list(expected.notes))
         assert client.warnings == []
         exact += found.exact
     assert exact
 
 
-def test_usage_of_all_limiters_is_the_sum_of_each(backfilled: str) -> None:
+def test_usage_of_all_limiters_is_the_sum_of_each(backfilled: str, histories: list[History]) -> None:
     client = Prometheus(backfilled)
     whole = read_usage(client, question()).as_dict()
-    parts = [read_usage(client, question(case)).as_dict()["totals"] for case in range(CASES)]
-    for figure in ("authorized", "limited"):
-        assert whole["totals"][figure] == sum(part[figure] for part in parts) > 0
-    assert len(whole["scrapes"]) == CASES
+    parts = [read_usage(client, question(case)).as_dict() for case in histories]
+    assert whole["totals"]["authorized"] == sum(part["totals"]["authorized"] for part in parts) > 0
+    assert len(whole["scrapes"]) == sum(len(part["scrapes"]) for part in parts)
 
 
-def test_usage_of_two_halves_is_the_whole(backfilled: str) -> None:
+def test_usage_of_two_halves_is_the_whole(backfilled: str, histories: list[History]) -> None:
     client = Prometheus(backfilled)
-    middle = START + 1_234_567
-    whole, first, second = (read_usage(client, question(None, *period)) for period in ((START, END), (START, middle), (middle, END)))
-    halves = {row.user: (row.authorized.lower, row.limited.lower) for row in first.rows}
-    for row in second.rows:
-        before = halves.get(row.user, (0, 0))
-        halves[row.user] = (before[0] + row.authorized.lower, before[1] + row.limited.lower)
-    assert {row.user: (row.authorized.lower, row.limited.lower) for row in whole.rows} == halves
+    middle = START + 234_567
+    compared = 0
+    for case in histories:
+        whole = read_usage(client, question(case))
+        if not whole.exact:
+            continue
+        halves: collections.Counter[tuple[str | None, str | None]] = collections.Counter()
+        for period in ((START, middle), (middle, END)):
+            for row in read_usage(client, question(case, *period)).rows:
+                halves[row.user, row.group] += row.authorized.lower
+        assert {(row.user, row.group): row.authorized.lower for row in whole.rows} == dict(halves), case.features
+        compared += 1
+    assert compared > 5
 
 
 def test_period_without_samples_is_an_error(backfilled: str) -> None:
-    with pytest.raises(GatewayError, match=r"did not scrape a limiter .* unknown, not zero"):
-        read_usage(Prometheus(backfilled), question(None, MIDNIGHT - 7_200_000, MIDNIGHT - 3_600_000))
+    with pytest.raises(GatewayError, match=r"did not scrape a limiter .* unknown, not zero.*retention \(100y\)"):
+        read_usage(Prometheus(backfilled), question(None, START - 7_200_000, START - 3_600_000))
+
+
+def test_period_that_begins_before_all_samples_says_so(backfilled: str) -> None:
+    usage = read_usage(Prometheus(backfilled), question(None, START - 90_000_000))
+    assert any("has no samples from before" in note and "(100y)" in note for note in usage.notes)
+
+
+def test_namespace_that_no_counter_has_is_an_error(backfilled: str) -> None:
+    client, asked = Prometheus(backfilled), question(None, namespaces=("llm/wrong",))
+    with pytest.raises(GatewayError, match=r"limitador_namespace: no limiter has counters of llm/wrong .*\(no namespace\)"):
+        check_namespaces(client, asked, read_usage(client, asked))
 
 
 def test_rules_do_what_their_names_say(programs: dict[str, str], tmp_path: pathlib.Path) -> None:

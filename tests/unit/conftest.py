@@ -32,6 +32,7 @@ class FakePrometheus(http.server.ThreadingHTTPServer):
         self.series: list[tuple[Labels, list[tuple[int, float]]]] = []
         self.answers: list[tuple[int, str]] = []
         self.warnings: list[str] = []
+        self.retention: str | None = "15d"
         self.queries: list[dict[str, str]] = []
         self.authorization: list[str | None] = []
         self.closed_left = False
@@ -47,6 +48,11 @@ class FakePrometheus(http.server.ThreadingHTTPServer):
             self.add(sign, *((moment, counting_since) for moment, _value in samples), **{**labels, **more})
 
     def answer(self, path: str, form: dict[str, str]) -> t.Any:
+        if path == "label/__name__/values":
+            wanted = re.sub(r'.*=~"(.*)".*', r"\1", form["match[]"])
+            return sorted({labels["__name__"] for labels, _samples in self.series if re.fullmatch(wanted, labels["__name__"])})
+        if path == "status/runtimeinfo":
+            return {} if self.retention is None else {"storageRetention": self.retention}
         if path == "query":
             return self.data(form["query"], round(float(form.get("time", self.now / 1000)) * 1000))
         metric, matchers = t.cast("re.Match[str]", re.fullmatch(r"([\w:]+)\{(.*)\}", form["match[]"], re.DOTALL)).groups()
@@ -65,17 +71,21 @@ class FakePrometheus(http.server.ThreadingHTTPServer):
     def data(self, query: str, at: int) -> dict[str, t.Any]:
         if query == "time()":
             return {"resultType": "scalar", "result": [self.now / 1000, f"{self.now / 1000}"]}
-        grouped = re.fullmatch(r"count by \(job, instance\) \((?:last_over_time\((.*)\)|(.*))\)", query, re.DOTALL)
+        if query == "count(up)":
+            alive = any(inside for _labels, inside in self.inside("up", "", at - 299_999, at))
+            return _vector(at, [({}, 1)] if alive else [])
+        grouped = re.fullmatch(r"count by \(([\w, ]+)\) \((?:last_over_time\((.*)\)|(.*))\)", query, re.DOTALL)
         wrapped = re.fullmatch(r"(sum\(count_over_time|count\(last_over_time)\((.*)\)\)", query, re.DOTALL)
         compared = re.fullmatch(r"(count_over_time|resets)\((.*)\) (!=|>) (\d+)", query, re.DOTALL)
-        plain = grouped[1] or f"{grouped[2]}[300000ms]" if grouped else (wrapped or compared or {2: query})[2]
+        plain = grouped[2] or f"{grouped[3]}[300000ms]" if grouped else (wrapped or compared or {2: query})[2]
         ranged = re.fullmatch(r"([\w:]+)\{(.*)\}\[(\d+)ms\]", plain, re.DOTALL)
         assert ranged, f"the fake does not know {query}"
         first = at - int(ranged[3]) + (not self.closed_left)
         found = [one for one in self.inside(ranged[1], ranged[2], first, at) if one[1]]
         if grouped:
-            counted = collections.Counter((labels["job"], labels["instance"]) for labels, _inside in found)
-            return _vector(at, [({"job": job, "instance": instance}, number) for (job, instance), number in sorted(counted.items())])
+            names = grouped[1].split(", ")
+            counted = collections.Counter(tuple(labels.get(name, "") for name in names) for labels, _inside in found)
+            return _vector(at, [(dict(zip(names, values, strict=True)), number) for values, number in sorted(counted.items())])
         if wrapped:
             number = sum(len(inside) for _labels, inside in found) if wrapped[1].startswith("sum") else len(found)
             return _vector(at, [({}, number)] if found else [])

@@ -11,11 +11,10 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import tokens
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
-
-if t.TYPE_CHECKING:
-    from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import Usage
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import LABELS_REMEDY, Usage
 
 REQUESTS = "requests"
 LIMITED_REQUESTS = "limited_requests"
@@ -63,3 +62,11 @@ def usage_lines(usage: Usage) -> list[UsageLine]:
             add(who, model, meter, entry.parts[part])
         add(who, model, UNMETERED_REQUESTS, sum(entry.unmetered.values(), Count()))
     return found
+
+
+def require_users(lines: t.Iterable[UsageLine]) -> None:
+    """Raises GatewayError if there were requests and not one of them has a user or a tier: their bill would be zero by accident."""
+    requests = [line for line in lines if line.meter == REQUESTS]
+    if requests and all(line.user is None and line.tier is None for line in requests):
+        number = sum(line.quantity.lower for line in requests)
+        raise GatewayError(f"None of {number} calls has a user or a tier, so there is nobody to bill: {LABELS_REMEDY}.")

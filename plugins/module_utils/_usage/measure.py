@@ -61,7 +61,7 @@ def measure(
 ) -> Measured:
     """``series`` are counters by kind, ``labels`` the labels that tell the counts of a kind apart; all samples are at or before ``end``."""
     everything = targets.assign(scraped, (dataclasses.replace(one, kind=kind) for kind, members in series.items() for one in members))
-    kept, left_out = targets.without_duplicates([one for one in everything if one.target.scrapes], start)
+    kept, left_out = targets.without_duplicates([one for one in everything if one.target.scrapes], start, end)
     counts: dict[str, dict[Key, Count]] = {}
     scrapes: list[dict[str, t.Any]] = []
     notes: list[str] = []

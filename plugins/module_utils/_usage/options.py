@@ -12,7 +12,7 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import failing_to
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import parse_question, read_usage
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import check_namespaces, parse_question, read_usage
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -65,6 +65,8 @@ def measure(module: AnsibleModule) -> Usage:
     """The usage that the module's options ask for."""
     prometheus = connect(module)
     with failing_to("measure usage"):
-        usage = read_usage(prometheus, parse_question(module.params, prometheus.now_ms()))
+        question = parse_question(module.params, prometheus.now_ms())
+        usage = read_usage(prometheus, question)
+        check_namespaces(prometheus, question, usage)
     pass_on_warnings(module, prometheus)
     return usage

@@ -62,6 +62,7 @@ def read_usage(prometheus: Prometheus, question: Question) -> Usage:
     start = question.start
     scraped = [_target(one) for one in prometheus.raw(selector(SCRAPED, question.match_labels), start - _LOOKBACK_MS, end)]
     begin = _begin(scraped, start)
+    beginning = _check_beginning(prometheus, scraped, start)
     lives = prometheus.raw(selector(COUNTING_SINCE, question.match_labels), start - _LOOKBACK_MS, end)
     scraped = with_lives(scraped, map(_sign_of_life, lives))
     family = _family(prometheus, question, begin, end)
@@ -69,13 +70,13 @@ def read_usage(prometheus: Prometheus, question: Question) -> Usage:
     series = _series(prometheus, scraped, {kind: _counter(metric, question) for kind, metric in metrics.items()}, begin, start, end)
     served = _served(prometheus, question, servers, end) if servers else None
     silent = _silent(prometheus, question, end)
-    usage = tally(scraped, series, start=start, end=end, family=family, served=served, silent=silent)
+    usage = tally(scraped, series, start=start, end=end, family=family, served=served, silent=silent).noting(beginning)
     if not usage.scrapes:
         raise UnknownUsageError(
             f"Prometheus at {prometheus.url} did not scrape a limiter between {format_time(start)} and {format_time(end)}: "
             f"there is no {selector(SCRAPED, question.match_labels)} and no call counter, so what was used is unknown, not zero. "
             "Check that Limitador is among its targets (a ServiceMonitor or PodMonitor that it selects), that the period lies within its "
-            "retention, and match_labels."
+            f"retention{_told(prometheus.retention())}, and match_labels."
         )
     return usage
 
@@ -107,6 +108,62 @@ def wait_for_scrape(prometheus: Prometheus, question: Question, servers: str = "
         time.sleep(_POLL_SECONDS)
 
 
+def _check_beginning(prometheus: Prometheus, scraped: t.Sequence[Target], start: int) -> str | None:
+    """What to note if Prometheus has nothing from the period's start. Raises GatewayError if it has thrown that away."""
+    first = min((target.scrapes[0] for target in scraped), default=start)
+    if first <= start or prometheus.vector("count(up)", start):
+        return None
+    kept = prometheus.retention()
+    since = None if kept is None else _kept_since(kept, prometheus.now_ms())
+    if since is not None and start < since:
+        raise UnknownUsageError(
+            f"start: {format_time(start)} is before all that Prometheus at {prometheus.url} still has. It keeps {kept}, and its oldest "
+            f"scrape of a limiter in the period is of {format_time(first)}; what was used before is unknown, not zero. Start the period "
+            "there or later, take it from a ledger that was closed in time, or keep more (--storage.tsdb.retention.time and .size)."
+        )
+    return (
+        f"Prometheus has no samples from before {format_time(first)}{_told(kept)}; "
+        "limiters that were gone by then are in no figure: if there were any, let the period start later"
+    )
+
+
+def _told(retention: str | None) -> str:
+    return "" if retention is None else f" ({retention})"
+
+
+def _kept_since(retention: str, now: int) -> int | None:
+    """Samples from before may be gone: by age, or, if the size is limited, any."""
+    if re.search(r"[0-9][KMGTPE]?i?B", retention):
+        return now
+    match = re.fullmatch(r"(?:([0-9]+)y)?(.*)", retention)
+    years, rest = match.groups() if match else (None, retention)
+    try:
+        return now - int(years or 0) * 365 * 86_400_000 - (parse_duration(rest, "retention") if rest else 0)
+    except GatewayError:
+        return None
+
+
+def check_namespaces(prometheus: Prometheus, question: Question, usage: Usage) -> None:
+    """Raises GatewayError if nothing was counted in the namespaces that are asked for, and no limiter has counters of them, but of others.
+
+    A route without calls has no counters either, so the name is not surely wrong; but a bill of zero would be one by accident.
+    """
+    if not question.namespaces or usage.proved:
+        return
+    span = usage.end - usage.start + _ALIVE_MS
+    names = set()
+    for metric in FAMILIES[usage.family].values():
+        counted = f"last_over_time({selector(metric, question.match_labels)}[{span}ms])"
+        found = prometheus.vector(f"count by (limitador_namespace) ({counted})", usage.end)
+        names |= {labels.get("limitador_namespace", "") for labels, _value in found}
+    if names and names.isdisjoint(question.namespaces):
+        raise GatewayError(
+            f"limitador_namespace: no limiter has counters of {', '.join(question.namespaces)} from {format_time(usage.start)} until "
+            f"{format_time(usage.end)}. They have counters of {', '.join(sorted(name or '(no namespace)' for name in names))}. Name a "
+            "<namespace>/<HTTPRoute> of these, or leave the option out. If the route is right, it had no calls yet."
+        )
+
+
 def selector(metric: str, labels: t.Mapping[str, str], *more: str) -> str:
     """A PromQL selector of one metric whose labels equal ``labels``."""
     matchers = [f"{label}={quote(value)}" for label, value in sorted(labels.items())]
@@ -117,6 +174,8 @@ def parse_question(params: t.Mapping[str, t.Any], now: int) -> Question:
     """The options of the modules. Raises GatewayError naming the option."""
     end = now if params["end"] is None else parse_time(params["end"], "end")
     start = end - parse_duration(params["period"], "period") if params["start"] is None else parse_time(params["start"], "start")
+    if params["start"] is not None and start >= now:
+        raise GatewayError(f"start: {format_time(start)} is in the future; Prometheus' clock shows {format_time(now)}")
     if end > now:
         raise GatewayError(f"end: {format_time(end)} is in the future; Prometheus' clock shows {format_time(now)}")
     if start >= end:
@@ -161,13 +220,15 @@ def _served(prometheus: Prometheus, question: Question, up: str, end: int) -> Me
 
 def _silent(prometheus: Prometheus, question: Question, end: int) -> Count | None:
     """Requests that gateways let pass because the limiter did not answer; None if Prometheus does not know."""
-    counter = selector(tokens.SILENT_METRIC, {})
-    up = _up(prometheus, question, counter)
-    if not up:
-        return None
-    kind = tokens.LIMITER_SILENT
-    found = _of_processes(prometheus, question, up, end, {kind: counter}, {kind: ()}, REQUESTS)
-    return found.of(kind).get((), Count()) + found.unseen
+    named = f"{{__name__=~{quote(tokens.SILENT_METRICS)}}}"
+    counts = []
+    for metric in prometheus.label_values("__name__", named, question.start, end):
+        counter = selector(metric, {})
+        up = _up(prometheus, question, counter)
+        if up:
+            found = _of_processes(prometheus, question, up, end, {metric: counter}, {metric: ()}, REQUESTS)
+            counts.append(found.of(metric).get((), Count()) + found.unseen)
+    return sum(counts, Count()) if counts else None
 
 
 def _of_processes(

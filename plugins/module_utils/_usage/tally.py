@@ -19,6 +19,11 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import f
 AUTHORIZED = "authorized"
 LIMITED = "limited"
 _LABELS = ("user", "group", "tier")
+# What to do about calls that nobody can be billed for.
+LABELS_REMEDY = (
+    "they passed without an API key, or the limiter's counters have no labels: use the custom Limitador, or a TelemetryPolicy "
+    "(chargeback_labels: telemetry_policy) with the one of Kuadrant"
+)
 LABELS = {AUTHORIZED: _LABELS, LIMITED: _LABELS, **tokens.LABELS}
 _Who: t.TypeAlias = "tuple[str | None, str | None, str | None]"
 _NO_TOKENS = tokens.Accounting((), None, Count())
@@ -47,6 +52,9 @@ class Usage:
     @property
     def exact(self) -> bool:
         return self.unseen.exact and all(row.authorized.exact and row.limited.exact for row in self.proved)
+
+    def noting(self, note: str | None) -> Usage:
+        return self if note is None else dataclasses.replace(self, notes=tuple(sorted({*self.notes, note})))
 
     def as_dict(self) -> dict[str, t.Any]:
         return {
@@ -94,5 +102,8 @@ def tally(
     if not rows and measured.scrapes:
         seen = sum(entry["scrapes"] for entry in measured.scrapes)
         notes.append(f"no calls: the limiter was scraped {seen} times in the period and counted none")
+    anonymous = sum(row.authorized.lower for row in rows if row.user is None)
+    if anonymous:
+        notes.append(f"{anonymous} calls carry no user; {LABELS_REMEDY}")
     accounting = tokens.account(measured, served, authorized=sum(authorized.values(), Count()), silent=silent)
     return Usage(start, end, family, rows, measured.unseen, measured.scrapes, tuple(sorted(notes)), accounting)

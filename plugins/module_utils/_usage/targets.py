@@ -87,12 +87,13 @@ def same_process(first: Target, second: Target) -> bool:
     return all(first.labels[label] == second.labels[label] for label in shared)
 
 
-def without_duplicates(observed: t.Sequence[Observed], start: int) -> tuple[list[Observed], list[tuple[Observed, Observed]]]:
+def without_duplicates(observed: t.Sequence[Observed], start: int, end: int) -> tuple[list[Observed], list[tuple[Observed, Observed]]]:
     """One view of each process, and the pairs (left out, kept). Adding two views of one process would bill twice.
 
     Views of counters with the same named life are joined: what one of them missed, another may have seen, and counters that moved to
-    another address go on there. Without that, each view is a complete account, and the one with the most scrapes is kept: merging is
-    not safe, for the clocks of two servers differ, and a sample out of order looks like a restart.
+    another address go on there. Without that, each view is a complete account, and one is kept: merging is not safe, for the clocks of
+    two servers differ, and a sample out of order looks like a restart. It is the same one in every period that it saw from its start to
+    its end, so that periods in a row share no call.
     """
     kept: list[Observed] = []
     left_out: list[tuple[Observed, Observed]] = []
@@ -101,13 +102,18 @@ def without_duplicates(observed: t.Sequence[Observed], start: int) -> tuple[list
         one = _join(views)
         single.append(one)
         left_out += [(view, one) for view in views if view.target.labels != one.target.labels]
-    for one in sorted(single, key=lambda item: (not item.target.lives, -len(item.target.scrapes), sorted(item.target.labels.items()))):
+    for one in sorted(single, key=lambda item: _preference(item.target, start, end)):
         twin = next((other for other in kept if same_process(one.target, other.target)), None)
         if twin is None:
             kept.append(one)
         else:
             left_out.append((one, twin))
     return kept, left_out
+
+
+def _preference(target: Target, start: int, end: int) -> tuple[object, ...]:
+    complete = target.scrapes[0] <= start and counters.last_if_unseen(target.scrapes, start, end) is None
+    return not target.lives, not complete, 0 if complete else -len(target.scrapes), sorted(target.labels.items())
 
 
 def describe(target: Target, twin: Target | None = None) -> str:
@@ -172,12 +178,12 @@ def _join(views: list[Observed]) -> Observed:
     current: Life | None = None
     scrapes = []
     for moment in sorted({moment for view in views for moment in view.target.scrapes}):
-        life = lives.get(moment)
-        if life is None or current is None or not life.same(current):
-            if life is not None and current is not None and life.since < current.since:  # a look at the past
+        shows = lives.get(moment)
+        if shows is None or current is None or not shows.same(current):
+            if shows is not None and current is not None and shows.since < current.since:  # a look at the past
                 continue
             highest = {}
-        current = life
+        current = shows
         scrapes.append(moment)
         for own, value in at[moment].items():
             highest[own] = max(value, highest.get(own, 0))

@@ -34,8 +34,9 @@ PARTS = (PROMPT, COMPLETION, UNSPLIT, CACHED)
 SERVED_METRICS = {PROMPT: "vllm:prompt_tokens_total", COMPLETION: "vllm:generation_tokens_total"}
 SERVED_LABELS = {PROMPT: ("model_name",), COMPLETION: ("model_name",)}
 
-# Envoy's count of requests that passed because the limiter did not answer, if the gateway's statistics are scraped.
-SILENT_METRIC = "envoy_cluster_ratelimit_failure_mode_allowed"
+# Envoy's count of requests that passed because the limiter did not answer, if the gateway's statistics are scraped. A part of Istio's
+# name of the cluster gets into the name of the metric.
+SILENT_METRICS = "envoy_cluster_(.+_)?ratelimit_failure_mode_allowed"
 
 _NONE = Count()
 

@@ -173,3 +173,13 @@ def test_token_stays_secret(prometheus: Server, run_module: Run) -> None:
     result = run_module(usage_info.main, prometheus_url=prometheus.url, prometheus_token="canary-token", **PERIOD)
     assert "401" in result["msg"]
     assert "canary-token" not in json.dumps(result)
+
+
+def test_chargeback_without_any_user_is_an_error_not_a_bill_of_zero(prometheus: Server, run_module: Run) -> None:
+    scrapes = range(800_000, 1_000_001, 10_000)
+    prometheus.add("limitador_up", *((moment, 1) for moment in scrapes))
+    prometheus.add("authorized_calls", *((moment, 7) for moment in scrapes if moment > 950_000))
+    result = run_module(chargeback.main, prometheus_url=prometheus.url, tiers=TIERS, **PERIOD)
+    assert result["failed"] is True
+    assert "None of 7 calls has a user or a tier" in result["msg"]
+    assert "TelemetryPolicy" in result["msg"]

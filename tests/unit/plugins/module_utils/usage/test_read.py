@@ -31,7 +31,10 @@ def ask(server: Server, **options: t.Any) -> dict[str, t.Any]:
         **options,
     }
     client = Prometheus(server.url)
-    return read.read_usage(client, read.parse_question(params, client.now_ms())).as_dict()
+    question = read.parse_question(params, client.now_ms())
+    usage = read.read_usage(client, question)
+    read.check_namespaces(client, question, usage)
+    return usage.as_dict()
 
 
 @pytest.fixture
@@ -223,6 +226,7 @@ def test_wait_goes_on_without_a_limiter_that_is_gone_and_says_so(limiter: Server
         pytest.param({"start": "2026-11-01"}, "start: '2026-11-01' is not a time", id="no-time-of-day"),
         pytest.param({"start": "2026-11-01T00:00:00"}, "start: .* with its offset", id="no-offset"),
         pytest.param({"end": "2999-01-01T00:00:00Z"}, "end: 2999-01-01T00:00:00Z is in the future", id="future"),
+        pytest.param({"start": "2999-01-01T00:00:00Z"}, "start: 2999-01-01T00:00:00Z is in the future", id="starts-in-the-future"),
         pytest.param({"end": "1970-01-01T00:15:00Z"}, "start: 1970-01-01T00:15:00Z is not before end", id="empty-period"),
         pytest.param({"start": None, "period": "1 day"}, "period: '1 day' is not a duration", id="period"),
         pytest.param({"start": None, "period": "0s"}, "period: '0s' is no time at all", id="no-period"),
@@ -250,3 +254,67 @@ def test_parse_duration(text: str, ms: int) -> None:
 )
 def test_times_survive_the_way_there_and_back(text: str, formatted: str) -> None:
     assert times.format_time(times.parse_time(text, "start")) == formatted
+
+
+DAY = 86_400_000
+
+
+def late(server: Server, now: int) -> None:
+    """A server of which the oldest samples are of just now."""
+    server.now = now
+    server.add("limitador_up", *((moment, 1) for moment in range(now - 100_000, now, 10_000)))
+    server.add("authorized_calls", (now - 50_000, 4), user="ann")
+
+
+@pytest.mark.parametrize(
+    ("retention", "message"),
+    [
+        pytest.param("15d", r"start: .* is before all that Prometheus .* still has\. It keeps 15d, .* Start the period there", id="age"),
+        pytest.param("1y or 10GiB", "It keeps 1y or 10GiB", id="size-may-have-taken-it"),
+        pytest.param("1y", None, id="the-server-is-new"),
+        pytest.param(None, None, id="does-not-say"),
+    ],
+)
+def test_period_longer_than_the_retention(prometheus: Server, retention: str | None, message: str | None) -> None:
+    late(prometheus, 40 * DAY)
+    prometheus.retention = retention
+    start = times.format_time(10 * DAY)
+    if message:
+        with pytest.raises(GatewayError, match=message):
+            ask(prometheus, start=start)
+    else:
+        result = ask(prometheus, start=start)
+        assert any("Prometheus has no samples from before" in note for note in result["data_quality"]["notes"])
+
+
+def test_period_that_began_before_the_first_limiter_is_within_the_retention(prometheus: Server) -> None:
+    late(prometheus, 40 * DAY)
+    prometheus.add("up", (10 * DAY - 1_000, 1), job="other")
+    assert not any("no samples from before" in note for note in ask(prometheus, start=times.format_time(10 * DAY))["data_quality"]["notes"])
+
+
+def test_namespace_that_no_counter_has_is_an_error_that_names_the_others(limiter: Server) -> None:
+    counted(limiter, "authorized_calls", 1, user="ann", limitador_namespace="llm/a")
+    with pytest.raises(GatewayError, match=r"limitador_namespace: no limiter has counters of llm/b .* They have counters of llm/a\."):
+        ask(limiter, limitador_namespace=["llm/b"])
+
+
+def test_namespace_of_a_limiter_without_any_call_is_no_error(limiter: Server) -> None:
+    assert ask(limiter, limitador_namespace=["llm/b"])["usage"] == []
+
+
+def test_calls_without_a_user_are_noted_with_what_to_do(limiter: Server) -> None:
+    counted(limiter, "authorized_calls", 3)
+    (note,) = ask(limiter)["data_quality"]["notes"]
+    assert note.startswith("3 calls carry no user; ")
+    assert "TelemetryPolicy" in note
+
+
+def test_gateways_that_scrape_say_how_many_requests_passed_uncounted(limiter: Server) -> None:
+    counted(limiter, "reported_tokens", 7, user="ann", type="prompt")
+    server(limiter, 10)
+    gateway = {"job": "envoy", "instance": "10.0.0.7:15090"}
+    limiter.add("up", *((moment, 1) for moment in SCRAPES), **gateway)
+    counted(limiter, "envoy_cluster_ratelimit_failure_mode_allowed", 2, **gateway)
+    counted(limiter, "envoy_cluster_llm_svc_cluster_local__ratelimit_failure_mode_allowed", 3, **gateway)
+    assert ask(limiter)["tokens"]["unattributed"]["requests"] == {"limiter_silent": 5}

@@ -112,6 +112,13 @@ def test_tally_keeps_the_more_complete_of_two_views() -> None:
     assert [(row.authorized.lower, row.authorized.upper) for row in usage.rows] == [(7, 7)]
 
 
+def test_tally_keeps_the_same_view_in_every_period_that_it_saw() -> None:
+    """However many scrapes failed in which of them: else the calls between their last scrapes would be billed twice, or not at all."""
+    fewer = SCRAPES[:2] + SCRAPES[4:]
+    usage = measured([silent(job="b"), silent(fewer, job="a")], [series(5, job="b", user="ann"), series(4, fewer, job="a", user="ann")])
+    assert usage.rows[0].authorized.lower == 4
+
+
 def test_tally_does_not_take_an_address_used_anew_for_a_duplicate() -> None:
     early, late = (1_000_000, 1_010_000), (1_020_000, 1_030_000, 1_040_000)
     usage = measured(
