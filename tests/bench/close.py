@@ -4,8 +4,8 @@
 
 """What closing a day of ten thousand users costs, and reading a month of such days. Run by `make bench-close`.
 
-Writes build/bench/close.json. A day of counters, scraped every 30 s, is made up and loaded into a real Prometheus by promtool; the module
-closes it in a process of its own, as Ansible would run it. The programs are those that the local stack has built.
+Writes build/bench/close.json. A day of counters of two models, scraped every 30 s, is made up (close_day) and served by a real Prometheus;
+the module's code closes it in a process of its own, as Ansible would run it. The programs are those that the local stack has built.
 LLM_BENCH_USERS is the number of users, LLM_BENCH_DATA a folder that keeps the loaded day for another run.
 """
 
@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import shutil
 import socket
 import subprocess
@@ -29,12 +28,9 @@ import requests
 
 ROOT = Path(__file__).resolve().parents[2]
 USERS = int(os.environ.get("LLM_BENCH_USERS", "10000"))
-MODELS = ("small", "large")
 START = 1_793_491_200  # 2026-11-01T00:00:00Z
-DAY, INTERVAL, BLOCK = 86_400, 30, 7_200
+DAY, INTERVAL = 86_400, 30
 DAYS = 30
-# Share of scrapes between which a counter moved: most users are idle most of the time.
-ACTIVE = 0.02
 
 Figures = dict[str, t.Any]
 
@@ -48,58 +44,18 @@ def program(name: str) -> Path:
     return found[-1].parent / name
 
 
-def families() -> dict[str, list[str]]:
-    """The label sets of each metric."""
-    target = 'job="limitador",instance="10.0.0.1:8080"'
-    who = [
-        f'{target},limitador_namespace="llm/route",user="user-{number:05d}",group="group-{number % 40}",tier="tier-{number % 3}"'
-        for number in range(USERS)
-    ]
-    return {
-        "limitador_up": [target],
-        "limitador_counting_since_seconds": [f'{target},life="bench"'],
-        "authorized_calls": who,
-        "reported_tokens": [
-            f'{labels},model="{model}",type="{part}"' for labels in who for model in MODELS for part in ("prompt", "completion")
-        ],
-    }
-
-
 def load(folder: Path) -> None:
-    """A day in blocks of Prometheus, and the truth of each counter's growth in truth.json."""
-    rng = random.Random(6)  # noqa: S311 - repeatable, not secret
-    listed = families()
-    values = {metric: [rng.randrange(1, 100_000) for _series in members] for metric, members in listed.items()}
-    fixed = {"limitador_up": 1, "limitador_counting_since_seconds": START - DAY}
-    for metric, value in fixed.items():
-        values[metric] = [value]
-    before: dict[str, list[int]] = {}
-    text = folder / "block.txt"
-    # One scrape before the day, whose values are those at its start.
-    for begin in range(START - BLOCK, START + DAY, BLOCK):
-        scrapes = [moment for moment in range(begin, begin + BLOCK, INTERVAL) if moment >= START - INTERVAL]
-        with text.open("w", encoding="ascii", buffering=1 << 24) as stream:
-            for metric, members in listed.items():
-                stream.write(f"# TYPE {metric} {'gauge' if metric in fixed else 'unknown'}\n")
-                starts = [f"{metric}{{{labels}}} " for labels in members]
-                numbers = values[metric]
-                for moment in scrapes:
-                    if metric not in fixed and moment > START - INTERVAL:
-                        for index in rng.sample(range(len(numbers)), int(ACTIVE * len(numbers))):
-                            numbers[index] += rng.randrange(1, 3_000)
-                    end = f" {moment}\n"
-                    stream.write("".join([f"{start}{number}{end}" for start, number in zip(starts, numbers, strict=True)]))
-                    if moment == START:  # a sample at the start is of the period before
-                        before[metric] = list(numbers)
-            stream.write("# EOF\n")
-        command = [str(program("promtool")), "tsdb", "create-blocks-from", "openmetrics", "--quiet", str(text), str(folder / "data")]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise SystemExit(f"bench: {done.stderr[-2000:]}")
-        print(f"loaded {(begin + BLOCK - START) // 3600:3d} h", file=sys.stderr, flush=True)
-    text.unlink()
-    grown = {metric: sum(values[metric]) - sum(before[metric]) for metric in listed if metric not in fixed}
-    (folder / "truth.json").write_text(json.dumps(grown))
+    """A day in blocks of Prometheus, and in truth.json how many series it has and how much their counters grew."""
+    build = folder / "build"
+    build.mkdir(exist_ok=True)
+    # The same modules as the server's, so that they are compiled already.
+    for source in (*(program("prometheus").parent / "source").glob("go.*"), ROOT / "tests/bench/close_day/main.go"):
+        shutil.copy(source, build)
+    command = ["go", "build", "-trimpath", "-tags=remove_all_sd", "-o", "close_day", "."]
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOWORK": "off"}
+    subprocess.run(command, cwd=build, env=environment, check=True)
+    made = subprocess.run([str(build / "close_day"), str(folder / "data"), str(USERS), str(START)], stdout=subprocess.PIPE, check=True)
+    (folder / "truth.json").write_bytes(made.stdout)
 
 
 @contextlib.contextmanager
@@ -187,9 +143,9 @@ def measure(folder: Path, scratch: Path) -> Figures:
         again = close(url, scratch / "ledger")
     if [run["action"] for run in (closed, again)] != ["closed", "unchanged"]:
         raise SystemExit(f"bench: closed twice: {closed['action']}, then {again['action']}")
-    if closed["sums"] != {"requests": truth["authorized_calls"], "tokens": truth["reported_tokens"]}:
+    if closed["sums"] != {"requests": truth["grown"]["authorized_calls"], "tokens": truth["grown"]["reported_tokens"]}:
         raise SystemExit(f"bench: billed {closed['sums']}, and it was {truth}")
-    series = sum(map(len, families().values()))
+    series = truth["series"]
     return {
         "series": series,
         "samples": series * (DAY // INTERVAL + 1),
