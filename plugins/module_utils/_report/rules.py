@@ -41,8 +41,13 @@ _NO_TWINS = f"max without ({', '.join(sorted(OBSERVER_LABELS))})"
 # Series with the label that says which month it is, 1 to 12, and the value 1.
 _THIS_MONTH = 'count_values ("month", month ())'
 _USAGE, _COST = "llm:usage:increase", "llm:cost:increase"
-# The limiter's counters, and the meter that each counts.
-_CALLS = {"authorized_calls": "requests", "limited_calls": "limited_requests", "unmetered_calls": "unmetered_requests"}
+# The limiter's counters of one meter each: the meter, and whether they tell the model.
+_COUNTERS = {
+    "authorized_calls": ("requests", False),
+    "limited_calls": ("limited_requests", False),
+    "unmetered_calls": ("unmetered_requests", True),
+    "cached_tokens": ("cached_tokens", True),
+}
 _TOKENS = "reported_tokens"
 # The model servers' own, and what they show as long as they are scraped.
 _SERVED = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
@@ -92,9 +97,8 @@ def chargeback_rules(book: PriceBook, budgets: t.Sequence[Budget] = (), watch: W
 
 def _now() -> t.Iterator[dict[str, t.Any]]:
     """What is going on, per second."""
-    for metric, meter in _CALLS.items():
-        model = ", model" if meter == "unmetered_requests" else ""
-        yield _record("llm:usage:rate5m", f"sum by ({_WHO}{model}) ({_rate(metric)})", meter=meter)
+    for metric, (meter, of_model) in _COUNTERS.items():
+        yield _record("llm:usage:rate5m", f"sum by ({_WHO}{', model' if of_model else ''}) ({_rate(metric)})", meter=meter)
     yield _record("llm:usage:rate5m", _by_meter(_rate(_TOKENS)))
     yield _record("llm_authorized_calls_by_user_group", f'{_BY_USER} (llm:usage:rate5m{{meter="requests", user!=""}})')
     yield _record("llm_limited_calls_by_user_group", f'{_BY_USER} (llm:usage:rate5m{{meter="limited_requests", user!=""}})')
@@ -118,9 +122,8 @@ def _by_meter(tokens: str) -> str:
 
 
 def _usage(window: str) -> t.Iterator[dict[str, t.Any]]:
-    for metric, meter in _CALLS.items():
-        model = ", model" if meter == "unmetered_requests" else ""
-        yield _record(_USAGE, f"sum by ({_WHO}{model}) ({_increase(metric, window)})", meter=meter)
+    for metric, (meter, of_model) in _COUNTERS.items():
+        yield _record(_USAGE, f"sum by ({_WHO}{', model' if of_model else ''}) ({_increase(metric, window)})", meter=meter)
     yield _record(_USAGE, _by_meter(_increase(_TOKENS, window)))
     yield _record("llm:usage_by_group:increase", f"sum by (group, tier, model, meter) ({_USAGE})")
     for name, span in (("1h", "1h"), ("1d", "24h")):
@@ -251,7 +254,9 @@ def _alerts(watch: Watch) -> list[dict[str, t.Any]]:
         ),
         _alert(
             "LLMCountersLost",
-            "max by (instance) (resets(authorized_calls[1h])) > 0",
+            # The custom Limitador names the life of its counters, so that a loss shows before anybody has called again.
+            "max by (instance) (resets(authorized_calls[1h])) > 0 or "
+            "count by (instance) (count by (instance, life) (count_over_time(limitador_counting_since_seconds[1h]))) > 1",
             "warning",
             "Limiter {{ $labels.instance }} started anew without its counters",
             "Its calls between the last scrape and the restart cannot be known; the report has a lower and an upper figure. "
