@@ -11,7 +11,7 @@ import typing as t
 import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._report import plots
-from ansible_collections.kuadrant.llm.plugins.modules import chargeback, usage_info
+from ansible_collections.kuadrant.llm.plugins.modules import chargeback, usage_info, usage_ledger
 
 Server = t.Any  # the fake of tests/unit/conftest.py
 Run = t.Callable[..., dict[str, t.Any]]
@@ -276,3 +276,26 @@ def test_chargeback_without_any_user_is_an_error_not_a_bill_of_zero(prometheus: 
     assert result["failed"] is True
     assert "None of 7 calls has a user or a tier" in result["msg"]
     assert "TelemetryPolicy" in result["msg"]
+
+
+def test_chargeback_bills_from_a_ledger_what_was_closed(prometheus: Server, run_module: Run, tmp_path: pathlib.Path) -> None:
+    scrapes = range(30_000, 7_800_000, 30_000)
+    prometheus.now = 7_800_000
+    prometheus.add("limitador_up", *((moment, 1) for moment in scrapes))
+    prometheus.add(
+        "authorized_calls", *((moment, 5 + 2 * (moment > 3_600_000)) for moment in scrapes if moment > 600_000), user="ann", tier="free"
+    )
+    period = {"start": "1970-01-01T00:00:00Z", "end": "1970-01-01T02:00:00Z"}
+    directory = str(tmp_path / "ledger")
+    closed = run_module(usage_ledger.main, prometheus_url=prometheus.url, ledger_dir=directory, period="hour", **period)
+    assert closed.get("failed") is not True, closed["msg"]
+    asked = len(prometheus.queries)
+    book = {
+        "currency": "EUR",
+        "entries": [*BOOK["entries"][:1], {"name": "dear", "valid_from": "1970-01-01T01:00:00Z", "price": {"request": "1"}}],
+    }
+    result = run_module(chargeback.main, ledger_dir=directory, price_book=book, timeline="hour", **period)
+    assert [(line["price_entry"], line["quantity"], line["cost"]) for line in result["lines"]] == [("list", 5, "0.05"), ("dear", 2, "2.00")]
+    assert [bucket["authorized"] for bucket in result["timeline"]] == [5, 2]
+    assert [len(close["sha256"]) for close in result["closes"]] == [64, 64]
+    assert len(prometheus.queries) == asked
