@@ -60,6 +60,7 @@ def main() -> None:
         sums["requests" if line.meter == "requests" else "tokens"] += line.quantity.lower
     (close,) = result["closes"]
     touched, peak, expression = client.most
+    used = resource.getrusage(resource.RUSAGE_SELF)
     figures = {
         "action": close["action"],
         "lines": close["lines"],
@@ -68,7 +69,8 @@ def main() -> None:
         "largest_query_samples": touched,
         "largest_query_peak_samples": peak,
         "largest_query": expression,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mib": used.ru_maxrss / 1024,
+        "client_cpu_s": used.ru_utime + used.ru_stime,
     }
     print(json.dumps(figures))
 

@@ -18,9 +18,14 @@ import pytest
 from histories import END, START, History, make
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.read import read_period
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage import read, thin
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import period_usage
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import Question, check_namespaces, read_usage
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import AUTHORIZED, tally
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -83,6 +88,49 @@ def test_usage_of_two_halves_is_the_whole(backfilled: str, histories: list[Histo
         assert {(row.user, row.group): row.authorized.lower for row in whole.rows} == dict(halves), case.features
         compared += 1
     assert compared > 5
+
+
+def test_few_samples_give_what_all_of_them_give(backfilled: str, histories: list[History], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way for crowded limiters (thin.py), with windows of a few scrapes and groups of two users, on the server's own functions."""
+    used = []
+
+    class Small(thin.Thin):
+        def __init__(self, client: Prometheus, target: Target, scrapes: t.Sequence[int]) -> None:
+            super().__init__(client, target, scrapes, thin.Limits(touched=20, answer=6, users=2, longest=3))
+
+        def read(self, selectors: t.Mapping[str, str]) -> t.Any:
+            found = super().read(selectors)
+            used.append(found is not None)
+            return found
+
+    monkeypatch.setattr(read, "Thin", Small)
+    for case in histories:
+        every = read_usage(Prometheus(backfilled), question(case))
+        assert read_usage(Prometheus(backfilled, samples_per_query=1), question(case)) == every, case.features
+    assert sum(used) > 10
+
+
+def test_day_is_closed_by_playbook_and_read_from_the_ledger(backfilled: str, playbook: t.Any, tmp_path: pathlib.Path) -> None:
+    midnight = START - START % 86_400_000
+    ledger = tmp_path / "ledger"
+    variables = {
+        "chargeback_prometheus_url": backfilled,
+        "chargeback_ledger_dir": str(ledger),
+        "chargeback_close_start": format_time(midnight),
+        "chargeback_close_end": format_time(midnight + 86_400_000),
+        "close_period_verify": True,
+    }
+    done = playbook("kuadrant.llm.close_period", variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = ledger.rglob("*.jsonl")
+    before = path.read_bytes()
+    again = playbook("kuadrant.llm.close_period", variables)
+    assert re.search(r"changed=0\b", again.stdout), again.stdout
+    assert [found.read_bytes() for found in ledger.rglob("*.jsonl")] == [before]
+    measured = period_usage(read_usage(Prometheus(backfilled), question(None, midnight, midnight + 86_400_000)))
+    closed = read_period(str(ledger), midnight, midnight + 86_400_000)
+    assert set(closed.lines) == set(measured.lines)
+    assert (closed.unseen, closed.notes) == (measured.unseen, measured.notes)
 
 
 def test_period_without_samples_is_an_error(backfilled: str) -> None:

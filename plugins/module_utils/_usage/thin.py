@@ -23,19 +23,26 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counter
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import to_series
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Sample, Series, Target
 
-# Samples that one query may touch. Half of the ten million that a server should never be asked for at once.
-TOUCHED = 5_000_000
-# Scrapes in one window: what a start anew makes every counter be read for.
-_LONGEST = 120
-# Samples in one answer.
-_AT_ONCE = 200_000
-# Users in one selector: their names stand in it.
-_USERS = 2_500
+# Letters of the users' names in one selector.
 _USERS_LENGTH = 60_000
 
 _Labels: t.TypeAlias = "dict[str, str]"
 # First and last index of the scrapes of a window, both in it.
 _Window: t.TypeAlias = "tuple[int, int]"
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """How much is asked for at once.
+
+    ``touched``: samples that one query may look at, half of the ten million that a server should never be asked for. ``answer``: samples in
+    one answer. ``users`` in one selector. ``longest``: scrapes for which every counter is read if the target started anew among them.
+    """
+
+    touched: int = 5_000_000
+    answer: int = 200_000
+    users: int = 2_500
+    longest: int = 30
 
 
 @dataclasses.dataclass
@@ -77,14 +84,11 @@ class _Shard:
 class Thin:
     """The counters of one target, at ``scrapes``, its scrapes in the period with the last one before."""
 
-    def __init__(
-        self, prometheus: Prometheus, target: Target, scrapes: t.Sequence[int], *, touched: int = TOUCHED, users: int = _USERS
-    ) -> None:
+    def __init__(self, prometheus: Prometheus, target: Target, scrapes: t.Sequence[int], limits: Limits = Limits()) -> None:
         self._prometheus = prometheus
         self._target = target
         self._scrapes = scrapes
-        self._touched = touched
-        self._users = users
+        self._limits = limits
         self._following = dict(itertools.pairwise(scrapes))
         self._texts: dict[str, str] = {}
 
@@ -121,7 +125,7 @@ class Thin:
 
     def _shards(self, kind: str, selector: str) -> t.Iterator[_Shard]:
         first, last = self._scrapes[0], self._scrapes[-1]
-        for matcher in user_matchers(["", *self._prometheus.label_values("user", selector, first, last)], self._users):
+        for matcher in user_matchers(["", *self._prometheus.label_values("user", selector, first, last)], self._limits.users):
             yield _Shard(kind, narrowed(selector, matcher), {})
 
     def _examine(self, shard: _Shard) -> bool:
@@ -134,19 +138,30 @@ class Thin:
             return True
         number, users = len(labels), len({one.get("user", "") for one in labels})
         del labels
-        for begin, stop in windows(len(self._scrapes), min(_LONGEST, self._touched // number)):
-            since, until = self._scrapes[begin], self._scrapes[stop]
-            span, scrapes = f"[{until - since + 1}ms]", stop - begin + 1
-            odd = self._prometheus.vector(f"count_over_time({shard.selector}{span}) != {scrapes}", until)
-            odd += self._prometheus.vector(f"resets({shard.selector}{span}) > 0", until)
-            # Counters of one user are read together: a few more than needed.
-            at_once = max(1, _AT_ONCE * users // (number * scrapes))
-            for matcher in user_matchers({found.get("user", "") for found, _value in odd}, min(at_once, self._users)):
-                for raw in self._prometheus.window(narrowed(shard.selector, matcher), since, until):
-                    samples = to_series(raw).samples
-                    if any(moment not in self._following and moment != last for moment, _value in samples):
-                        return False
-                    self._counter(shard, raw).add_window(samples, self._following, until)
+        return all(self._check(shard, window, number, users) for window in windows(len(self._scrapes), self._limits.touched // number))
+
+    def _check(self, shard: _Shard, window: _Window, number: int, users: int) -> bool:
+        """The same for one window. ``number`` counters of ``users`` users are in the shard."""
+        begin, stop = window
+        since, until, scrapes = self._scrapes[begin], self._scrapes[stop], stop - begin + 1
+        span = f"[{until - since + 1}ms]"
+        odd = self._prometheus.vector(f"count_over_time({shard.selector}{span}) != {scrapes}", until)
+        odd += self._prometheus.vector(f"resets({shard.selector}{span}) > 0", until)
+        if not odd:
+            return True
+        whose = {found.get("user", "") for found, _value in odd}
+        # Counters of one user are read together: a few more than needed.
+        samples_of_one = -(-number * scrapes // users)
+        if len(whose) * samples_of_one > self._limits.answer and scrapes > self._limits.longest:
+            # A start anew, most likely: look where in the window.
+            parts = windows(scrapes, self._limits.longest)
+            return all(self._check(shard, (begin + first, begin + last), number, users) for first, last in parts)
+        for matcher in user_matchers(whose, min(max(1, self._limits.answer // samples_of_one), self._limits.users)):
+            for raw in self._prometheus.window(narrowed(shard.selector, matcher), since, until):
+                samples = to_series(raw).samples
+                if any(moment not in self._following and moment != self._scrapes[-1] for moment, _value in samples):
+                    return False
+                self._counter(shard, raw).add_window(samples, self._following, until)
         return True
 
     def _read_at(self, shards: t.Iterable[_Shard], moment: int) -> None:

@@ -62,7 +62,7 @@ def test_few_samples_give_what_all_of_them_give(prometheus: Server, monkeypatch:
         """Windows of a few scrapes, shards of two users, so that every history has many."""
 
         def __init__(self, client: Prometheus, target: Target, scrapes: t.Sequence[int]) -> None:
-            super().__init__(client, target, scrapes, touched=9, users=2)
+            super().__init__(client, target, scrapes, thin.Limits(touched=20, answer=6, users=2, longest=3))
 
         def read(self, selectors: t.Mapping[str, str]) -> t.Any:
             found = super().read(selectors)
