@@ -23,6 +23,10 @@ options:
     description: The result of P(kuadrant.llm.platform_artifacts#filter).
     type: dict
     required: true
+  namespace:
+    description: Where istiod runs.
+    type: str
+    default: istio-system
   resources:
     description: Requests and limits of istiod.
     type: dict
@@ -53,6 +57,7 @@ _value:
 def istiod_values(
     artifacts: dict[str, t.Any],
     *,
+    namespace: str = "istio-system",
     resources: dict[str, t.Any] | None = None,
     inference: bool = False,
     extra: dict[str, t.Any] | None = None,
@@ -61,6 +66,7 @@ def istiod_values(
     return plan.istiod_values(
         artifacts["images"],
         artifacts["versions"]["istio"],
+        namespace=namespace,
         resources=resources or {},
         inference=inference,
         pull_secret=artifacts["pull_secret"],

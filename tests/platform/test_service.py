@@ -26,6 +26,16 @@ EXPOSED: dict[str, t.Any] = {
     "gateway_port": 8080,
     "gateway_service": {"type": "NodePort", "node_port": 30999, "annotations": {"example.com/balancer": "internal"}},
 }
+BACKEND = f"""
+apiVersion: v1
+kind: Namespace
+metadata: {{name: {NAMESPACE}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: vllm-simulator, namespace: {NAMESPACE}}}
+spec: {{selector: {{app: vllm-simulator}}, ports: [{{name: http, port: 8000}}]}}
+"""
 
 
 def flat(text: str) -> str:
@@ -109,12 +119,15 @@ def test_a_gateway_that_never_programs_is_one_message(
 
 
 @pytest.fixture(scope="module")
-def exposed(ansible: Run, variables: dict[str, t.Any], kubeconfig: str) -> t.Iterator[None]:
-    """A Gateway of Istio whose Service is not as Istio makes it."""
+def exposed(ansible: Run, variables: dict[str, t.Any], kubeconfig: str, kubectl: Kubectl) -> t.Iterator[None]:
+    """A Gateway of Istio whose Service is not as Istio makes it, before a Service that nobody stands behind."""
+    kubectl("apply", "-f", "-", stdin=BACKEND)
     passed(ansible(play(kubeconfig, "istio", "gateway"), {**variables, **EXPOSED}))
     yield
     gone = {"gateway_state": "absent", "istio_state": "absent", "istio_remove_crds": True, "istio_remove_gateway_api": True}
-    passed(ansible(play(kubeconfig, "gateway", "istio"), {**variables, **EXPOSED, **gone}))
+    passed(ansible(play(kubeconfig, "gateway"), {**variables, **EXPOSED, **gone}))
+    kubectl("delete", "namespace", NAMESPACE, "--wait", "--ignore-not-found")
+    passed(ansible(play(kubeconfig, "istio"), {**variables, **gone}))
 
 
 @pytest.mark.usefixtures("exposed")

@@ -118,7 +118,9 @@ def class_problem(classes: t.Iterable[Map], name: str) -> str:
     return f"There is no GatewayClass {name}. {hint}"
 
 
-def istiod_values(images: Map, version: str, *, resources: Map, inference: bool, pull_secret: str, extra: Map) -> dict[str, t.Any]:
+def istiod_values(
+    images: Map, version: str, *, namespace: str, resources: Map, inference: bool, pull_secret: str, extra: Map
+) -> dict[str, t.Any]:
     """Values of the chart istiod: pinned images, small requests, and on top what the user says, merged key by key."""
     pilot, proxy = images["istio_pilot"], images["istio_proxy"]
     values: dict[str, t.Any] = {
@@ -128,6 +130,8 @@ def istiod_values(images: Map, version: str, *, resources: Map, inference: bool,
         "global": {
             "hub": re.sub(r"/[^/]*$", "", pilot),
             "tag": version,
+            # The chart does not look at the namespace of its release.
+            "istioNamespace": namespace,
             "proxy": {"image": proxy},
             "proxy_init": {"image": proxy},
         },

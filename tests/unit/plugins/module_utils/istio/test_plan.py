@@ -106,9 +106,8 @@ def test_class_problem(classes: list[dict[str, t.Any]], problem: str) -> None:
 def test_istiod_values() -> None:
     images = {"istio_pilot": "m:5000/istio/pilot@sha256:0", "istio_proxy": "m:5000/istio/proxyv2:1.29.1"}
     extra = {"global": {"proxy": {"resources": {}}}, "env": {"A": "b"}, "resources": {"requests": {"cpu": "1"}}}
-    values = istiod_values(
-        images, "1.29.1", resources={"requests": {"cpu": "100m", "memory": "256Mi"}}, inference=True, pull_secret="creds", extra=extra
-    )
+    resources = {"requests": {"cpu": "100m", "memory": "256Mi"}}
+    values = istiod_values(images, "1.29.1", namespace="mesh", resources=resources, inference=True, pull_secret="creds", extra=extra)
     assert values == {
         "image": "m:5000/istio/pilot@sha256:0",
         "resources": {"requests": {"cpu": "1", "memory": "256Mi"}},
@@ -116,6 +115,7 @@ def test_istiod_values() -> None:
         "global": {
             "hub": "m:5000/istio",
             "tag": "1.29.1",
+            "istioNamespace": "mesh",
             "proxy": {"image": "m:5000/istio/proxyv2:1.29.1", "resources": {}},
             "proxy_init": {"image": "m:5000/istio/proxyv2:1.29.1"},
             "imagePullSecrets": ["creds"],
