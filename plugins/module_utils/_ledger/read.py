@@ -15,6 +15,7 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import Entry, Period, cover
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.records import (
     CORRECTION,
+    WHO,
     Counts,
     Facts,
     read_count,
@@ -101,13 +102,20 @@ class _Sum:
     def __init__(self) -> None:
         self.facts: list[Facts] = []
         self.corrections = 0
+        self._last_who: dict[str, list[str | None]] = {}
+        self._last_index: list[int] = []
         self._index: dict[tuple[str | None, ...], int] = {}
         self._exact: dict[str, collections.defaultdict[int, int]] = {}
         self._bounded: dict[tuple[str, int], Count] = {}
 
     def add_totals(self, header: Record) -> None:
         totals = header["totals"]
-        index = [self._index.setdefault(tuple(who), len(self._index)) for who in totals["who"]]
+        if totals["who"] != self._last_who:  # most often they are those of the day before
+            self._last_who = totals["who"]
+            self._last_index = [
+                self._index.setdefault(who, len(self._index)) for who in zip(*(self._last_who[label] for label in WHO), strict=True)
+            ]
+        index = self._last_index
         for meter, (members, numbers) in totals["exact"].items():
             sums = self._exact.setdefault(meter, collections.defaultdict(int))
             for member, number in zip(members, numbers, strict=True):
