@@ -158,6 +158,7 @@ options:
       - Address of Prometheus, or of anything that speaks its query API, before C(/api/v1).
       - Exactly one of O(prometheus_url) and O(ledger_dir) is needed.
     type: str
+    required: false
   ledger_dir:
     description:
       - Folder of a ledger that M(kuadrant.llm.usage_ledger) keeps. The usage comes from its closes, and Prometheus is not asked.

@@ -92,7 +92,7 @@ def usage(start: int, end: int, people: t.Sequence[Who] = PEOPLE) -> PeriodUsage
     }
     notes = tuple(
         f"10.244.0.17:8080: {len(scrape['gaps'])} gaps in its scrapes, the longest 255 s; harmless unless it started anew in one"
-        for _ in scrape["gaps"]
+        for _gap in scrape["gaps"]
     )
     seen = Measured(served, Count(), (), ())
     return PeriodUsage(start, end, tuple(lines), Count(), seen, {"aborted": Count(31, 31)}, (scrape,), notes)

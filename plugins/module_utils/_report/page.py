@@ -40,7 +40,7 @@ _METERS = {
     prices.UNSPLIT_TOKENS: "unsplit tokens",
     "monthly_fee": "monthly fee",
 }
-_Child = ET.Element | str | None
+_Child: t.TypeAlias = "ET.Element | str | None"
 _Row = t.Mapping[str, t.Any]
 
 

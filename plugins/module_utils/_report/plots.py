@@ -28,7 +28,7 @@ else:
 _SVG = "{http://www.w3.org/2000/svg}"
 _LABEL = 28
 # A value and how it is written; None: unknown, which is no zero.
-Value = tuple[float, str] | None
+Value: t.TypeAlias = "tuple[float, str] | None"
 
 
 def require_plots() -> None:

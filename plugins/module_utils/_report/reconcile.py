@@ -21,7 +21,7 @@ if t.TYPE_CHECKING:
 # Of answers that told only their total, nobody knows the parts.
 _PARTS = {"prompt": prices.PROMPT_TOKENS, "completion": prices.COMPLETION_TOKENS}
 # By model and part, as the model servers counted; None where their series had no name of a model.
-_Served = dict[str | None, dict[str, Count]]
+_Served: t.TypeAlias = "dict[str | None, dict[str, Count]]"
 
 
 def reconcile(

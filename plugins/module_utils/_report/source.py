@@ -17,7 +17,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import 
 
 Read = t.Callable[[int, int], PeriodUsage]
 # A bucket of the timeline in which nothing was scraped is only its two ends.
-Bucket = PeriodUsage | tuple[int, int]
+Bucket: t.TypeAlias = "PeriodUsage | tuple[int, int]"
 
 
 def read_parts(read: Read, cuts: t.Iterable[tuple[int, int]], start: int) -> list[PeriodUsage]:

@@ -102,7 +102,7 @@ class Thin:
             if not self._examine(shard):
                 return None
         first, last = self._scrapes[0], self._scrapes[-1]
-        for moment in {first, last}:
+        for moment in sorted({first, last}):
             self._read_at(shards, moment)
         lost = counters.losses(self._target, self._series(shards))
         for moment in sorted({moment for interval in lost.certain for moment in interval if first <= moment <= last} - {first, last}):

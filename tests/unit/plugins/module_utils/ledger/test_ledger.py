@@ -35,7 +35,7 @@ ANN, BOB = ("ann", "free", "free", "m"), ("=cmd()\n\u202e\"'\U0001f600", None, "
 OPEN = Count(3, None, frozenset({"a restart"}))
 SOURCE = {"family": "upstream"}
 
-Lines = dict[tuple[tuple[str | None, ...], str], Count]
+Lines: t.TypeAlias = "dict[tuple[tuple[str | None, ...], str], Count]"
 
 
 def exactly(number: int) -> Count:
@@ -283,7 +283,7 @@ def _die_at(point: str) -> None:
             def __init__(self, path: str, _mode: str) -> None:
                 self.stream = open(path, "wb", buffering=0)  # noqa: SIM115 - the process ends with it open
 
-            def __enter__(self) -> HalfWritten:
+            def __enter__(self) -> t.Self:
                 return self
 
             def __exit__(self, *_arguments: object) -> None:
