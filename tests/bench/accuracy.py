@@ -18,7 +18,6 @@ import dataclasses
 import itertools
 import json
 import os
-import socket
 import subprocess
 import tempfile
 import threading
@@ -26,8 +25,8 @@ import time
 import typing as t
 from pathlib import Path
 
-import requests
 from histories import END, START, History, Pair, make, open_metrics
+from server import program, serving
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
@@ -50,15 +49,6 @@ METHODS = {
 Figures = dict[tuple[str, Pair], float]
 
 
-def program(name: str) -> Path:
-    """The newest one in the cache of the local stack."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kuadrant-llm"
-    found = sorted(cache.glob(f"{name}/*/build.json"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise SystemExit(f"bench: {name} is not in {cache}. Start the local stack once, which builds it: make demo")
-    return found[-1].parent / name
-
-
 @contextlib.contextmanager
 def prometheus(histories: t.Sequence[History]) -> t.Iterator[str]:
     """A server that has these histories and nothing else."""
@@ -66,40 +56,13 @@ def prometheus(histories: t.Sequence[History]) -> t.Iterator[str]:
         folder = Path(scratch)
         with (folder / "histories.txt").open("w", encoding="utf-8") as stream:
             stream.writelines(open_metrics(histories))
-        (folder / "prometheus.yml").write_text("{}")
         load = [str(program("promtool")), "tsdb", "create-blocks-from", "openmetrics", "--quiet", "histories.txt", "data"]
         done = subprocess.run(load, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise SystemExit(f"bench: {done.stderr[-2000:]}")
         (folder / "histories.txt").unlink()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            address = "127.0.0.1:{1}".format(*free.getsockname())
-        options = {
-            "config.file": "prometheus.yml",
-            "storage.tsdb.path": "data",
-            "storage.tsdb.retention.time": "100y",
-            "web.listen-address": address,
-            "enable-feature": "promql-extended-range-selectors",
-        }
-        with (folder / "log").open("w") as log:
-            command = [str(program("prometheus")), *(f"--{name}={value}" for name, value in options.items())]
-            process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-        try:
-            while not _ready(f"http://{address}"):
-                if process.poll() is not None:
-                    raise SystemExit(f"bench: Prometheus ended: {(folder / 'log').read_text()[-2000:]}")
-                time.sleep(0.2)
-            yield f"http://{address}"
-        finally:
-            process.terminate()
-            process.wait(timeout=60)
-
-
-def _ready(url: str) -> bool:
-    try:
-        return requests.get(f"{url}/-/ready", timeout=2).ok
-    except requests.ConnectionError:
-        return False
+        with serving(folder, {"enable-feature": "promql-extended-range-selectors"}) as url:
+            yield url
 
 
 @dataclasses.dataclass

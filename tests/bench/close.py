@@ -11,11 +11,9 @@ LLM_BENCH_USERS is the number of users, LLM_BENCH_DATA a folder that keeps the l
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +23,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import requests
+from server import program, serving
 
 ROOT = Path(__file__).resolve().parents[2]
 USERS = int(os.environ.get("LLM_BENCH_USERS", "10000"))
@@ -34,14 +33,8 @@ DAYS = 30
 
 Figures = dict[str, t.Any]
 
-
-def program(name: str) -> Path:
-    """The newest one in the cache of the local stack."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kuadrant-llm"
-    found = sorted(cache.glob(f"{name}/*/build.json"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise SystemExit(f"bench: {name} is not in {cache}. Start the local stack once, which builds it: make demo")
-    return found[-1].parent / name
+# A server that runs has made such blocks long before anybody closes the day.
+BLOCKS = {"storage.tsdb.min-block-duration": "2h", "storage.tsdb.max-block-duration": "2h"}
 
 
 def load(folder: Path) -> None:
@@ -56,43 +49,6 @@ def load(folder: Path) -> None:
     subprocess.run(command, cwd=build, env=environment, check=True)
     made = subprocess.run([str(build / "close_day"), str(folder / "data"), str(USERS), str(START)], stdout=subprocess.PIPE, check=True)
     (folder / "truth.json").write_bytes(made.stdout)
-
-
-@contextlib.contextmanager
-def prometheus(folder: Path) -> t.Iterator[str]:
-    """A server that has the day and nothing else, with its own limits as they are by default."""
-    (folder / "prometheus.yml").write_text("{}")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = "127.0.0.1:{1}".format(*free.getsockname())
-    options = {
-        "config.file": folder / "prometheus.yml",
-        "storage.tsdb.path": folder / "data",
-        "storage.tsdb.retention.time": "100y",
-        # A server that runs has done this long before anybody closes the day.
-        "storage.tsdb.min-block-duration": "2h",
-        "storage.tsdb.max-block-duration": "2h",
-        "web.listen-address": address,
-    }
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [program("prometheus"), *(f"--{name}={value}" for name, value in options.items())], stdout=log, stderr=log
-        )
-    try:
-        while not _ready(f"http://{address}"):
-            if process.poll() is not None:
-                raise SystemExit(f"bench: Prometheus ended: {(folder / 'log').read_text()[-2000:]}")
-            time.sleep(0.2)
-        yield f"http://{address}"
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-
-
-def _ready(url: str) -> bool:
-    try:
-        return requests.get(f"{url}/-/ready", timeout=2).ok
-    except requests.ConnectionError:
-        return False
 
 
 def close(url: str, ledger: Path) -> Figures:
@@ -147,7 +103,7 @@ def measure(folder: Path, scratch: Path) -> Figures:
         load(folder)
         print(f"loaded in {time.monotonic() - started:.0f} s", file=sys.stderr)
     truth = json.loads((folder / "truth.json").read_text())
-    with prometheus(folder) as url:
+    with serving(folder, BLOCKS) as url:
         closed = close(url, scratch / "ledger")
         again = close(url, scratch / "ledger")
     if [run["action"] for run in (closed, again)] != ["closed", "unchanged"]:
