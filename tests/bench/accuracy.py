@@ -16,7 +16,6 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import itertools
-import json
 import os
 import subprocess
 import tempfile
@@ -25,6 +24,7 @@ import time
 import typing as t
 from pathlib import Path
 
+from figures import write
 from histories import END, START, History, Pair, make, open_metrics
 from server import program, serving
 
@@ -188,11 +188,7 @@ def table(figures: dict[str, t.Any]) -> str:
 
 def main() -> None:
     figures = measure()
-    output = ROOT / "build/bench/accuracy.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(figures, indent=2) + "\n")
-    print(table(figures))
-    print(f"\nwritten: {output.relative_to(ROOT)}")
+    write("accuracy", figures, table(figures))
 
 
 if __name__ == "__main__":

@@ -18,11 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
-import typing as t
 from decimal import Decimal
 from pathlib import Path
 
 import requests
+from figures import Figures, write
 from server import program, serving
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +31,6 @@ START = 1_793_491_200  # 2026-11-01T00:00:00Z
 DAY, INTERVAL = 86_400, 30
 DAYS = 30
 
-Figures = dict[str, t.Any]
 
 # A server that runs has made such blocks long before anybody closes the day.
 BLOCKS = {"storage.tsdb.min-block-duration": "2h", "storage.tsdb.max-block-duration": "2h"}
@@ -135,12 +134,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         figures = measure(folder, Path(scratch))
     figures = {name: round(value, 3) if isinstance(value, float) else value for name, value in figures.items()}
-    output = ROOT / "build/bench/close.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(figures, indent=2) + "\n")
-    width = max(map(len, figures))
-    print("\n".join(f"{name:<{width}}  {value!s:>10}" for name, value in figures.items()))
-    print(f"\nwritten: {output.relative_to(ROOT)}")
+    write("close", figures)
 
 
 if __name__ == "__main__":

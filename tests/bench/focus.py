@@ -17,6 +17,7 @@ import typing as t
 from decimal import Decimal
 from pathlib import Path
 
+from figures import write
 from sample_report import BOOK, END, START, options
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.focus import to_focus
@@ -91,9 +92,7 @@ def main() -> None:
         "export_s": round(exported - started, 1),
         "validate_s": round(time.monotonic() - checked, 1),
     }
-    (ROOT / "build/bench").mkdir(parents=True, exist_ok=True)
-    (ROOT / "build/bench/focus.json").write_text(json.dumps(figures, indent=2) + "\n")
-    print(json.dumps(figures, indent=2))
+    write("focus", figures)
     if found["failures"] or wrong or found["rows"] < ROWS:
         sys.exit(1)
 

@@ -29,6 +29,7 @@ import urllib.parse
 from pathlib import Path
 
 import yaml
+from figures import Figures, write
 from keys_traffic import Call, Load, deaths, parallel, statuses
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +41,6 @@ KEYS, CHANGED, LOOPED, REVOKED, ROTATED = 10_000, 100, 50, 1_000, 500
 CONNECTIONS, REVOKED_AT_ONCE = 8, 50
 RATE, OVERLAP = 100, 45  # requests a second during the rotations; seconds for which the old values live on
 
-Figures = dict[str, t.Any]
 Entry = dict[str, t.Any]
 
 
@@ -283,12 +283,7 @@ def main() -> None:
         finally:
             if not running:
                 play("playbooks/teardown.yml", "-e", variables)
-    output = ROOT / "build/bench/keys.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(figures, indent=2) + "\n")
-    width = max(map(len, figures))
-    print("\n".join(f"{name:<{width}}  {value!s:>10}" for name, value in figures.items()))
-    print(f"\nwritten: {output.relative_to(ROOT)}")
+    write("keys", figures)
 
 
 if __name__ == "__main__":

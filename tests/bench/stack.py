@@ -20,6 +20,8 @@ import time
 import typing as t
 from pathlib import Path
 
+from figures import write
+
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ["site.yml", *(f"playbooks/{name}.yml" for name in ("demo_authorization", "demo_rate_limiting", "demo_chargeback", "check_gateway"))]
 PORT_BASE = 29000
@@ -114,9 +116,7 @@ def main() -> None:
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="llm-", ignore_cleanup_errors=True) as state:  # a short path: unix sockets lie under it
         figures = measure(Path(state), cache, output)
-    (output / "stack.json").write_text(json.dumps(figures, indent=2) + "\n")
-    print(table(figures))
-    print(f"\nwritten: {(output / 'stack.json').relative_to(ROOT)}")
+    write("stack", figures, table(figures))
 
 
 if __name__ == "__main__":
