@@ -124,7 +124,7 @@ def test_key_is_seen_nowhere_in_what_other_modules_say(
     prometheus_url: str,
     tmp_path: pathlib.Path,
 ) -> None:
-    given = {"prometheus_url": prometheus_url, "bill_file": str(tmp_path / "bill.json")}
+    given = {"prometheus_url": prometheus_url, "bill_file": str(tmp_path / "bill.json"), "ledger_dir": str(tmp_path / "ledger")}
     done = run(str(FOLDER / "canary_modules.yml"), {**given, **variables}, *arguments)
     assert done.returncode == 0, done.stdout[-3000:]
     assert seen("beside") == []

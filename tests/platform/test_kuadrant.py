@@ -155,6 +155,13 @@ def test_variable_that_is_not_wanted_any_more_goes(run: Run, operator: t.Callabl
 
 
 @pytest.mark.usefixtures("installed")
+def test_mutual_tls_is_asked_for(run: Run) -> None:
+    # Only a dry run: the pods' sidecars come from a webhook of istiod, which the simulated cluster cannot call.
+    done = passed(run({"kuadrant_mtls": True}, "--check", "--diff"))
+    assert re.search(r"^\+ +mtls:", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.usefixtures("installed")
 def test_operator_is_started_again_for_what_came_after_it(
     run: Run, changed_tasks: Tasks, kubectl: Kubectl, cluster_dir: pathlib.Path
 ) -> None:
