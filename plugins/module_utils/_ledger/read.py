@@ -26,8 +26,8 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.records impor
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import METERS, UsageLine
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Key, Measured, order
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, add_counts
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, merged_scrapes
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.seal import Record
@@ -137,8 +137,8 @@ class _Sum:
             lines=tuple(self._lines(start, end)),
             unseen=sum((one.unseen for one in facts), Count()),
             served=_sum_measured(served) if served else None,
-            reasons=_sum_counts(one.reasons for one in facts),
-            scrapes=_sum_scrapes(one.scrapes for one in facts),
+            reasons=add_counts(one.reasons for one in facts),
+            scrapes=tuple(merged_scrapes(one.scrapes for one in facts)),
             notes=tuple(sorted({note for one in facts for note in one.notes})),
             silent=sum(silent, Count()) if len(silent) == len(facts) else None,
             corrections=self.corrections,
@@ -166,36 +166,9 @@ def _rank(meter: str) -> int:
     return METERS.index(meter) if meter in METERS else len(METERS)
 
 
-def _sum_counts(parts: t.Iterable[t.Mapping[t.Any, Count]]) -> dict[t.Any, Count]:
-    found: dict[t.Any, Count] = {}
-    for counts in parts:
-        for key, count in counts.items():
-            found[key] = found.get(key, Count()) + count
-    return found
-
-
 def _sum_measured(parts: t.Sequence[Measured]) -> Measured:
     kinds = sorted({kind for one in parts for kind in one.counts})
-    counts: dict[str, dict[Key, Count]] = {kind: _sum_counts(one.of(kind) for one in parts) for kind in kinds}
+    counts: dict[str, dict[Key, Count]] = {kind: add_counts(one.of(kind) for one in parts) for kind in kinds}
     unseen = sum((one.unseen for one in parts), Count())
     notes = tuple(sorted({note for one in parts for note in one.notes}))
-    return Measured(counts, unseen, _sum_scrapes(one.scrapes for one in parts), notes)
-
-
-def _sum_scrapes(parts: t.Iterable[t.Iterable[dict[str, t.Any]]]) -> tuple[dict[str, t.Any], ...]:
-    """One entry per target: numbers of scrapes add up, lists follow one another, the first and the last scrape stay that."""
-    found: dict[tuple[str, str], dict[str, t.Any]] = {}
-    for entry in (entry for entries in parts for entry in entries):
-        address = (entry["instance"], entry["job"])
-        if address not in found:
-            found[address] = dict(entry)
-            continue
-        whole = found[address]
-        for name, value in entry.items():
-            if name == "scrapes":
-                whole[name] += value
-            elif isinstance(value, list):
-                whole[name] = [*whole.get(name, []), *value]
-            elif value is not None and not (name == "first" and whole.get(name) is not None):
-                whole[name] = value
-    return tuple(found[address] for address in sorted(found))
+    return Measured(counts, unseen, tuple(merged_scrapes(one.scrapes for one in parts)), notes)

@@ -16,8 +16,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import Gatewa
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.close import UNCHANGED, Closing
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import Period, due
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, period_usage
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, period_usage, unknown_usage
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import Question, parse_source, read_usage
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time, parse_duration, parse_time
 
@@ -86,7 +85,7 @@ def _measure(request: Request, prometheus: Prometheus) -> t.Callable[[Period], P
                     **exc.details,
                 ) from exc
             note = f"no limiter was scraped from {format_time(period.start)} to {format_time(period.end)}; what was used then is unknown"
-            return PeriodUsage(period.start, period.end, (), Count(0, None, frozenset({note})), None, {}, (), (note,))
+            return unknown_usage(period.start, period.end, note)
 
     return measure
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._price import prices
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, add_counts
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tokens import LIMITER_SILENT, SERVED_METRICS, causes
 
 if t.TYPE_CHECKING:
@@ -45,7 +45,7 @@ def reconcile(
                 mine[meter] = mine.get(meter, Count()) + count
     models = sorted(ours.keys() | (served or {}).keys(), key=lambda model: (model is None, model or ""))
     rows = [{"model": model, **_row(ours.get(model, {}), None if served is None else served.get(model, {}), unseen)} for model in models]
-    all_ours, all_served = _merge(ours.values()), None if served is None else _merge(served.values())
+    all_ours, all_served = add_counts(ours.values()), None if served is None else add_counts(served.values())
     overall = _row(all_ours, all_served, unseen)
     unattributed = overall["unattributed"]
     return {
@@ -70,17 +70,9 @@ def _served(parts: t.Sequence[PeriodUsage]) -> _Served | None:
 
 def _causes(parts: t.Sequence[PeriodUsage], unattributed: int) -> list[str]:
     """Without the requests that were never reported: how many those are is only known where requests are measured."""
-    requests = {reason: count.lower for reason, count in sorted(_merge(part.reasons for part in parts).items()) if not count.nothing}
+    requests = {reason: count.lower for reason, count in sorted(add_counts(part.reasons for part in parts).items()) if not count.nothing}
     silent = sum(part.silent.lower for part in parts if part.silent is not None)
     return list(causes(unattributed, {**requests, **({LIMITER_SILENT: silent} if silent else {})}))
-
-
-def _merge(counts: t.Iterable[t.Mapping[str, Count]]) -> dict[str, Count]:
-    merged: dict[str, Count] = {}
-    for one in counts:
-        for name, count in one.items():
-            merged[name] = merged.get(name, Count()) + count
-    return merged
 
 
 def _row(ours: t.Mapping[str, Count], served: t.Mapping[str, Count] | None, unseen: Count) -> dict[str, t.Any]:

@@ -13,9 +13,9 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._price import prices
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import FIGURES, Bill
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.reconcile import reconcile
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Bucket, scrapes_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Bucket
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.table import render_table
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, merged_scrapes
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 
 if t.TYPE_CHECKING:
@@ -58,7 +58,7 @@ def chargeback_report(
         "price_book": book.as_dict(),
         "timeline": [_bucket(one) for one in timeline],
         "closes": list(closes),
-        "scrapes": scrapes_of(parts),
+        "scrapes": merged_scrapes(part.scrapes for part in parts),
         "data_quality": {
             "exact": bill.rated.unseen.exact and all(count.exact for count in counts),
             "notes": sorted(notes),

@@ -12,8 +12,7 @@ import itertools
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import UnknownUsageError
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, unknown_usage
 
 Read = t.Callable[[int, int], PeriodUsage]
 # A bucket of the timeline in which nothing was scraped is only its two ends.
@@ -29,7 +28,7 @@ def read_parts(read: Read, cuts: t.Iterable[tuple[int, int]], start: int) -> lis
         except UnknownUsageError as exc:
             if end > start:
                 raise
-            parts.append(PeriodUsage(begin, end, (), Count(0, None, frozenset({exc.message})), None, {}, (), (exc.message,)))
+            parts.append(unknown_usage(begin, end, exc.message))
     return parts
 
 
@@ -48,23 +47,3 @@ def read_timeline(read: Read, cuts: t.Iterable[tuple[int, int]]) -> list[Bucket]
         except UnknownUsageError:
             found.append((begin, end))
     return found
-
-
-def scrapes_of(parts: t.Sequence[PeriodUsage]) -> list[dict[str, t.Any]]:
-    """One entry per target over all parts."""
-    merged: dict[tuple[str, str], dict[str, t.Any]] = {}
-    for part in parts:
-        for scrape in part.scrapes:
-            known = merged.get((scrape["instance"], scrape["job"]))
-            merged[scrape["instance"], scrape["job"]] = scrape if known is None else _both(known, scrape)
-    return [merged[key] for key in sorted(merged)]
-
-
-def _both(one: dict[str, t.Any], then: dict[str, t.Any]) -> dict[str, t.Any]:
-    return {
-        **one,
-        "scrapes": one["scrapes"] + then["scrapes"],
-        "first": one["first"] or then["first"],
-        "last": then["last"] or one["last"],
-        **{name: [*one[name], *(seen for seen in then[name] if seen not in one[name])] for name in ("gaps", "restarts")},
-    }

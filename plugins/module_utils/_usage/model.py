@@ -98,6 +98,18 @@ class Count:
         return self.lower == 0 and self.upper == 0
 
 
+K = t.TypeVar("K", bound=t.Hashable)
+
+
+def add_counts(parts: t.Iterable[t.Mapping[K, Count]]) -> dict[K, Count]:
+    """The sum of each key over all parts, in the order in which the keys are first seen."""
+    found: dict[K, Count] = {}
+    for counts in parts:
+        for key, count in counts.items():
+            found[key] = found.get(key, Count()) + count
+    return found
+
+
 @dataclasses.dataclass(frozen=True)
 class Row:
     """Usage of one user, group and tier. None: the calls carry no such label."""

@@ -12,10 +12,10 @@ import dataclasses
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import UsageLine, usage_lines
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Measured
-    from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import Usage
 
 
@@ -55,3 +55,29 @@ def period_usage(usage: Usage) -> PeriodUsage:
         notes=usage.notes,
         silent=usage.tokens.silent,
     )
+
+
+def unknown_usage(start: int, end: int, why: str) -> PeriodUsage:
+    """Of a period in which nothing was scraped: no figure, and no upper bound for anybody."""
+    return PeriodUsage(start, end, (), Count(0, None, frozenset({why})), None, {}, (), (why,))
+
+
+def merged_scrapes(parts: t.Iterable[t.Iterable[dict[str, t.Any]]]) -> list[dict[str, t.Any]]:
+    """One entry per target over periods that follow one another."""
+    merged: dict[tuple[str, str], dict[str, t.Any]] = {}
+    for scrape in (scrape for part in parts for scrape in part):
+        address = scrape["instance"], scrape["job"]
+        merged[address] = _both(merged[address], scrape) if address in merged else scrape
+    return [merged[address] for address in sorted(merged)]
+
+
+def _both(one: dict[str, t.Any], then: dict[str, t.Any]) -> dict[str, t.Any]:
+    return {
+        **one,
+        "scrapes": one["scrapes"] + then["scrapes"],
+        "first": one["first"] or then["first"],
+        "last": then["last"] or one["last"],
+        "interval_seconds": one["interval_seconds"] or then["interval_seconds"],
+        # What crosses from one period into the next is seen by both.
+        **{name: [*one[name], *(seen for seen in then[name] if seen not in one[name])] for name in ("gaps", "restarts")},
+    }

@@ -12,7 +12,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Key, Measured, order
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, bounds
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, add_counts, bounds
 
 # Kinds of the limiter's counters, and the metrics that they are. Kuadrant's Limitador has none of them.
 TOKENS = "tokens"
@@ -99,11 +99,7 @@ class Accounting:
 
     @property
     def reasons(self) -> dict[str, Count]:
-        found: dict[str, Count] = {}
-        for row in self.proved:
-            for reason, count in row.unmetered.items():
-                found[reason] = found.get(reason, Count()) + count
-        return found
+        return add_counts(row.unmetered for row in self.proved)
 
     def as_dict(self) -> dict[str, t.Any]:
         metered, unmetered = _sum(row.metered for row in self.proved) + self.unseen, _sum(self.reasons.values()) + self.unseen

@@ -44,7 +44,8 @@ def exactly(number: int) -> Count:
 
 def usage(period: Period, lines: Lines, scrapes: int = 2880, **fields: t.Any) -> PeriodUsage:
     of = tuple(UsageLine(period.start, period.end, *who, meter, count) for (who, meter), count in lines.items())
-    target = {"instance": "10.0.0.1:8080", "job": "limitador", "scrapes": scrapes, "first": "a", "last": "b", "gaps": [], "restarts": []}
+    seen = {"scrapes": scrapes, "first": "a", "last": "b", "interval_seconds": 30.0, "gaps": [], "restarts": []}
+    target = {"instance": "10.0.0.1:8080", "job": "limitador", **seen}
     served = Measured({"prompt": {("m",): exactly(9)}, "completion": {}}, Count(), ({**target, "job": "vllm"},), ())
     return dataclasses.replace(PeriodUsage(period.start, period.end, of, Count(), served, {}, (target,), ()), **fields)
 
