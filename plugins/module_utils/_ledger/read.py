@@ -24,8 +24,9 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.records impor
     read_totals,
 )
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import METERS, UsageLine
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import UsageLine
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Key, Measured, order
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.meters import METERS
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, add_counts
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, merged_scrapes
 

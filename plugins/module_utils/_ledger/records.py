@@ -17,8 +17,8 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.seal import Record
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import METERS
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Measured, order
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.meters import METERS
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 

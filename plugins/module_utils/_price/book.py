@@ -17,8 +17,9 @@ from decimal import Decimal
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import parse_currency
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.prices import METERS, PRICE_FIELDS, Price, parse_amount
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.prices import PRICE_FIELDS, Price, parse_amount
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.problems import At, Problems
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.meters import METERS
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time, parse_time
 
 if t.TYPE_CHECKING:

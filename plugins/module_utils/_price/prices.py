@@ -13,17 +13,7 @@ import typing as t
 from decimal import Decimal, InvalidOperation
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-
-# Names of meters, as in _usage/lines.py, which knows Prometheus and is not needed to write a price.
-REQUESTS = "requests"
-LIMITED_REQUESTS = "limited_requests"
-UNMETERED_REQUESTS = "unmetered_requests"
-PROMPT_TOKENS = "prompt_tokens"
-COMPLETION_TOKENS = "completion_tokens"
-CACHED_TOKENS = "cached_tokens"
-UNSPLIT_TOKENS = "unsplit_tokens"
-TOKENS = (PROMPT_TOKENS, COMPLETION_TOKENS, CACHED_TOKENS, UNSPLIT_TOKENS)
-METERS = (REQUESTS, LIMITED_REQUESTS, UNMETERED_REQUESTS, *TOKENS)
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.meters import LIMITED_REQUESTS, REQUESTS, TOKENS, UNMETERED_REQUESTS
 
 # Field of a price: its meter, and for how many units of it the price is.
 PRICE_FIELDS: t.Final[dict[str, tuple[str, int]]] = {

@@ -24,11 +24,11 @@ import typing as t
 from decimal import Decimal
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._price import prices
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import FEE, PER, Account, Entry, PriceBook, describe
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_name, month_of, months
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import EXACT, Cost, places
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.prices import Price
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage import meters
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 
@@ -74,7 +74,7 @@ class Charge:
         return (self.account.order, _ORDER[self.meter], self.start)
 
 
-_ORDER = {meter: number for number, meter in enumerate((*prices.METERS, FEE))}
+_ORDER = {meter: number for number, meter in enumerate((*meters.METERS, FEE))}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,9 +133,9 @@ class _Rating:
         parts = [self._tally(part) for part in self.parts]
         usage: dict[Account, dict[str, Count]] = {}
         for part, of_part in zip(self.parts, parts, strict=True):
-            for account, meters in of_part.items() if part.start >= self.start else ():
+            for account, counts in of_part.items() if part.start >= self.start else ():
                 mine = usage.setdefault(account, {})
-                for meter, quantity in meters.items():
+                for meter, quantity in counts.items():
                     mine[meter] = mine.get(meter, Count()) + quantity
         charges = sorted(self._usage_charges(parts), key=lambda charge: charge.order)
         if self.problems:
@@ -182,11 +182,11 @@ class _Rating:
         open_until: dict[tuple[Account, str], int] = {}
         for index, part in enumerate(parts):
             for account in sorted(part, key=lambda account: account.order):
-                for meter in prices.METERS:
+                for meter in meters.METERS:
                     if meter not in part[account] or open_until.get((account, meter), 0) > index:
                         continue
                     entry = self._find(account, meter, index)
-                    if meter == prices.CACHED_TOKENS and entry is None:
+                    if meter == meters.CACHED_TOKENS and entry is None:
                         continue
                     last = self._lasts(account, meter, index, entry)
                     first = self._since(account, meter, index, entry)
@@ -229,10 +229,10 @@ class _Rating:
             first -= 1
         return first
 
-    def _quantity(self, meters: t.Mapping[str, Count], account: Account, meter: str, index: int) -> Count:
-        quantity = meters.get(meter, Count())
-        cached = meters.get(prices.CACHED_TOKENS)
-        if meter != prices.PROMPT_TOKENS or cached is None or self._find(account, prices.CACHED_TOKENS, index) is None:
+    def _quantity(self, counts: t.Mapping[str, Count], account: Account, meter: str, index: int) -> Count:
+        quantity = counts.get(meter, Count())
+        cached = counts.get(meters.CACHED_TOKENS)
+        if meter != meters.PROMPT_TOKENS or cached is None or self._find(account, meters.CACHED_TOKENS, index) is None:
             return quantity
         most = quantity.upper if cached.upper is None else cached.upper if quantity.upper is None else min(cached.upper, quantity.upper)
         lower = 0 if most is None else max(0, quantity.lower - most)
@@ -274,12 +274,12 @@ class _Rating:
     def _unpriced(self, account: Account, meter: str, quantity: Count) -> list[str]:
         if account.user is None and account.tier is None:
             return [NOBODY]
-        if meter == prices.LIMITED_REQUESTS:
+        if meter == meters.LIMITED_REQUESTS:
             return []
-        tokens_sold = self.book.sells(*prices.TOKENS)
-        if meter == prices.UNMETERED_REQUESTS:
+        tokens_sold = self.book.sells(*meters.TOKENS)
+        if meter == meters.UNMETERED_REQUESTS:
             return [UNMETERED] if tokens_sold else []
-        sold = self.book.sells(prices.REQUESTS) if meter == prices.REQUESTS else tokens_sold
+        sold = self.book.sells(meters.REQUESTS) if meter == meters.REQUESTS else tokens_sold
         if sold or not self.book.entries:
             self.problems.append(f"{quantity.lower} {meter} of {self._why(account, meter)}")
         else:
@@ -308,7 +308,7 @@ class _Rating:
             active = {
                 Account(charge.account.user, charge.account.group, charge.account.tier)
                 for charge in charges
-                if since <= charge.start < until and charge.meter != prices.LIMITED_REQUESTS
+                if since <= charge.start < until and charge.meter != meters.LIMITED_REQUESTS
             }
             for per in PER:
                 meter = f"{FEE} per {per}"

@@ -12,23 +12,23 @@ import dataclasses
 import typing as t
 from decimal import Decimal
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._price import prices
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import FEE, Account
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import ZERO, Cost, money, places, total
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import Charge, Rated
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage import meters
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, bounds
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 
 _PLACES = 2
 # What sums call the meters. Prompt tokens are with the cached ones here, which are a part of them.
 FIGURES = {
-    "authorized": prices.REQUESTS,
-    "limited": prices.LIMITED_REQUESTS,
-    "unmetered": prices.UNMETERED_REQUESTS,
-    "prompt": prices.PROMPT_TOKENS,
-    "completion": prices.COMPLETION_TOKENS,
-    "cached": prices.CACHED_TOKENS,
-    "unsplit": prices.UNSPLIT_TOKENS,
+    "authorized": meters.REQUESTS,
+    "limited": meters.LIMITED_REQUESTS,
+    "unmetered": meters.UNMETERED_REQUESTS,
+    "prompt": meters.PROMPT_TOKENS,
+    "completion": meters.COMPLETION_TOKENS,
+    "cached": meters.CACHED_TOKENS,
+    "unsplit": meters.UNSPLIT_TOKENS,
 }
 _Sum = tuple[dict[str, Count], list[Charge]]
 
@@ -86,9 +86,9 @@ class Bill:
 
     def _sums(self, key: t.Callable[[Account], Account], *, always: bool = False) -> list[tuple[Account, dict[str, t.Any], list[Charge]]]:
         parts: dict[Account, _Sum] = {Account(): ({}, [])} if always else {}
-        for account, meters in self.rated.usage.items():
+        for account, counts in self.rated.usage.items():
             mine = parts.setdefault(key(account), ({}, []))[0]
-            for meter, quantity in meters.items():
+            for meter, quantity in counts.items():
                 mine[meter] = mine.get(meter, Count()) + quantity
         for charge in self.rated.charges:
             parts.setdefault(key(charge.account), ({}, []))[1].append(charge)
@@ -98,8 +98,8 @@ class Bill:
             for of in sorted(parts, key=lambda key: key.order)
         ]
 
-    def _figures(self, meters: t.Mapping[str, Count]) -> dict[str, int | None]:
-        counts = {name: meters.get(meter, Count()) + self.rated.unseen for name, meter in FIGURES.items()}
+    def _figures(self, used: t.Mapping[str, Count]) -> dict[str, int | None]:
+        counts = {name: used.get(meter, Count()) + self.rated.unseen for name, meter in FIGURES.items()}
         return {name: value for part, count in counts.items() for name, value in bounds(part, count).items()}
 
     def _line(self, charge: Charge, decimals: int) -> dict[str, t.Any]:

@@ -20,23 +20,23 @@ import json
 import typing as t
 from decimal import Decimal
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._price import prices
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import FEE
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import EXACT, plain
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.prices import Price
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.export import csv_text, harmless
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage import meters
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time, parse_time
 
 _TAG = "kuadrant.llm/"
 _NAMES = {
-    prices.REQUESTS: "Requests",
-    prices.LIMITED_REQUESTS: "Refused requests",
-    prices.UNMETERED_REQUESTS: "Unmetered requests",
-    prices.PROMPT_TOKENS: "Prompt tokens",
-    prices.COMPLETION_TOKENS: "Completion tokens",
-    prices.CACHED_TOKENS: "Cached prompt tokens",
-    prices.UNSPLIT_TOKENS: "Tokens",
+    meters.REQUESTS: "Requests",
+    meters.LIMITED_REQUESTS: "Refused requests",
+    meters.UNMETERED_REQUESTS: "Unmetered requests",
+    meters.PROMPT_TOKENS: "Prompt tokens",
+    meters.COMPLETION_TOKENS: "Completion tokens",
+    meters.CACHED_TOKENS: "Cached prompt tokens",
+    meters.UNSPLIT_TOKENS: "Tokens",
     FEE: "Monthly fee",
 }
 _COSTS = ("BilledCost", "ContractedCost", "EffectiveCost", "ListCost", "PricingCurrencyEffectiveCost")
@@ -112,7 +112,7 @@ def _row(line: t.Mapping[str, t.Any], common: t.Mapping[str, t.Any]) -> dict[str
     unit = Price(Decimal(line["unit_price"]), line["per"]).unit
     cost = _decimal(EXACT.multiply(unit, line["billable"]))
     upper = None if line["billable_upper"] is None else _decimal(EXACT.multiply(unit, line["billable_upper"]))
-    units = "Months" if fee else "Tokens" if meter in prices.TOKENS else "Requests"
+    units = "Months" if fee else "Tokens" if meter in meters.TOKENS else "Requests"
     who = " and ".join(f"{name} {line[name]}" for name in ("user", "model") if line[name] is not None) or f"tier {line['tier']}"
     tags = {f"{_TAG}{name}": line[name] for name in ("user", "group", "tier") if line[name] is not None}
     group, model = (_ascii(line[name]) for name in ("group", "model"))

@@ -17,12 +17,13 @@ import typing as t
 import xml.etree.ElementTree as ET
 from decimal import Decimal
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._price import prices
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import FEE
 from ansible_collections.kuadrant.llm.plugins.module_utils._report import plots
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_style import STYLE
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.plots import require_plots
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import named
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.table import visible
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage import meters
 
 __all__ = ["require_plots", "to_html"]
 
@@ -31,14 +32,14 @@ _TOP = 10
 _ROWS = 2_000
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _METERS = {
-    prices.REQUESTS: "requests",
-    prices.LIMITED_REQUESTS: "limited requests",
-    prices.UNMETERED_REQUESTS: "requests without usage",
-    prices.PROMPT_TOKENS: "prompt tokens",
-    prices.COMPLETION_TOKENS: "completion tokens",
-    prices.CACHED_TOKENS: "cached tokens",
-    prices.UNSPLIT_TOKENS: "unsplit tokens",
-    "monthly_fee": "monthly fee",
+    meters.REQUESTS: "requests",
+    meters.LIMITED_REQUESTS: "limited requests",
+    meters.UNMETERED_REQUESTS: "requests without usage",
+    meters.PROMPT_TOKENS: "prompt tokens",
+    meters.COMPLETION_TOKENS: "completion tokens",
+    meters.CACHED_TOKENS: "cached tokens",
+    meters.UNSPLIT_TOKENS: "unsplit tokens",
+    FEE: "monthly fee",
 }
 _Child: t.TypeAlias = "ET.Element | str | None"
 _Row = t.Mapping[str, t.Any]
@@ -342,8 +343,8 @@ class _Page:
         for entry in self.report["price_book"]["entries"]:
             scope = ", ".join(f"{name} {entry[name]}" for name in ("user", "group", "tier", "model") if name in entry) or "everybody"
             what = [f"{amount} {field.replace('_', ' ')}" for field, amount in entry.get("price", {}).items()]
-            if "monthly_fee" in entry:
-                what.append(f"{entry['monthly_fee']} a month per {entry['per']}")
+            if FEE in entry:
+                what.append(f"{entry[FEE]} a month per {entry['per']}")
             included = ", ".join(f"{_number(units)} {_METERS[meter]}" for meter, units in entry.get("included", {}).items())
             included += f" a month per {entry['per']}" if included else "\u2013"
             body.append(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._price import prices
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage import meters
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, add_counts
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tokens import LIMITER_SILENT, SERVED_METRICS, causes
 
@@ -19,7 +19,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage
 
 # Of answers that told only their total, nobody knows the parts.
-_PARTS = {"prompt": prices.PROMPT_TOKENS, "completion": prices.COMPLETION_TOKENS}
+_PARTS = {"prompt": meters.PROMPT_TOKENS, "completion": meters.COMPLETION_TOKENS}
 # By model and part, as the model servers counted; None where their series had no name of a model.
 _Served: t.TypeAlias = "dict[str | None, dict[str, Count]]"
 
@@ -37,8 +37,8 @@ def reconcile(
     """
     served = _served(parts)
     ours: dict[str | None, dict[str, Count]] = {}
-    for account, meters in usage.items():
-        tokens = {meter: count for meter, count in meters.items() if meter in prices.TOKENS and meter != prices.CACHED_TOKENS}
+    for account, counts in usage.items():
+        tokens = {meter: count for meter, count in counts.items() if meter in meters.TOKENS and meter != meters.CACHED_TOKENS}
         if tokens:
             mine = ours.setdefault(account.model, {})
             for meter, count in tokens.items():
@@ -77,7 +77,7 @@ def _causes(parts: t.Sequence[PeriodUsage], unattributed: int) -> list[str]:
 
 def _row(ours: t.Mapping[str, Count], served: t.Mapping[str, Count] | None, unseen: Count) -> dict[str, t.Any]:
     users = {name: ours.get(meter, Count()) for name, meter in _PARTS.items()}
-    unsplit = ours.get(prices.UNSPLIT_TOKENS, Count())
+    unsplit = ours.get(meters.UNSPLIT_TOKENS, Count())
     tokens = sum((count.lower for count in users.values()), unsplit.lower)
     row: dict[str, t.Any] = {"users": {**{name: count.lower for name, count in users.items()}, "unsplit": unsplit.lower, "total": tokens}}
     if served is None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._price import prices
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import FIGURES, Bill
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.reconcile import reconcile
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Bucket
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.table import render_table
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage import meters
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, merged_scrapes
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 
@@ -40,7 +40,7 @@ def chargeback_report(
 ) -> dict[str, t.Any]:
     """``parts`` are those of the bill's own period."""
     usage = bill.rated.usage
-    counts = [count for meters in usage.values() for count in meters.values()]
+    counts = [count for by_meter in usage.values() for count in by_meter.values()]
     corrected = sum(part.corrections or 0 for part in parts)
     remarks = [f"the ledger corrected {corrected} lines after their close; they are in these figures"] if corrected else []
     notes = {*bill.rated.remarks, *remarks, *(note for part in parts for note in part.notes)}
@@ -71,7 +71,7 @@ def _unpriced(bill: Bill) -> list[dict[str, t.Any]]:
     """What was used and is in nobody's cost, by meter; requests that a limit refused are meant to be free."""
     found: dict[tuple[str, str], int] = {}
     for charge in bill.rated.charges:
-        if charge.price is None and charge.meter != prices.LIMITED_REQUESTS:
+        if charge.price is None and charge.meter != meters.LIMITED_REQUESTS:
             reason = charge.notes[-1] if charge.notes else "this meter has no price"
             found[charge.meter, reason] = found.get((charge.meter, reason), 0) + charge.quantity.lower
     return [{"meter": meter, "quantity": quantity, "reason": reason} for (meter, reason), quantity in sorted(found.items())]
@@ -131,7 +131,7 @@ def named(row: t.Mapping[str, t.Any]) -> str:
 def _charges(report: t.Mapping[str, t.Any]) -> list[str]:
     """Only where they say more than the summary: several prices a user, or one that is not the request's."""
     priced = [line for line in report["lines"] if line["price_entry"] is not None]
-    if all(line["meter"] == prices.REQUESTS for line in priced):
+    if all(line["meter"] == meters.REQUESTS for line in priced):
         return []
     rows = [{**line, "user": line["user"] or "(all)", "price": f"{line['unit_price']} / {line['per']}"} for line in priced]
     included = ["included"] if any(row["included"] for row in rows) else []

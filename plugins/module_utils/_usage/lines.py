@@ -13,14 +13,11 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import tokens
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.meters import LIMITED_REQUESTS, REQUESTS, UNMETERED_REQUESTS
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import LABELS_REMEDY, Usage
 
-REQUESTS = "requests"
-LIMITED_REQUESTS = "limited_requests"
-UNMETERED_REQUESTS = "unmetered_requests"
 TOKEN_METERS = {part: f"{part}_tokens" for part in tokens.PARTS}
-METERS = (REQUESTS, LIMITED_REQUESTS, UNMETERED_REQUESTS, *TOKEN_METERS.values())
 
 
 @dataclasses.dataclass(frozen=True)
