@@ -156,12 +156,7 @@ def _process(rng: random.Random, happens: Happens, labels: Labels, born: int, di
     if not says and happens(0.3, "idle users"):
         pairs |= {(f"idle{index}", "free"): [born] * rng.randint(1, 3) for index in range(_IDLE)}
     process = Process(named, pairs, [view for view in views if view.scrapes])
-    if len(views) > 1 and any(name is None for _since, name in named):
-        # Only one of the views counts, and which one depends on them: its edges must not matter.
-        quiet = [(edge - 100_000, edge + 100_000) for edge in (START, END)]
-        for pair, calls in pairs.items():
-            pairs[pair] = [call for call in calls if not any(low <= call <= high for low, high in quiet)]
-    elif restarts and happens(0.5, "hidden resets"):
+    if restarts and happens(0.5, "hidden resets"):
         _hide(rng, process, rng.choice(restarts))
     return process
 

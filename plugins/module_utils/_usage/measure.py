@@ -12,7 +12,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters, targets
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters, edges, targets
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import CALLS, MAX_COUNT, Count, Interval, Nouns, Series, Target
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 
@@ -21,6 +21,8 @@ if t.TYPE_CHECKING:
 
 # Values of labels, None where the series has none.
 Key: t.TypeAlias = "tuple[str | None, ...]"
+
+_NOTHING = Series({}, ())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +74,7 @@ def measure(
         last = counters.last_if_unseen(target.scrapes, start, end)
         if last is None and target.scrapes[-1] <= start:
             continue
-        for one in observed.series:
-            grown = counters.count(one, target, lost, start, what)
+        for one, grown in _counts(observed, lost, start, end, what):
             if not grown.nothing:
                 of_kind, key = counts.setdefault(one.kind, {}), _key(one.labels, labels[one.kind])
                 of_kind[key] = of_kind.get(key, Count()) + grown
@@ -89,6 +90,19 @@ def measure(
     )
     scrapes.sort(key=lambda entry: (entry["instance"], entry["job"]))
     return Measured(counts, Count(0, None if blind else 0, frozenset(blind)), tuple(scrapes), tuple(sorted(blind.union(notes))))
+
+
+def _counts(
+    observed: targets.Observed, lost: counters.Losses, start: int, end: int, what: Nouns
+) -> t.Iterator[tuple[Series, Count]]:
+    """What each counter of a process counted, also one that only another view has shown so far."""
+    view = edges.View(observed.target, lost)
+    others = [(edges.View(other.target, counters.losses(other.target, other.series)), other.counters) for other in observed.others]
+    found = observed.counters
+    for own in {**found, **{own: None for _view, members in others for own in members}} if others else found:
+        one = found.get(own) or Series({**observed.target.labels, **dict(own[1])}, (), own[0])
+        elsewhere = [(other, members.get(own, _NOTHING)) for other, members in others]
+        yield one, edges.count(one, view, elsewhere, start, end, what)
 
 
 def order(key: Key) -> tuple[tuple[bool, str], ...]:

@@ -23,7 +23,7 @@ OBSERVER_LABELS = frozenset(
 )
 
 # What tells the counters of one target apart: their kind, and their labels beside the target's.
-_Own: t.TypeAlias = "tuple[str, tuple[tuple[str, str], ...]]"
+Own: t.TypeAlias = "tuple[str, tuple[tuple[str, str], ...]]"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +34,13 @@ class Observed:
     series: tuple[Series, ...]
     # Where a view that is part of this one saw counters go back.
     went_back: tuple[Interval, ...] = ()
+    # Views of the same process that are no part of this one.
+    others: tuple[Observed, ...] = ()
+
+    @property
+    def counters(self) -> dict[Own, Series]:
+        """By what tells them apart whoever looks."""
+        return {own(one, self.target): one for one in self.series}
 
 
 def with_lives(scraped: t.Sequence[Target], signs: t.Iterable[tuple[t.Mapping[str, str], str, t.Iterable[Sample]]]) -> list[Target]:
@@ -73,6 +80,11 @@ def assign(scraped: t.Sequence[Target], series: t.Iterable[Series]) -> list[Obse
     return [_observed(target, members[index]) for index, target in targets.items()]
 
 
+def own(one: Series, target: Target) -> Own:
+    """What tells a counter apart from the others of its target."""
+    return one.kind, tuple(sorted((label, value) for label, value in one.labels.items() if label not in target.labels))
+
+
 def same_process(first: Target, second: Target) -> bool:
     """Two views of one process: the same address, alive at the same time, differing only in who looked."""
     if not first.scrapes or not second.scrapes or not first.labels.get("instance"):
@@ -92,10 +104,11 @@ def without_duplicates(observed: t.Sequence[Observed], start: int, end: int) -> 
 
     Views of counters with the same named life are joined: what one of them missed, another may have seen, and counters that moved to
     another address go on there. Without that, each view is a complete account, and one is kept: merging is not safe, for the clocks of
-    two servers differ, and a sample out of order looks like a restart. It is the same one in every period that it saw from its start to
-    its end, so that periods in a row share no call.
+    two servers differ, and a sample out of order looks like a restart. What the others saw matters at the edges of the period alone
+    (edges.py).
     """
     kept: list[Observed] = []
+    others: dict[int, list[Observed]] = collections.defaultdict(list)
     left_out: list[tuple[Observed, Observed]] = []
     single = []
     for views in _by_life(observed, start):
@@ -108,7 +121,8 @@ def without_duplicates(observed: t.Sequence[Observed], start: int, end: int) -> 
             kept.append(one)
         else:
             left_out.append((one, twin))
-    return kept, left_out
+            others[id(twin)].append(one)
+    return [dataclasses.replace(one, others=tuple(others[id(one)])) for one in kept], left_out
 
 
 def _preference(target: Target, start: int, end: int) -> tuple[object, ...]:
@@ -164,17 +178,16 @@ def _join(views: list[Observed]) -> Observed:
         return views[0]
     main = max(views, key=lambda view: (view.target.scrapes[-1], len(view.target.scrapes), sorted(view.target.labels.items())))
     lives: dict[int, Life] = {}
-    at: dict[int, dict[_Own, int]] = collections.defaultdict(dict)
+    at: dict[int, dict[Own, int]] = collections.defaultdict(dict)
     for view in views:
         for moment, life in view.target.lives.items():
             lives[moment] = max(life, lives.get(moment, life), key=lambda known: known.since)
         for one in view.series:
-            labels = {label: value for label, value in one.labels.items() if label not in view.target.labels}
-            own = one.kind, tuple(sorted(labels.items()))
+            counter = own(one, view.target)
             for moment, value in one.samples:
-                at[moment][own] = max(value, at[moment].get(own, 0))
-    shown: dict[_Own, list[Sample]] = collections.defaultdict(list)
-    highest: dict[_Own, int] = {}
+                at[moment][counter] = max(value, at[moment].get(counter, 0))
+    shown: dict[Own, list[Sample]] = collections.defaultdict(list)
+    highest: dict[Own, int] = {}
     current: Life | None = None
     scrapes = []
     for moment in sorted({moment for view in views for moment in view.target.scrapes}):
@@ -185,11 +198,11 @@ def _join(views: list[Observed]) -> Observed:
             highest = {}
         current = shows
         scrapes.append(moment)
-        for own, value in at[moment].items():
-            highest[own] = max(value, highest.get(own, 0))
-        for own, value in highest.items():
-            shown[own].append((moment, value))
-    series = tuple(Series({**main.target.labels, **dict(own)}, tuple(samples), kind) for (kind, own), samples in sorted(shown.items()))
+        for counter, value in at[moment].items():
+            highest[counter] = max(value, highest.get(counter, 0))
+        for counter, value in highest.items():
+            shown[counter].append((moment, value))
+    series = tuple(Series({**main.target.labels, **dict(labels)}, tuple(samples), kind) for (kind, labels), samples in sorted(shown.items()))
     back = sorted({interval for view in views for interval in counters.losses(view.target, view.series).back})
     return Observed(Target(main.target.labels, tuple(scrapes), lives), series, tuple(back))
 

@@ -108,15 +108,36 @@ def test_tally_counts_a_limiter_that_is_scraped_twice_once(labels: dict[str, str
 
 def test_tally_keeps_the_more_complete_of_two_views() -> None:
     late = (1_030_000, 1_035_000)
-    usage = measured([silent(late, job="b"), up()], [series(9, late, job="b", user="ann"), series(7, user="ann")])
+    usage = measured([silent(late, job="b"), up()], [series(6, late, job="b", user="ann"), series(7, user="ann")])
     assert [(row.authorized.lower, row.authorized.upper) for row in usage.rows] == [(7, 7)]
 
 
 def test_tally_keeps_the_same_view_in_every_period_that_it_saw() -> None:
-    """However many scrapes failed in which of them: else the calls between their last scrapes would be billed twice, or not at all."""
+    """However many scrapes failed in which of them. What the other saw in its last scrape is not proved: it may have started anew."""
     fewer = SCRAPES[:2] + SCRAPES[4:]
     usage = measured([silent(job="b"), silent(fewer, job="a")], [series(5, job="b", user="ann"), series(4, fewer, job="a", user="ann")])
-    assert usage.rows[0].authorized.lower == 4
+    assert (usage.rows[0].authorized.lower, usage.rows[0].authorized.upper) == (4, None)
+
+
+def test_tally_counts_what_only_another_view_had_seen_by_the_end() -> None:
+    """Counters that stand still prove that nothing started anew, so that the values of two views can be compared."""
+    earlier = tuple(moment - 6_000 for moment in SCRAPES)
+    idle = [
+        Series({**LIMITER, "job": job, "user": f"idle-{number}"}, tuple((moment, 3) for moment in scrapes))
+        for number in range(20)
+        for job, scrapes in (("a", SCRAPES), ("b", earlier))
+    ]
+    end = 1_037_000
+    seen = [Series({**LIMITER, "job": "b", "user": "ann"}, ((earlier[4], 2),)), *idle]
+    within = [Series(one.labels, tuple(sample for sample in one.samples if sample[0] <= end)) for one in seen]
+    usage = tally(
+        [silent(tuple(moment for moment in scrapes if moment <= end), job=job) for job, scrapes in (("a", SCRAPES), ("b", earlier))],
+        {AUTHORIZED: within},
+        start=START,
+        end=end,
+        family="upstream",
+    )
+    assert [(row.user, row.authorized.lower, row.authorized.upper) for row in usage.rows] == [("ann", 2, 2)]
 
 
 def test_tally_does_not_take_an_address_used_anew_for_a_duplicate() -> None:
