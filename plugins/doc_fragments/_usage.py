@@ -78,8 +78,10 @@ notes:
     V(null) means that the samples prove no upper bound.
   - A limiter that loses its counters between two scrapes, and counts past all their old values before the second one, looks like one that
     did not. The custom Limitador of this collection keeps its counters when it is restarted, and says since when it counts, which decides.
-    Without that, upper figures are V(null) unless at least 20 of the limiter's counters stood still between any two scrapes.
-  - A limiter that is scraped twice (two monitors, a pair of Prometheus servers) is counted once, and a note says so.
+    Without that, upper figures are V(null) unless so many users stood still between any two scrapes that chance is ruled out (19 of 19,
+    46 of 60, 462 of 1000).
+  - A limiter that is scraped twice (two monitors, a pair of Prometheus servers) is counted once, and a note says so. A call belongs to the
+    period in which it was first seen, whoever saw it.
   - A period that begins before all samples of Prometheus is an error if older ones may have been thrown away, and is noted if not. A
     O(limitador_namespace) that no counter has, although others do, is an error too.
 options:

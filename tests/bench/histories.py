@@ -26,7 +26,7 @@ _BEGIN, _FAR = START - 360_000, END + 180_000
 _STEP = 30_000
 _LONG_AGO = _BEGIN - 3_600_000
 # Enough idle users to rule out that a limiter started anew unseen.
-_IDLE = 25
+_IDLE = 40
 
 Pair = tuple[str, str]  # user, group
 Labels = dict[str, str]
@@ -66,9 +66,13 @@ class Process:
         return min(found) if found else self._due()
 
     def _due(self) -> int:
-        stamps = sorted(stamp for view in self.views for _moment, stamp in view.scrapes)
-        steps = sorted(later - earlier for earlier, later in itertools.pairwise(stamps))
-        return stamps[-1] + (steps[len(steps) // 2] if steps else 60_000) * 3 // 2
+        """By the view that expects the next scrape last, at the end of the period."""
+        due = []
+        for view in self.views:
+            stamps = [stamp for _moment, stamp in view.scrapes]
+            steps = sorted(later - earlier for earlier, later in itertools.pairwise(stamps))
+            due.append(stamps[-1] + (steps[len(steps) // 2] if steps else 60_000) * 3 // 2)
+        return max(due)
 
     def series(self, view: View, pair: Pair) -> tuple[tuple[int, int], ...]:
         return tuple((stamp, value) for moment, stamp in view.scrapes if (value := self.value(pair, moment)) is not None)
@@ -181,8 +185,12 @@ def _views(rng: random.Random, happens: Happens, labels: Labels, born: int, died
         outage = None
         views = [View(ours, scrapes())]
         offset = rng.randrange(1, _STEP)
+        seen = (born, died)
+        if happens(0.3, "duplicates for a while"):
+            change = rng.randrange(START - 300_000, END)
+            seen = rng.choice(((born, change), (change, died)))
         other = {"job": "kuadrant/limitador"} if rng.random() < 0.5 else {"prometheus_replica": "b"}
-        return [*views, View({**ours, **other}, scrapes(rng.randrange(-3_000, 3_000)))]
+        return [*views, View({**ours, **other}, scrapes(rng.randrange(-3_000, 3_000), *seen))]
     if happens(0.1, "labels of targets change"):
         change = rng.randrange(START - 30_000, END)
         return [View(ours, scrapes(high=change)), View({**ours, "job": "renamed"}, scrapes(low=change))]

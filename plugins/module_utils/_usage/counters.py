@@ -15,16 +15,18 @@ from __future__ import annotations
 import bisect
 import collections
 import dataclasses
+import functools
 import itertools
+import math
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import CALLS, Count, Interval, Nouns, Series, Target
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 
-# A target without a life that started anew, and counted past all its old values by the next scrape, has brought every counter that did
-# not move back to exactly the value that it had. Whatever the rate of independent calls, a counter does that with a chance of at most
-# 1/e, and twenty do with less than one in 10^8.
-STANDING_STILL = 20
+# The chance at which a start anew that no sample shows is ruled out.
+_NEGLIGIBLE = 1e-8
+# The highest chance that a number of independent calls is exactly what it was before: that of one call, where one is expected.
+_SAME_AGAIN = 1 / math.e
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,24 +44,76 @@ class Losses:
         return Losses(*(tuple(one for one in kind if one[1] > start) for kind in (self.certain, self.possible, self.back)))
 
 
-def losses(target: Target, series: t.Iterable[Series]) -> Losses:
+def stood_still(users: int, still: int) -> bool:
+    """Whether it is out of the question that a target started anew between two scrapes, for so many of its users stood still.
+
+    A start anew stays unseen if by the next scrape every counter has reached its old value again. One that stands still has reached
+    exactly that. Calls are independent, so each user does so with a chance of at most 1/e, and ``still`` of ``users`` or more with one
+    of at most exp(-users * D), D being the relative entropy of their share and 1/e (Chernoff's bound): 19 of 19, 46 of 60, 462 of 1000.
+    """
+    if still <= users * _SAME_AGAIN:
+        return False
+    share = still / users
+    entropy = share * math.log(share / _SAME_AGAIN)
+    if share < 1:
+        entropy += (1 - share) * math.log((1 - share) / (1 - _SAME_AGAIN))
+    return users * entropy >= -math.log(_NEGLIGIBLE)
+
+
+class _Standing:
+    """Of how many users a counter is known from each scrape to the next one, and of how many it stood still: one counter of each user."""
+
+    def __init__(self, scrapes: int) -> None:
+        self._known = [0] * scrapes
+        self._still = [0] * scrapes
+
+    def add(self, begin: int, end: int, still: bool) -> None:
+        """Between these two scrapes, by their positions, it stood still or did not."""
+        for steps in (self._known, self._still) if still else (self._known,):
+            steps[begin] += 1
+            steps[end] -= 1
+
+    def proofs(self) -> t.Iterator[bool]:
+        """Whether the target went on, from each scrape to the next."""
+        return map(functools.cache(stood_still), itertools.accumulate(self._known), itertools.accumulate(self._still))
+
+
+def _who(one: Series) -> tuple[str, str | None]:
+    return one.kind, one.labels.get("user")
+
+
+def _witnesses(series: t.Iterable[Series]) -> dict[tuple[str, str | None], Series]:
+    """One counter of each user and kind, whatever their order: those of one user move together."""
+    found: dict[tuple[str, str | None], Series] = {}
+    for one in series:
+        other = found.setdefault(_who(one), one)
+        if other is not one and sorted(one.labels.items()) < sorted(other.labels.items()):
+            found[_who(one)] = one
+    return found
+
+
+def losses(target: Target, series: t.Collection[Series]) -> Losses:
     """``series`` are all counters of the target; their samples are at its scrapes.
 
     It keeps a series as long as it runs, so one that goes down, or that a scrape no longer has, is a start anew for all of them. The
-    life that two scrapes show decides also where every counter has grown.
+    life that two scrapes show decides also where every counter has grown. Without a life, what stands still decides (stood_still).
     """
     scrapes = target.scrapes
     following = dict(itertools.pairwise(scrapes))
+    index = {moment: position for position, moment in enumerate(scrapes)}
     lost: set[int] = set()
-    still: collections.Counter[int] = collections.Counter()
+    standing: dict[str, _Standing] = collections.defaultdict(lambda: _Standing(len(scrapes)))
+    witnesses = _witnesses(series)
     for one in series:
+        is_witness = witnesses[_who(one)] is one
         for (moment, value), (later, grown) in itertools.zip_longest(one.samples, one.samples[1:], fillvalue=(0, 0)):
-            if moment not in following or moment in one.left_out:
+            if moment not in following:
                 continue
-            if later != following[moment] or grown < value:
+            if moment not in one.left_out and (later != following[moment] or grown < value):
                 lost.add(moment)
-            elif value and grown == value:
-                still[moment] += 1
+            elif is_witness and grown:
+                standing[one.kind].add(index[moment], index[later], grown == value)
+    still = {moment for of_kind in standing.values() for moment in itertools.compress(scrapes, of_kind.proofs())}
     went_on: set[int] = set()
     ended: set[int] = set()
     known = [(index, life) for index, moment in enumerate(scrapes) if (life := target.lives.get(moment)) is not None]
@@ -70,10 +124,9 @@ def losses(target: Target, series: t.Iterable[Series]) -> Losses:
         elif len(within) == 1:
             ended.update(within)
         else:  # it ended in one of them
-            for moment in within:
-                still.pop(moment, None)
+            still.difference_update(within)
     certain = ended | (lost - went_on)
-    decided = certain | went_on | {moment for moment, number in still.items() if number >= STANDING_STILL}
+    decided = certain | went_on | still
     possible = following.keys() - decided
     return Losses(*(tuple((moment, following[moment]) for moment in sorted(kind)) for kind in (certain, possible, lost & went_on)))
 
@@ -120,10 +173,17 @@ def gaps(scrapes: t.Sequence[int], start: int) -> list[Interval]:
     return [(a, b) for a, b in itertools.pairwise(scrapes) if b > start and 2 * (b - a) > 3 * usual]
 
 
-def last_if_unseen(scrapes: t.Sequence[int], start: int, end: int, *, unknown_interval: int = 60_000) -> int | None:
-    """The last scrape, if the next one was due in the period and did not come. What no scrape ever saw counts in that period."""
-    if not scrapes:
+def due(scrapes: t.Sequence[int], *, unknown_interval: int = 60_000) -> int:
+    """When the next scrape should have come at the latest, with half an interval of patience."""
+    return scrapes[-1] + (usual_interval(scrapes) or unknown_interval) * 3 // 2
+
+
+def last_if_unseen(views: t.Collection[t.Sequence[int]], start: int, end: int) -> int | None:
+    """The last scrape in any of these views of one target, if the next one was due in the period and did not come.
+
+    What no scrape ever saw counts in that period.
+    """
+    seen = [scrapes for scrapes in views if scrapes]
+    if not seen or not start < max(map(due, seen)) <= end:
         return None
-    patience = (usual_interval(scrapes) or unknown_interval) * 3 // 2
-    due = scrapes[-1] + patience
-    return scrapes[-1] if start < due <= end else None
+    return max(scrapes[-1] for scrapes in seen)

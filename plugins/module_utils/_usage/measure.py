@@ -71,7 +71,7 @@ def measure(
     for observed in kept:
         target = observed.target
         lost = counters.losses(target, observed.series)
-        last = counters.last_if_unseen(target.scrapes, start, end)
+        last = counters.last_if_unseen(observed.views, start, end)
         if last is None and target.scrapes[-1] <= start:
             continue
         for one, grown in _counts(observed, lost, start, end, what):

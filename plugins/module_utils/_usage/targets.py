@@ -36,6 +36,13 @@ class Observed:
     went_back: tuple[Interval, ...] = ()
     # Views of the same process that are no part of this one.
     others: tuple[Observed, ...] = ()
+    # The scrapes of each view that is part of this one, if there are several.
+    parts: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def views(self) -> list[tuple[int, ...]]:
+        """The scrapes of each view of the process."""
+        return [*(self.parts or (self.target.scrapes,)), *itertools.chain.from_iterable(other.views for other in self.others)]
 
     @property
     def counters(self) -> dict[Own, Series]:
@@ -115,7 +122,7 @@ def without_duplicates(observed: t.Sequence[Observed], start: int, end: int) -> 
         one = _join(views)
         single.append(one)
         left_out += [(view, one) for view in views if view.target.labels != one.target.labels]
-    for one in sorted(single, key=lambda item: _preference(item.target, start, end)):
+    for one in sorted(single, key=lambda item: _preference(item, start, end)):
         twin = next((other for other in kept if same_process(one.target, other.target)), None)
         if twin is None:
             kept.append(one)
@@ -125,9 +132,12 @@ def without_duplicates(observed: t.Sequence[Observed], start: int, end: int) -> 
     return [dataclasses.replace(one, others=tuple(others[id(one)])) for one in kept], left_out
 
 
-def _preference(target: Target, start: int, end: int) -> tuple[object, ...]:
-    complete = target.scrapes[0] <= start and counters.last_if_unseen(target.scrapes, start, end) is None
-    return not target.lives, not complete, 0 if complete else -len(target.scrapes), sorted(target.labels.items())
+def _preference(observed: Observed, start: int, end: int) -> tuple[object, ...]:
+    """Those that saw the period come first, then those with a life, and then those that saw all of it."""
+    target = observed.target
+    within = sum(moment > start for moment in target.scrapes)
+    complete = target.scrapes[0] <= start and max(map(counters.due, observed.views)) > end
+    return not within, not target.lives, not complete, 0 if complete else -within, sorted(target.labels.items())
 
 
 def describe(target: Target, twin: Target | None = None) -> str:
@@ -204,7 +214,8 @@ def _join(views: list[Observed]) -> Observed:
             shown[counter].append((moment, value))
     series = tuple(Series({**main.target.labels, **dict(labels)}, tuple(samples), kind) for (kind, labels), samples in sorted(shown.items()))
     back = sorted({interval for view in views for interval in counters.losses(view.target, view.series).back})
-    return Observed(Target(main.target.labels, tuple(scrapes), lives), series, tuple(back))
+    parts = tuple(view.target.scrapes for view in views)
+    return Observed(Target(main.target.labels, tuple(scrapes), lives), series, tuple(back), parts=parts)
 
 
 def _address(labels: t.Mapping[str, str]) -> tuple[str, str]:

@@ -37,12 +37,14 @@ class Limits:
 
     ``touched``: samples that one query may look at, half of the ten million that a server should never be asked for. ``answer``: samples in
     one answer. ``users`` in one selector. ``longest``: scrapes for which every counter is read if the target started anew among them.
+    ``parts`` of the period at whose ends every counter is read, to see what stood still.
     """
 
     touched: int = 5_000_000
     answer: int = 200_000
     users: int = 2_500
     longest: int = 30
+    parts: int = 32
 
 
 @dataclasses.dataclass
@@ -108,10 +110,15 @@ class Thin:
         for moment in sorted({moment for interval in lost.certain for moment in interval if first <= moment <= last} - {first, last}):
             self._read_at(shards, moment)
         series = self._series(shards)
-        if counters.losses(self._target, series).after(self._scrapes[0]).possible:
-            series = self._standing_still(series)
-            if counters.losses(self._target, series).after(self._scrapes[0]).possible:
+        parts = 1
+        while counters.losses(self._target, series).after(first).possible:
+            # Values in between show more of what stood still.
+            parts *= 2
+            if parts > self._limits.parts:
                 return None
+            for part in range(1, parts, 2):
+                self._read_at(shards, self._scrapes[(len(self._scrapes) - 1) * part // parts])
+            series = self._series(shards)
         found: dict[str, list[Series]] = {kind: [] for kind in selectors}
         for one in series:
             found[one.kind].append(one)
@@ -178,25 +185,6 @@ class Thin:
             counter = _Counter({texts.setdefault(label, label): texts.setdefault(value, value) for label, value in raw.labels.items()})
             shard.counters[key] = counter
         return counter
-
-    def _standing_still(self, series: list[Series]) -> list[Series]:
-        """The same with every sample of some counters that never moved, which are known without reading them."""
-        found, expanded = [], 0
-        for one in series:
-            value = one.samples[-1][1]
-            if expanded < counters.STANDING_STILL and value and {number for _moment, number in one.samples} == {value} and self._whole(one):
-                expanded += 1
-                found.append(dataclasses.replace(one, samples=tuple((moment, value) for moment in self._scrapes), left_out=frozenset()))
-            else:
-                found.append(one)
-        return found
-
-    def _whole(self, one: Series) -> bool:
-        """Whether it has a sample at every scrape."""
-        moments = [moment for moment, _value in one.samples]
-        return (moments[0], moments[-1]) == (self._scrapes[0], self._scrapes[-1]) and all(
-            self._following[moment] == later or moment in one.left_out for moment, later in itertools.pairwise(moments)
-        )
 
 
 def windows(scrapes: int, width: int) -> list[_Window]:

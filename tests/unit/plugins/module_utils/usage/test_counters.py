@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters
@@ -115,14 +117,41 @@ def test_a_restart_that_one_counter_shows_is_one_for_all() -> None:
     assert counters.count(one, of, lost, START).lower == 7 + 2
 
 
-@pytest.mark.parametrize("number", [counters.STANDING_STILL - 1, counters.STANDING_STILL])
-def test_counters_that_stand_still_rule_out_a_restart(number: int) -> None:
-    samples, scrapes = history(0, 5, 7)
-    standing = [Series({}, tuple((moment, 3) for moment in scrapes)) for _number in range(number)]
-    idle = Series({}, tuple((moment, 0) for moment in scrapes))
-    lost = counters.losses(target(scrapes), [Series({}, tuple(samples)), idle, *standing])
-    assert lost.possible == (() if number == counters.STANDING_STILL else (LOST_1,))
-    assert lost.certain == ()
+def possible(moving: int, still: int) -> counters.Losses:
+    """Of a target with counters of so many users that move, and stand still; all of them grow only between two scrapes."""
+    _samples, scrapes = history(0, 5, 7)
+    moved = [Series({"user": f"moving-{number}"}, ((scrapes[0], 5), (scrapes[1], 7))) for number in range(moving)]
+    stood = [Series({"user": f"still-{number}"}, tuple((moment, 3) for moment in scrapes)) for number in range(still)]
+    idle = Series({"user": "idle"}, tuple((moment, 0) for moment in scrapes))
+    return counters.losses(target(scrapes), [*moved, idle, *stood])
+
+
+@pytest.mark.parametrize(("moving", "still"), [(0, 19), (3, 27), (14, 46), (33, 67), (538, 462)])
+def test_users_who_stand_still_rule_out_a_restart(moving: int, still: int) -> None:
+    assert possible(moving, still) == counters.Losses()
+    assert possible(moving + (moving > 0), still - 1) == counters.Losses(possible=(LOST_1,))
+
+
+@pytest.mark.parametrize(("moving", "still"), [(1, 18), (1, 19), (10, 20), (100, 30)])
+def test_a_start_anew_that_hides_is_not_ruled_out_where_many_move(moving: int, still: int) -> None:
+    """The more users there are, the more come back to just what they had, each with a chance of up to 1/e."""
+    assert possible(moving, still).possible == (LOST_1,)
+
+
+def test_the_bound_of_standing_still_holds_the_exact_chance() -> None:
+    """The chance that as many users or more come back to their old values, which is binomial, is below one in 10^8 where it is ruled out."""
+    same = 1 / math.e
+    for users in (19, 24, 60, 100, 400):
+        chance = [math.comb(users, still) * same**still * (1 - same) ** (users - still) for still in range(users + 1)]
+        for still in range(users + 1):
+            assert not counters.stood_still(users, still) or math.fsum(chance[still:]) < 1e-8
+
+
+def test_the_counters_of_one_user_are_one_witness() -> None:
+    """They move together."""
+    _samples, scrapes = history(0, 5, 7)
+    series = [Series({"user": "ann", "tier": f"{number}"}, tuple((moment, 3) for moment in scrapes)) for number in range(30)]
+    assert counters.losses(target(scrapes), series).possible == (LOST_1,)
 
 
 def test_counters_that_go_back_in_one_life_are_not_counted_anew() -> None:
@@ -149,8 +178,14 @@ def test_first_scrape_of_a_life_that_began_in_the_period_is_a_birth(since: int, 
     ],
 )
 def test_last_if_unseen(offsets: tuple[int, ...], end: int, expected: int | None) -> None:
-    seen = counters.last_if_unseen([START + offset * 1000 for offset in offsets], START, START + end * 1000)
+    seen = counters.last_if_unseen([[START + offset * 1000 for offset in offsets]], START, START + end * 1000)
     assert seen == (None if expected is None else START + expected * 1000)
+
+
+@pytest.mark.parametrize(("last", "end", "expected"), [(5, 36, 20), (5, 34, None), (23, 36, None), (23, 40, 23)])
+def test_a_target_is_gone_when_no_view_sees_it(last: int, end: int, expected: int | None) -> None:
+    views = [[START + offset * 1000 for offset in offsets] for offsets in ((0, 10, 20), (last - 20, last - 10, last))]
+    assert counters.last_if_unseen(views, START, START + end * 1000) == (None if expected is None else START + expected * 1000)
 
 
 def test_gaps_names_where_scrapes_are_missing() -> None:

@@ -117,7 +117,7 @@ def test_a_view_that_was_not_there_at_the_start_changes_nothing(start: int, call
 )
 def test_one_view_can_rule_out_a_loss_that_the_other_cannot(scrapes: tuple[int, ...], exact: bool) -> None:
     """The counted view knows since when it counts."""
-    one = Series({}, tuple((moment, 10) for moment in scrapes))
+    one = Series({}, tuple((moment, 10 if moment < START else 12) for moment in scrapes))
     silent = Losses(possible=((988_000, 998_000), (998_000, 1_008_000), (1_008_000, 1_018_000)))
-    other = (View(Target({}, (988_000, *THEIRS)), silent), Series({}, tuple((moment, 10) for moment in (988_000, *THEIRS))))
+    other = (View(Target({}, (988_000, *THEIRS)), silent), Series({}, tuple((moment, 12) for moment in (988_000, *THEIRS))))
     assert count(one, View(Target({}, scrapes), NONE), [other], START, 1_025_000).exact == exact

@@ -112,6 +112,16 @@ def test_tally_keeps_the_more_complete_of_two_views() -> None:
     assert [(row.authorized.lower, row.authorized.upper) for row in usage.rows] == [(7, 7)]
 
 
+def test_tally_does_not_keep_a_view_that_ended_before_the_period() -> None:
+    """It saw all there was to see until it was taken away; the other one goes on."""
+    before = (980_000, 990_000, 1_000_000)
+    usage = measured(
+        [silent(before, job="a"), silent((990_000, *SCRAPES), job="b")],
+        [series(5, before, job="a", user="ann"), Series({**LIMITER, "job": "b", "user": "ann"}, ((1_000_000, 5), (1_010_000, 9)))],
+    )
+    assert usage.rows[0].authorized.lower == 4
+
+
 def test_tally_keeps_the_same_view_in_every_period_that_it_saw() -> None:
     """However many scrapes failed in which of them. What the other saw in its last scrape is not proved: it may have started anew."""
     fewer = SCRAPES[:2] + SCRAPES[4:]
