@@ -33,11 +33,11 @@ unit: ## Tests without a stack: the Limitador's own, and tests/unit with the col
 sanity: ## ansible-test sanity, documentation and package checks, on a copy
 	@$(TEST) hack/sanity
 
-integration: ## Start a stack of its own; molecule, integration and end-to-end tests on it; remove it
+integration: ## Start a stack and a cluster of its own; scenarios of the roles, integration and end-to-end tests on them; remove them
 	@$(TEST) hack/integration $(ARGS)
 
-platform: ## Everything about other platforms: scenarios of the roles, upgrades, llm-d, kind, failures
-	@LLM_TEST_LANES=cluster LLM_TEST_PLATFORM=all $(TEST) hack/integration $(ARGS)
+platform: ## All else about other platforms: the playbook site, all defaults flipped, upgrades, llm-d, kind, failures
+	@LLM_TEST_LANES=platform $(TEST) hack/integration $(ARGS)
 
 bench: ## Measure build, start, idempotence and memory; writes build/bench/stack.json
 	@$(DEMO) python tests/bench/stack.py $(ARGS)

@@ -135,14 +135,19 @@ def keys_of(count: int, **fields: str) -> list[Entry]:
 
 
 def mass(api: Api, port_base: int) -> Figures:
-    """Create, look at and change ten thousand keys, beside the floor."""
+    """Create, look at and change ten thousand keys, beside the floor. Each creates them in turn, twice: the server's age matters too."""
     keys = keys_of(KEYS)
-    created = api_key(api, keys)
-    secrets = list(api.secrets().values())
-    api.delete_all()
-    settled(port_base)
-    floor = api.floor(secrets)
-    settled(port_base)
+    creations, floors = [], []
+    for _turn in range(2):
+        api.delete_all()
+        settled(port_base)
+        creations.append(api_key(api, keys))
+        secrets = list(api.secrets().values())
+        api.delete_all()
+        settled(port_base)
+        floors.append(api.floor(secrets))
+        settled(port_base)
+    floor, created = min(floors), min(creations, key=lambda run: run["seconds"])
     unchanged = api_key(api, keys)
     if unchanged["result"]["changed"]:
         raise SystemExit("bench: the Secrets of the floor are not those of the module")
@@ -152,12 +157,14 @@ def mass(api: Api, port_base: int) -> Figures:
         "floor_create_s": floor,
         "create_s": created["seconds"],
         "create_ratio": created["seconds"] / floor,
+        "floor_create_each_s": [round(seconds, 3) for seconds in floors],
+        "create_each_s": [round(run["seconds"], 3) for run in creations],
         "noop_s": unchanged["seconds"],
         "noop_requests": sum(unchanged["requests"].values()),
         "noop_writes": writes(unchanged),
         "changed_1_percent_s": changed["seconds"],
         "changed_1_percent_writes": writes(changed),
-        "peak_mib": max(run["peak_mib"] for run in (created, unchanged, changed)),
+        "peak_mib": max(run["peak_mib"] for run in (*creations, unchanged, changed)),
     }
 
 

@@ -30,7 +30,7 @@ def cluster_dir() -> pathlib.Path:
     """The folder of the running simulated cluster."""
     folder = os.environ.get("LLM_TEST_CLUSTER_DIR")
     if not folder:
-        pytest.fail("LLM_TEST_CLUSTER_DIR is not set: these tests need the simulated cluster that `make integration` starts")
+        pytest.fail("LLM_TEST_CLUSTER_DIR is not set: these tests need the simulated cluster that `make platform` starts")
     return pathlib.Path(folder)
 
 
