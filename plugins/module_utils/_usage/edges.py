@@ -39,54 +39,71 @@ class View:
 
 
 @dataclasses.dataclass(frozen=True)
-class Ahead:
-    """By how much the value of another view is higher at an edge; ``sure`` if no counters were lost around it, ``lost`` if some were."""
+class Edge:
+    """The last scrapes of two views by one end of the period; ``sure`` if no counters were lost around them, ``lost`` if some were."""
 
-    calls: int = 0
-    sure: bool = True
-    lost: bool = False
+    ours: int
+    theirs: int
+    sure: bool
+    lost: bool
 
-
-def count(
-    one: Series, view: View, others: t.Sequence[tuple[View, Series]], start: int, end: int, what: Nouns = CALLS
-) -> Count:
-    """What one counter counted in the period, as ``view`` saw it, and as ``others`` saw the same counter at the edges."""
-    grown = counters.count(one, view.target, view.lost, start, what)
-    if not others:
-        return grown
-    before, after = (_ahead(one, view, others, edge) for edge in (start, end))
-    lower, upper, notes = grown.lower, grown.upper, set(grown.notes)
-    if before.sure:
-        lower -= before.calls
-        upper = None if upper is None else upper - before.calls
-    elif doubtful := _doubtful(one, view, before, start, grown):
-        lower -= doubtful
-        notes.add(_note(view, start, what))
-    if after.sure:
-        lower += after.calls
-        upper = None if upper is None else upper + after.calls
-    else:
-        upper = None
-        notes.add(_note(view, end, what))
-    return Count(max(0, lower), None if upper is None else max(0, upper), frozenset(notes))
+    def ahead(self, one: Series, other: Series) -> int:
+        """By how much the value that the other view shows is higher."""
+        return max(0, _value(other, self.theirs) - _value(one, self.ours))
 
 
-def _ahead(one: Series, view: View, others: t.Sequence[tuple[View, Series]], edge: int) -> Ahead:
-    """The furthest of the others, and what holds of any."""
-    found = [_ahead_of(one, view, other, theirs, edge) for other, theirs in others]
-    return Ahead(max(ahead.calls for ahead in found), all(ahead.sure for ahead in found), any(ahead.lost for ahead in found))
+class Edges:
+    """``view`` is counted, ``others`` are views of the same process."""
+
+    def __init__(self, view: View, others: t.Sequence[View], start: int, end: int, what: Nouns = CALLS) -> None:
+        self._view, self._start, self._what = view, start, what
+        self._before, self._after = ([_edge(view, other, moment) for other in others] for moment in (start, end))
+        self._unsure_before, self._unsure_after = (
+            frozenset() if _sure(edges) else frozenset({_note(view, moment, what)})
+            for edges, moment in ((self._before, start), (self._after, end))
+        )
+        self._first_scrape = next((moment for moment in view.target.scrapes if moment > start), end)
+
+    def count(self, one: Series, others: t.Sequence[Series]) -> Count:
+        """What this counter counted in the period. ``others``: the same counter as each of the other views shows it."""
+        view = self._view
+        grown = counters.count(one, view.target, view.lost, self._start, self._what)
+        before, after = _ahead(self._before, one, others), _ahead(self._after, one, others)
+        lower, upper, notes = grown.lower, grown.upper, grown.notes
+        if not self._unsure_before:
+            lower -= before
+            upper = None if upper is None else upper - before
+        elif doubtful := self._doubtful(one, before, grown):
+            lower -= doubtful
+            notes |= self._unsure_before
+        if not self._unsure_after:
+            lower += after
+            upper = None if upper is None else upper + after
+        else:
+            upper = None
+            notes |= self._unsure_after
+        return Count(max(0, lower), None if upper is None else max(0, upper), notes)
+
+    def _doubtful(self, one: Series, before: int, grown: Count) -> int:
+        """How many calls of the first scrape in the period another view may have seen by its start, where counters may have been lost.
+
+        Lost or not, they are no more than that scrape showed. If nothing shows a loss, the counters had reached their old values again
+        when that scrape came, and the values of the views tell as much as they do without one.
+        """
+        shown = grown.lower - counters.count(one, self._view.target, self._view.lost, self._first_scrape).lower
+        return shown if any(edge is not None and edge.lost for edge in self._before) else min(shown, before)
 
 
-def _ahead_of(one: Series, view: View, other: View, theirs: Series, edge: int) -> Ahead:
-    ours_at, theirs_at = view.last_scrape(edge), other.last_scrape(edge)
-    if ours_at is None or theirs_at is None:
-        return Ahead()
-    sides = ((view, ours_at, theirs_at), (other, theirs_at, ours_at))
-    low, high = min(ours_at, theirs_at) - _CLOCKS_MS, max(ours_at, theirs_at) + _CLOCKS_MS
+def _edge(view: View, other: View, moment: int) -> Edge | None:
+    """None if one of them had seen nothing by then."""
+    ours, theirs = view.last_scrape(moment), other.last_scrape(moment)
+    if ours is None or theirs is None:
+        return None
+    sides = ((view, ours, theirs), (other, theirs, ours))
+    low, high = min(ours, theirs) - _CLOCKS_MS, max(ours, theirs) + _CLOCKS_MS
     lost = any(_touch((*of.lost.certain, *of.lost.back), low, high) for of, _at, _other_at in sides)
     possible = any(_touch(of.lost.possible, low, high) for of, _at, _other_at in sides)
-    sure = not lost and (not possible or any(_went_on(*side) for side in sides))
-    return Ahead(max(0, _value(theirs, theirs_at) - _value(one, ours_at)), sure, lost)
+    return Edge(ours, theirs, not lost and (not possible or any(_went_on(*side) for side in sides)), lost)
 
 
 def _went_on(view: View, at: int, other_at: int) -> bool:
@@ -100,23 +117,19 @@ def _touch(intervals: t.Iterable[Interval], low: int, high: int) -> bool:
     return any(until > low and after < high for after, until in intervals)
 
 
+def _sure(edges: t.Iterable[Edge | None]) -> bool:
+    return all(edge is None or edge.sure for edge in edges)
+
+
+def _ahead(edges: t.Sequence[Edge | None], one: Series, others: t.Sequence[Series]) -> int:
+    """By how much the furthest of the others is."""
+    return max((edge.ahead(one, other) for edge, other in zip(edges, others, strict=True) if edge is not None), default=0)
+
+
 def _value(one: Series, moment: int) -> int:
     """A counter that a scrape does not have is at 0."""
     index = bisect.bisect_left(one.samples, (moment, 0))
     return one.samples[index][1] if index < len(one.samples) and one.samples[index][0] == moment else 0
-
-
-def _doubtful(one: Series, view: View, before: Ahead, start: int, grown: Count) -> int:
-    """How many calls of the first scrape in the period another view may have seen by its start, where counters may have been lost.
-
-    Lost or not, they are no more than that scrape showed. If nothing shows a loss, the counters had reached their old values again when
-    that scrape came, and the values of the views tell as much as they do without one.
-    """
-    index = bisect.bisect_right(view.target.scrapes, start)
-    if index == len(view.target.scrapes):
-        return 0
-    shown = grown.lower - counters.count(one, view.target, view.lost, view.target.scrapes[index]).lower
-    return shown if before.lost else min(shown, before.calls)
 
 
 def _note(view: View, edge: int, what: Nouns) -> str:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
@@ -92,17 +93,17 @@ def measure(
     return Measured(counts, Count(0, None if blind else 0, frozenset(blind)), tuple(scrapes), tuple(sorted(blind.union(notes))))
 
 
-def _counts(
-    observed: targets.Observed, lost: counters.Losses, start: int, end: int, what: Nouns
-) -> t.Iterator[tuple[Series, Count]]:
+def _counts(observed: targets.Observed, lost: counters.Losses, start: int, end: int, what: Nouns) -> t.Iterator[tuple[Series, Count]]:
     """What each counter of a process counted, also one that only another view has shown so far."""
-    view = edges.View(observed.target, lost)
-    others = [(edges.View(other.target, counters.losses(other.target, other.series)), other.counters) for other in observed.others]
-    found = observed.counters
-    for own in {**found, **{own: None for _view, members in others for own in members}} if others else found:
-        one = found.get(own) or Series({**observed.target.labels, **dict(own[1])}, (), own[0])
-        elsewhere = [(other, members.get(own, _NOTHING)) for other, members in others]
-        yield one, edges.count(one, view, elsewhere, start, end, what)
+    if not observed.others:
+        yield from ((one, counters.count(one, observed.target, lost, start, what)) for one in observed.series)
+        return
+    others = [edges.View(other.target, counters.losses(other.target, other.series)) for other in observed.others]
+    ours, theirs = observed.counters, [other.counters for other in observed.others]
+    ends = edges.Edges(edges.View(observed.target, lost), others, start, end, what)
+    for own in dict.fromkeys(itertools.chain(ours, *theirs)):
+        one = ours.get(own) or Series({**observed.target.labels, **dict(own[1])}, (), own[0])
+        yield one, ends.count(one, [members.get(own, _NOTHING) for members in theirs])
 
 
 def order(key: Key) -> tuple[tuple[bool, str], ...]:

@@ -212,7 +212,9 @@ def _join(views: list[Observed]) -> Observed:
             highest[counter] = max(value, highest.get(counter, 0))
         for counter, value in highest.items():
             shown[counter].append((moment, value))
-    series = tuple(Series({**main.target.labels, **dict(labels)}, tuple(samples), kind) for (kind, labels), samples in sorted(shown.items()))
+    series = tuple(
+        Series({**main.target.labels, **dict(labels)}, tuple(samples), kind) for (kind, labels), samples in sorted(shown.items())
+    )
     back = sorted({interval for view in views for interval in counters.losses(view.target, view.series).back})
     parts = tuple(view.target.scrapes for view in views)
     return Observed(Target(main.target.labels, tuple(scrapes), lives), series, tuple(back), parts=parts)

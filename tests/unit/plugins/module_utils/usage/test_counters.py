@@ -139,7 +139,7 @@ def test_a_start_anew_that_hides_is_not_ruled_out_where_many_move(moving: int, s
 
 
 def test_the_bound_of_standing_still_holds_the_exact_chance() -> None:
-    """The chance that as many users or more come back to their old values, which is binomial, is below one in 10^8 where it is ruled out."""
+    """Where it is ruled out, the chance that as many users or more come back to their old values, which is binomial, is below 10^-8."""
     same = 1 / math.e
     for users in (19, 24, 60, 100, 400):
         chance = [math.comb(users, still) * same**still * (1 - same) ** (users - still) for still in range(users + 1)]

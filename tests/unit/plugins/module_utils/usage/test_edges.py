@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.counters import Losses
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.edges import View, count
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.edges import Edges, View
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, Interval, Series, Target
 
 # The counted view's last scrapes are at 995 and 1015, the other's at 998 and 1018.
@@ -23,7 +23,7 @@ def counted(
     ours: tuple[int, ...], theirs: tuple[int, ...], lost: Losses = NONE, other_lost: Losses = NONE, start: int = START, end: int = END
 ) -> Count:
     one, other = Series({}, tuple(zip(OURS, ours, strict=True))), Series({}, tuple(zip(THEIRS, theirs, strict=True)))
-    return count(one, View(Target({}, OURS), lost), [(View(Target({}, THEIRS), other_lost), other)], start, end)
+    return Edges(View(Target({}, OURS), lost), [View(Target({}, THEIRS), other_lost)], start, end).count(one, [other])
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_periods_in_a_row_share_no_call_though_they_count_different_views(edge: 
             for when, what in ((at, first), (other_at, second))
         )
         views = [View(Target({}, tuple(moment for moment, _value in one.samples)), NONE) for one in (shown, elsewhere)]
-        found = count(shown, views[0], [(views[1], elsewhere)], start, end)
+        found = Edges(views[0], views[1:], start, end).count(shown, [elsewhere])
         assert found.exact
         return found.lower
 
@@ -119,5 +119,6 @@ def test_one_view_can_rule_out_a_loss_that_the_other_cannot(scrapes: tuple[int, 
     """The counted view knows since when it counts."""
     one = Series({}, tuple((moment, 10 if moment < START else 12) for moment in scrapes))
     silent = Losses(possible=((988_000, 998_000), (998_000, 1_008_000), (1_008_000, 1_018_000)))
-    other = (View(Target({}, (988_000, *THEIRS)), silent), Series({}, tuple((moment, 12) for moment in (988_000, *THEIRS))))
-    assert count(one, View(Target({}, scrapes), NONE), [other], START, 1_025_000).exact == exact
+    elsewhere = Series({}, tuple((moment, 12) for moment in (988_000, *THEIRS)))
+    edges = Edges(View(Target({}, scrapes), NONE), [View(Target({}, (988_000, *THEIRS)), silent)], START, 1_025_000)
+    assert edges.count(one, [elsewhere]).exact == exact
