@@ -329,14 +329,14 @@ def plan(number: int) -> list[Planned]:
 
 
 def carry_out(client: Client, one: Planned) -> Answer:
-    if one.kind == "aborted":
-        return client.abort(one.user, one.text + " and more" * 30, one.path)
     fields = {
         "stream": {"stream": True, "stream_options": {"include_usage": True}},
         "stream_without_usage": {"stream": True},
         "error": {"headers": {"X-Return-Error": "503"}},
     }.get(one.kind, {})
     try:
+        if one.kind == "aborted":
+            return client.abort(one.user, one.text + " and more" * 30, one.path)
         return client.send(one.user, one.text, one.path, **t.cast("t.Any", fields))
     except requests.exceptions.ChunkedEncodingError:
         return Answer(200, cut=True)
