@@ -27,7 +27,7 @@ lint: ## Linters and type checkers
 	@$(TEST) hack/lint
 
 unit: ## Tests without a stack: the Limitador's own, and tests/unit with the collection's rules
-	@CARGO_TARGET_DIR=build/cargo cargo test --quiet --locked --manifest-path roles/local_stack/files/limitador/Cargo.toml
+	@hack/cargo test
 	@$(TEST) pytest tests/unit $(ARGS)
 
 sanity: ## ansible-test sanity, documentation and package checks, on a copy
