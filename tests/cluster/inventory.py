@@ -7,14 +7,12 @@
 
 inventory.py --kubeconfig FILE                   prints one line per object: <resource>.<group> <namespace>/<name>
 inventory.py --kubeconfig FILE --since BEFORE    prints what was added (+) and what is missing (-) since that list; 1 if there is anything
-             [--allow PATTERN ...]               shell patterns of lines that may differ
              [--wait SECONDS]                    how long garbage collection may take
 """
 
 from __future__ import annotations
 
 import argparse
-import fnmatch
 import json
 import sys
 import time
@@ -82,7 +80,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kubeconfig", required=True)
     parser.add_argument("--since", type=Path)
-    parser.add_argument("--allow", action="append", default=[])
     parser.add_argument("--wait", type=float, default=0)
     arguments = parser.parse_args()
     cluster = Cluster(arguments.kubeconfig)
@@ -94,7 +91,6 @@ def main() -> int:
     while True:
         now = cluster.names()
         lines = [f"+ {name}" for name in sorted(now - before)] + [f"- {name}" for name in sorted(before - now)]
-        lines = [line for line in lines if not any(fnmatch.fnmatchcase(line[2:], pattern) for pattern in arguments.allow)]
         if not lines or time.monotonic() > end:
             break
         time.sleep(0.5)
