@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pathlib
 import typing as t
 
 from ansible.errors import AnsibleFilterError
@@ -18,13 +17,17 @@ name: stack_programs
 short_description: Say where each program of a local stack lies in the cache
 version_added: 1.0.0
 description:
-  - Gives each program a key over all that decides what is built (its source files with their content, package, tags and flags)
+  - Gives each program a key over all that decides what is built (its source files with their checksums, package, tags and flags)
     and the folder named after it.
-  - Reads the sources on the controller.
-positional: root, cache_dir
+positional: files, root, cache_dir
 options:
   _input:
     description: Programs, each with C(name), C(kind) and C(source) (a folder below O(root)).
+    type: list
+    elements: dict
+    required: true
+  files:
+    description: The C(files) of M(ansible.builtin.find) with checksums, taken below O(root).
     type: list
     elements: dict
     required: true
@@ -41,9 +44,16 @@ author:
 """
 
 EXAMPLES = r"""
+- name: Find the sources
+  ansible.builtin.find:
+    paths: "{{ role_path }}/files"
+    recurse: true
+    get_checksum: true
+  register: sources
+
 - name: Show where the programs lie
   ansible.builtin.debug:
-    msg: "{{ programs | kuadrant.llm.stack_programs(role_path ~ '/files', '/var/cache/stack') }}"
+    msg: "{{ programs | kuadrant.llm.stack_programs(sources.files, role_path ~ '/files', '/var/cache/stack') }}"
   vars:
     programs: [{name: etcd, kind: go, source: go/etcd}]
 """
@@ -54,23 +64,25 @@ _value:
   type: dict
 """
 
-_NOT_SOURCE = {"__pycache__", "target"}
+_NOT_SOURCE = ("/__pycache__/", "/target/")
 
 
-def stack_programs(programs: list[dict[str, t.Any]], root: str, cache_dir: str) -> dict[str, dict[str, t.Any]]:
+def stack_programs(
+    programs: list[dict[str, t.Any]], files: list[dict[str, t.Any]], root: str, cache_dir: str
+) -> dict[str, dict[str, t.Any]]:
     """Return the programs by name with their cache key and folder; raises AnsibleFilterError for a program without sources."""
     result = {}
     for program in programs:
-        folder = pathlib.Path(root, str(program["source"]))
-        sources = [
-            (str(path.relative_to(folder)), hashlib.sha256(path.read_bytes()).hexdigest())
-            for path in folder.rglob("*")
-            if path.is_file() and not path.name.startswith(".") and not _NOT_SOURCE.intersection(path.relative_to(folder).parts)
-        ]
+        prefix = f"{root.rstrip('/')}/{program['source']}/"
+        sources = sorted(
+            (str(file["path"])[len(prefix) :], str(file["checksum"]))
+            for file in files
+            if str(file["path"]).startswith(prefix) and not any(part in str(file["path"]) for part in _NOT_SOURCE)
+        )
         if not sources:
-            raise AnsibleFilterError(f"Program '{program['name']}' has no source in {folder}")
+            raise AnsibleFilterError(f"Program '{program['name']}' has no source below {prefix}")
         recipe = {name: str(value).strip() for name, value in program.items()}
-        key = hashlib.sha256(json.dumps([recipe, sorted(sources)], sort_keys=True).encode()).hexdigest()[:16]
+        key = hashlib.sha256(json.dumps([recipe, sources], sort_keys=True).encode()).hexdigest()[:16]
         result[str(program["name"])] = {**program, "key": key, "dir": f"{cache_dir.rstrip('/')}/{program['name']}/{key}"}
     return result
 

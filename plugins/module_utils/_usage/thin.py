@@ -8,8 +8,8 @@
 
 The server tells which counters lack a sample in a window of time, or went down in it; only those are read there sample by sample. Of all
 others the values at the ends of the period are enough, and at the scrapes around each loss of the target's counters, and at a few in
-between where only what stood still can rule out a loss. Windows are as short
-as it takes for no query to touch more than a few million samples, and counters are asked for by user, some thousand users at a time.
+between where only what stood still can rule out a loss. Windows are as short as it takes for no query to touch more than a few million
+samples, and counters are asked for by user, some thousand users at a time.
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import itertools
-import pathlib
 import typing as t
 
 import pytest
@@ -37,42 +35,27 @@ def test_stack_ports_refuses_what_cannot_be(base: int, overrides: dict[str, t.An
         stack_ports(base, OFFSETS, overrides)
 
 
-Locate = t.Callable[..., dict[str, t.Any]]
+def locate(flags: str = "-s", checksum: str = "1", extra: str = "/r/go/other/go.mod") -> dict[str, dict[str, t.Any]]:
+    files = [{"path": "/r/go/etcd/go.mod", "checksum": checksum}, {"path": extra, "checksum": "2"}]
+    return stack_programs([{"name": "etcd", "kind": "go", "source": "go/etcd", "flags": flags}], files, "/r", "/cache")
 
 
-@pytest.fixture
-def locate(tmp_path: pathlib.Path) -> Locate:
-    """A program's place by its recipe and its sources; each call has a folder of its own."""
-    folders = (tmp_path / str(number) for number in itertools.count())
-
-    def locate(flags: str = "-s", **files: str) -> dict[str, t.Any]:
-        root = next(folders)
-        for path, content in {"go/etcd/go.mod": "module", "go/other/go.mod": "other", **files}.items():
-            (root / path).parent.mkdir(parents=True, exist_ok=True)
-            (root / path).write_text(content)
-        return stack_programs([{"name": "etcd", "kind": "go", "source": "go/etcd", "flags": flags}], str(root), "/cache")["etcd"]
-
-    return locate
-
-
-def test_stack_programs_lie_in_folders_named_after_their_key(locate: Locate) -> None:
-    program = locate()
+def test_stack_programs_lie_in_folders_named_after_their_key() -> None:
+    program = locate()["etcd"]
     assert program["dir"] == f"/cache/etcd/{program['key']}"
     assert program["kind"] == "go"
 
 
-@pytest.mark.parametrize(
-    "changed", [{"flags": "-w"}, {"go/etcd/go.mod": "changed"}, {"go/etcd/api/go.sum": ""}], ids=["flags", "content", "file"]
-)
-def test_stack_programs_key_follows_all_that_decides_the_build(locate: Locate, changed: dict[str, str]) -> None:
-    assert locate(**changed)["key"] != locate()["key"]
+@pytest.mark.parametrize("changed", [{"flags": "-w"}, {"checksum": "3"}, {"extra": "/r/go/etcd/go.sum"}], ids=["flags", "content", "file"])
+def test_stack_programs_key_follows_all_that_decides_the_build(changed: dict[str, str]) -> None:
+    assert locate(**changed)["etcd"]["key"] != locate()["etcd"]["key"]
 
 
-@pytest.mark.parametrize("extra", ["go/other/go.sum", "go/etcd/target/debug/x", "go/etcd/__pycache__/x.pyc"])
-def test_stack_programs_key_ignores_other_programs_and_build_products(locate: Locate, extra: str) -> None:
-    assert locate(**{extra: ""})["key"] == locate()["key"]
+@pytest.mark.parametrize("extra", ["/r/go/other/go.sum", "/r/go/etcd/target/debug/x", "/r/go/etcd/__pycache__/x.pyc"])
+def test_stack_programs_key_ignores_other_programs_and_build_products(extra: str) -> None:
+    assert locate(extra=extra)["etcd"]["key"] == locate()["etcd"]["key"]
 
 
-def test_stack_programs_refuses_a_program_without_sources(tmp_path: pathlib.Path) -> None:
+def test_stack_programs_refuses_a_program_without_sources() -> None:
     with pytest.raises(AnsibleFilterError, match="'etcd' has no source"):
-        stack_programs([{"name": "etcd", "kind": "go", "source": "go/etcd"}], str(tmp_path), "/cache")
+        stack_programs([{"name": "etcd", "kind": "go", "source": "go/etcd"}], [], "/r", "/cache")
