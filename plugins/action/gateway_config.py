@@ -12,8 +12,8 @@ import typing as t
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.supplied import hiding
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.config import read_config
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.config import read_config
 
 _OPTIONS = ("tiers", "keys", "overlap")
 

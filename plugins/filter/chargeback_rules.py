@@ -10,12 +10,12 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import of_tiers, parse_price_book
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.budget import parse_budgets
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import parse_currency
 from ansible_collections.kuadrant.llm.plugins.module_utils._report import rules
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import parse_tiers
 
 DOCUMENTATION = r"""
 name: chargeback_rules

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._istio import plan
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.istio import plan
 
 DOCUMENTATION = r"""
 name: gateway_api_users

@@ -10,7 +10,7 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kind import kind_config as configure
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.kind import kind_config as configure
 
 DOCUMENTATION = r"""
 name: kind_config

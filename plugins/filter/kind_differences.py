@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kind import kind_differences as compare
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.kind import kind_differences as compare
 
 DOCUMENTATION = r"""
 name: kind_differences

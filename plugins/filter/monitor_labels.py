@@ -10,7 +10,7 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._monitoring import choice
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring import choice
 
 DOCUMENTATION = r"""
 name: monitor_labels

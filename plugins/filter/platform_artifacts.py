@@ -11,7 +11,7 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform_artifacts import resolve
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts import resolve
 
 DOCUMENTATION = r"""
 name: platform_artifacts

@@ -11,7 +11,7 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform_artifacts import bundle
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts import bundle
 
 DOCUMENTATION = r"""
 name: platform_needed

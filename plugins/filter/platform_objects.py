@@ -12,7 +12,7 @@ import yaml
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform_artifacts.objects import fit
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.objects import fit
 
 DOCUMENTATION = r"""
 name: platform_objects

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.plan import platform_plan as plan
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.plan import platform_plan as plan
 
 DOCUMENTATION = r"""
 name: platform_plan

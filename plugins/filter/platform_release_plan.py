@@ -13,7 +13,7 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform_artifacts.release import plan_release
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.release import plan_release
 
 DOCUMENTATION = r"""
 name: platform_release_plan

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._kuadrant import objects as rules
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant import objects as rules
 
 DOCUMENTATION = r"""
 name: policy_losses

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._monitoring import choice
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring import choice
 
 DOCUMENTATION = r"""
 name: prometheus_choice

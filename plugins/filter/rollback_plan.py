@@ -11,7 +11,7 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._kuadrant import skew as rules
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant import skew as rules
 
 DOCUMENTATION = r"""
 name: rollback_plan

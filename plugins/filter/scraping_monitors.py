@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._monitoring.scrapers import Target, scrapers
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring.scrapers import Target, scrapers
 
 DOCUMENTATION = r"""
 name: scraping_monitors

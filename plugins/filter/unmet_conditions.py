@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier import status
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects import conditions as status
 
 DOCUMENTATION = r"""
 name: unmet_conditions

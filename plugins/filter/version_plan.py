@@ -12,7 +12,7 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._kuadrant import skew as rules
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant import skew as rules
 
 DOCUMENTATION = r"""
 name: version_plan

@@ -10,7 +10,7 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._vllm import config, objects
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.vllm import config, objects
 
 DOCUMENTATION = r"""
 name: vllm_objects

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._vllm import config
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.vllm import config
 
 DOCUMENTATION = r"""
 name: vllm_problems

@@ -144,8 +144,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
-from ansible_collections.kuadrant.llm.plugins.module_utils._llm_d.discover import CONTROLLERS
-from ansible_collections.kuadrant.llm.plugins.module_utils._llm_d.read import inspect
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.llm_d.discover import CONTROLLERS
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.llm_d.read import inspect
 
 ARGUMENT_SPEC = {
     "namespace": {"type": "str"},

@@ -116,12 +116,12 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.urls import open_url
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform_artifacts.bundle import rows
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform_artifacts.resolve import read_mirror
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.bundle import rows
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.resolve import read_mirror
 
 _IMPORT_ERROR = None
 try:
-    from ansible_collections.kuadrant.llm.plugins.module_utils._platform_artifacts.collect import Collector, ImageTool
+    from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.collect import Collector, ImageTool
 except ImportError:
     _IMPORT_ERROR = traceback.format_exc()
 

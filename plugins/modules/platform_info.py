@@ -272,8 +272,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.model import COMPONENTS
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.read import grouped, inspect, missing_permissions
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import COMPONENTS
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.read import grouped, inspect, missing_permissions
 
 PERMISSION_SPEC = {
     "verb": {"type": "list", "elements": "str", "required": True},

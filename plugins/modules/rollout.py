@@ -110,7 +110,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
-from ansible_collections.kuadrant.llm.plugins.module_utils._rollout.wait import parse_workloads, wait
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.wait import parse_workloads, wait
 
 ARGUMENT_SPEC = {
     "namespace": {"type": "str", "required": True},

@@ -213,15 +213,15 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import DEFAULT_TIERS, parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import Changes
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier import apply
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import NAMES, PolicySet, Surroundings, compose
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import DEFAULT_TIERS, parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import Action, Verb, plan, shown
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import Target
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.status import unmet_conditions
 
 _NAME_OPTIONS = {
     "AuthPolicy": "auth_policy_name",

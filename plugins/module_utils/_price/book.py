@@ -15,15 +15,15 @@ import re
 import typing as t
 from decimal import Decimal
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import PRICE_FIELDS, Price, parse_amount
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At, Problems
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import parse_currency
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.prices import PRICE_FIELDS, Price, parse_amount
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.problems import At, Problems
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.meters import METERS
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time, parse_time
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import Tier
+    from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Tier
 
 # What an entry can be about, the most specific first: an entry that names the user comes before one that does not, whatever else they name.
 DIMENSIONS = ("user", "group", "tier", "model")

@@ -17,12 +17,12 @@ import decimal
 import typing as t
 from decimal import Decimal
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import parse_amount
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At, Problems
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import Cost, total
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.prices import parse_amount
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import Charge
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.problems import At, Problems
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 
 BUDGETS = "llm_gateway_budgets"

@@ -23,11 +23,11 @@ import itertools
 import typing as t
 from decimal import Decimal
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import Price
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import FEE, PER, Account, Entry, PriceBook, describe
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_name, month_of, months
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import EXACT, Cost, places
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.prices import Price
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import meters
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time

@@ -12,6 +12,7 @@ import dataclasses
 import itertools
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, UnknownUsageError, failing_to
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.read import read_period
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
@@ -23,7 +24,6 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import cu
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import Bill, what_if
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import chargeback_report
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Bucket, Read, buckets, read_parts, read_timeline
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import require_users, usage_lines
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import connect, pass_on_warnings
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, period_usage

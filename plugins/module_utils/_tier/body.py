@@ -18,7 +18,7 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import MANAGED_BY, MODEL_HEADER, Target
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import Tier
+    from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Tier
 
 # What becomes of a stream whose last event would not tell the tokens.
 STREAMS: t.Final = ("inject", "refuse", "allow")

@@ -11,11 +11,11 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Tier
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier import policy
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.body import body_filter, envoy_routes, why_bodies
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import Topology, find_foreign
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import Tier
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import Wanted
 
 Object: t.TypeAlias = dict[str, t.Any]

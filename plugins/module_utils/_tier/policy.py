@@ -19,7 +19,7 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import Rate, Tier
+    from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Rate, Tier
 
 MANAGED_BY = {"app.kubernetes.io/managed-by": "kuadrant.llm"}
 

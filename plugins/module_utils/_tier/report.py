@@ -13,11 +13,11 @@ import json
 import re
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import Surroundings
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import SAME_TARGET, find_foreign
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import COUNTERS, MODEL_HEADER, Target, is_unlimited
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.status import unmet_conditions
 
 Object: t.TypeAlias = t.Mapping[str, t.Any]
 

@@ -12,11 +12,11 @@ from decimal import Decimal
 
 import pytest
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Tier
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import of_tiers, parse_price_book
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import NOBODY, rate
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import Bill, what_if
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import Tier
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import UsageLine
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage

@@ -9,11 +9,11 @@ import typing as t
 
 import pytest
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.body import body_filter, envoy_routes, why_bodies
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import NAMES, DataPlane, PolicySet, Surroundings, compose
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import Topology
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import Target
 
 ISTIO = DataPlane(Target("Gateway", "gw", "llm"), "istio.io/gateway-controller", native=False)

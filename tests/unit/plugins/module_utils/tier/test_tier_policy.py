@@ -10,9 +10,9 @@ import typing as t
 
 import pytest
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Tier, parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier import policy
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.model import Tier, parse_tiers
 
 GATEWAY = policy.Target("Gateway", "vllm-gateway", "llm")
 LABELS = {"app": "llm-gateway", "kuadrant.io/auth-secret": "true"}

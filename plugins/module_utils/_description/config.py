@@ -1,0 +1,61 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""Tiers and keys together, as ``gateway_config`` returns them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import typing as t
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import ApiKey
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys import read_keys
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import Problems
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import DEFAULT_TIERS, Rate, Tier, read_tiers
+
+
+def read_config(tiers: t.Any, keys: t.Any, *, overlap: t.Any = None, now: dt.datetime) -> dict[str, t.Any]:
+    """``{tiers: [...], keys: [...]}``, JSON-serialisable and without key values; ``tiers`` None means the default ones.
+
+    Raises GatewayError that lists every problem.
+    """
+    problems = Problems()
+    tiers = DEFAULT_TIERS if tiers is None else tiers
+    read = read_tiers(tiers, problems)
+    if not tiers:
+        problems.add("llm_gateway_tiers", "is empty; describe at least one tier, e.g. {name: free, requests: [{limit: 2, window: 2m}]}")
+    # A tier that could not be read may still be meant by a key: do not report that key too.
+    names = None if problems.messages else [tier.name for tier in read]
+    wanted = read_keys(keys, names, now, problems, "0s" if overlap is None else str(overlap))
+    problems.raise_if_any()
+    return {"tiers": [_tier_facts(tier) for tier in read], "keys": [_key_facts(key) for key in wanted]}
+
+
+def _tier_facts(tier: Tier) -> dict[str, t.Any]:
+    return {
+        "name": tier.name,
+        "requests": [rate_facts(rate) for rate in tier.requests],
+        "tokens": [rate_facts(rate) for rate in tier.tokens],
+        "price": {"request": None, **{field: str(price) for field, price in tier.prices.items()}},
+    }
+
+
+def rate_facts(rate: Rate) -> dict[str, t.Any]:
+    return {"limit": rate.limit, "window": rate.window, "per": rate.per, "model": rate.model}
+
+
+def _key_facts(key: ApiKey) -> dict[str, t.Any]:
+    if key.grant is None:
+        return {"name": key.name, "state": key.state}
+    return {
+        "name": key.name,
+        "state": key.state,
+        "user": key.grant.user,
+        "tier": key.grant.tier,
+        "groups": list(key.grant.groups),
+        "expires_at": key.grant.expires_at,
+        "has_value": key.value is not None,
+    }

@@ -1,0 +1,171 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""Kuadrant's objects as files, and whether they are still what they were. Pure: objects in, objects and text out."""
+
+from __future__ import annotations
+
+import copy
+import typing as t
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import MANAGED_BY
+
+Object: t.TypeAlias = t.Mapping[str, t.Any]
+
+# The API groups whose CRDs lie in Kuadrant's chart: uninstalling it takes every object of them.
+GROUPS = (
+    "authorino.kuadrant.io",
+    "devportal.kuadrant.io",
+    "extensions.kuadrant.io",
+    "kuadrant.io",
+    "limitador.kuadrant.io",
+    "operator.authorino.kuadrant.io",
+)
+
+_INSTANCES = ("Kuadrant", "Authorino", "Limitador")  # in the order in which they are to be applied
+_STRIPPED_METADATA = (
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "managedFields",
+    "ownerReferences",
+    "finalizers",
+    "selfLink",
+)
+_STRIPPED_ANNOTATIONS = ("kubectl.kubernetes.io/last-applied-configuration",)
+# kuadrant-operator writes these from the policies.
+_DERIVED_SPEC = {"Limitador": ("limits", "metricLabelsDefault")}
+
+
+def kinds_of(crds: t.Sequence[Object]) -> list[dict[str, str]]:
+    """``{api_version, kind, name, release}`` of every kind of Kuadrant that the cluster serves, sorted.
+
+    ``name`` is its definition's, ``release`` the Helm release that brought it (empty: something else did).
+    """
+    found = []
+    for crd in crds:
+        spec = crd["spec"]
+        if spec["group"] in GROUPS:
+            version = next((v["name"] for v in spec["versions"] if v.get("storage") and v.get("served")), None)
+            version = version or next((v["name"] for v in spec["versions"] if v.get("served")), None)
+            if version:
+                annotations = crd["metadata"].get("annotations") or {}
+                found.append(
+                    {
+                        "api_version": f"{spec['group']}/{version}",
+                        "kind": spec["names"]["kind"],
+                        "name": crd["metadata"]["name"],
+                        "release": annotations.get("meta.helm.sh/release-name", ""),
+                    }
+                )
+    return sorted(found, key=lambda kind: (kind["api_version"], kind["kind"]))
+
+
+def own_objects(objects: t.Sequence[Object]) -> list[Object]:
+    """``objects`` without those that Kuadrant made from others, in the order in which they are to be applied."""
+    kept = [obj for obj in objects if not _derived(obj)]
+    return sorted(kept, key=lambda obj: (_rank(obj["kind"]), obj["kind"], _place(obj)))
+
+
+def _derived(obj: Object) -> bool:
+    metadata = obj["metadata"]
+    if obj["kind"] in _INSTANCES:
+        return False
+    labels = metadata.get("labels") or {}
+    return bool(metadata.get("ownerReferences")) or (obj["kind"] == "AuthConfig" and labels.get("kuadrant.io/managed") == "true")
+
+
+def foreign_objects(objects: t.Sequence[Object]) -> list[str]:
+    """Names of those that somebody else made: neither this collection, nor Kuadrant from what this collection made."""
+    return [
+        name_of(obj)
+        for obj in own_objects(objects)
+        if any((obj["metadata"].get("labels") or {}).get(key) != value for key, value in MANAGED_BY.items())
+        and not (obj["kind"] in _INSTANCES and obj["metadata"].get("ownerReferences"))
+    ]
+
+
+def exported(objects: t.Sequence[Object]) -> list[dict[str, t.Any]]:
+    """``{file, definition}`` of each object that is nobody's product.
+
+    ``kubectl apply -f <folder>`` takes the files in the order of their names.
+    """
+    return [
+        {
+            "file": f"{_rank(obj['kind'])}-{'-'.join([obj['kind'], *_place(obj)]).lower()}.yml",
+            "definition": clean(obj),
+        }
+        for obj in own_objects(objects)
+    ]
+
+
+def clean(obj: Object) -> dict[str, t.Any]:
+    """What a user would have written: no status, nothing that the API server or an operator fills in."""
+    made = {key: copy.deepcopy(value) for key, value in obj.items() if key not in ("status", "metadata")}
+    metadata = {key: copy.deepcopy(value) for key, value in obj["metadata"].items() if key not in _STRIPPED_METADATA}
+    annotations = {key: value for key, value in (metadata.pop("annotations", None) or {}).items() if key not in _STRIPPED_ANNOTATIONS}
+    if annotations:
+        metadata["annotations"] = annotations
+    for field in _DERIVED_SPEC.get(obj["kind"], ()):
+        made.get("spec", {}).pop(field, None)
+    return {"apiVersion": made.pop("apiVersion"), "kind": made.pop("kind"), "metadata": metadata, **made}
+
+
+def losses(before: t.Sequence[Object], after: t.Sequence[Object]) -> dict[str, list[str]]:
+    """What an upgrade must not do to the objects of ``before``: ``{lost, changed, ineffective}``, each a list of sentences.
+
+    A field that only ``after`` has is a new default of the API, and no change. An object that was not in effect before need not be after.
+    """
+    now = {_key(obj): obj for obj in after}
+    lost, changed, ineffective = [], [], []
+    for old in own_objects(before):
+        new = now.get(_key(old))
+        if new is None:
+            lost.append(f"{name_of(old)} is gone.")
+            continue
+        if differences := list(_differences(clean(old).get("spec"), clean(new).get("spec"), "spec")):
+            changed.append(f"{name_of(old)} is not what it was: {', '.join(differences)}.")
+        if _has_effect(old) and not unmet_conditions(old, allow_partial=True) and (unmet := unmet_conditions(new, allow_partial=True)):
+            ineffective.append(f"{name_of(old)} was in effect and is not any more: {' '.join(unmet)}")
+    return {"lost": lost, "changed": changed, "ineffective": ineffective}
+
+
+def _has_effect(obj: Object) -> bool:
+    return obj["kind"] in _INSTANCES or "targetRef" in (obj.get("spec") or {})
+
+
+def _differences(before: t.Any, after: t.Any, path: str) -> t.Iterator[str]:
+    if isinstance(before, t.Mapping) and isinstance(after, t.Mapping):
+        for key in before:
+            yield from _differences(before[key], after.get(key), f"{path}.{key}")
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for index, (old, new) in enumerate(zip(before, after, strict=True)):
+            yield from _differences(old, new, f"{path}[{index}]")
+    elif before != after:
+        yield path
+
+
+def name_of(obj: Object) -> str:
+    """``Kind namespace/name``."""
+    return f"{obj['kind']} {'/'.join(_place(obj))}"
+
+
+def _place(obj: Object) -> list[str]:
+    namespace = obj["metadata"].get("namespace")
+    return [namespace, obj["metadata"]["name"]] if namespace else [obj["metadata"]["name"]]
+
+
+def _key(obj: Object) -> tuple[str, ...]:
+    # Not the version: an upgrade may serve another one.
+    return (obj["apiVersion"].partition("/")[0], obj["kind"], *_place(obj))
+
+
+def _rank(kind: str) -> int:
+    return _INSTANCES.index(kind) + 1 if kind in _INSTANCES else len(_INSTANCES) + 1
