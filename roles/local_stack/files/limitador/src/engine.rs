@@ -13,9 +13,9 @@ use limitador::errors::LimitadorError;
 use limitador::limit::Context;
 use tokio::sync::watch;
 
+use crate::counters::{Series, Time, Total, WindowKey};
 use crate::labels::{Labeler, Labels};
 use crate::limits::Limits;
-use crate::counters::{Series, Time, Total, WindowKey};
 use crate::store::{Demand, Hits, Store};
 use crate::tokens::{Report, USAGE};
 
@@ -85,13 +85,11 @@ impl Engine {
         let report = Report::of(entries.first().unwrap_or(&HashMap::new()), call.of_report());
         let now = now();
         let name = |limited: usize| counters[limited].limit().name().map(str::to_owned);
-        let settlement = self
-            .store
-            .settle(&demands, now, |limited| match limited {
-                _ if matches!(call, Hits::Report(_)) => reported(report, call, labels),
-                Some(limited) => denied(labels, name(limited).filter(|_| self.limit_name_in_labels)),
-                None => admitted(call, labels),
-            })?;
+        let settlement = self.store.settle(&demands, now, |limited| match limited {
+            _ if matches!(call, Hits::Report(_)) => reported(report, call, labels),
+            Some(limited) => denied(labels, name(limited).filter(|_| self.limit_name_in_labels)),
+            None => admitted(call, labels),
+        })?;
 
         let limit_name = settlement.limited.and_then(name);
         for (counter, window) in counters.iter_mut().zip(&settlement.windows) {
