@@ -11,12 +11,12 @@ from __future__ import annotations
 import fnmatch
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Object, Resource
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Resource
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import is_managed
 
 NAMESPACES = Resource("v1", "Namespace", "namespaces")
 # On what programs of a kind elect their leader with, as long as they did so with ConfigMaps: it stays when they are gone.
 LEADER = "control-plane.alpha.kubernetes.io/leader"
-MANAGED_BY, MANAGER = "app.kubernetes.io/managed-by", "kuadrant.llm"
 
 # Made by Kubernetes in every namespace, or only traces of what was there.
 USUAL = ("ConfigMap/kube-root-ca.crt", "ServiceAccount/default", "Event/*", "Endpoints/*", "EndpointSlice/*", "Lease/*", "PodMetrics/*")
@@ -32,7 +32,7 @@ def contents(kube: Kube, name: str, ignore: t.Iterable[str] = (), releases: t.Co
     namespace = kube.get(NAMESPACES, None, name)
     if namespace is None:
         return {"exists": False, "ours": False, "foreign": [], "removable": False}
-    ours = _label(namespace) == MANAGER
+    ours = is_managed(namespace)
     patterns = (*USUAL, *ignore, *(f"Secret/sh.helm.release.v1.{release}.v*" for release in releases))
     found: dict[str, str] = {}
     for resource in namespaced_resources(kube) if ours else ():
@@ -46,7 +46,7 @@ def contents(kube: Kube, name: str, ignore: t.Iterable[str] = (), releases: t.Co
             reference = f"{resource.kind}/{body['metadata']['name']}"
             annotations = body["metadata"].get("annotations") or {}
             lives = LEADER not in annotations and annotations.get("meta.helm.sh/release-name") not in releases
-            foreign = lives and _label(body) != MANAGER and not body["metadata"].get("ownerReferences")
+            foreign = lives and not is_managed(body) and not body["metadata"].get("ownerReferences")
             if foreign and not any(fnmatch.fnmatchcase(reference, pattern) for pattern in patterns):
                 found.setdefault(body["metadata"].get("uid", reference), reference)  # one object may be served by two groups
     foreign_objects = sorted(found.values())
@@ -64,7 +64,3 @@ def namespaced_resources(kube: Kube) -> list[Resource]:
             if entry.get("namespaced") and "list" in entry.get("verbs", ()) and "/" not in entry["name"]:
                 found.append(Resource(path.removeprefix("/apis/").removeprefix("/api/"), entry["kind"], entry["name"]))
     return found
-
-
-def _label(body: Object) -> str | None:
-    return (body["metadata"].get("labels") or {}).get(MANAGED_BY)

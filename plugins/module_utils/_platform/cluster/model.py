@@ -16,8 +16,7 @@ Object: t.TypeAlias = dict[str, t.Any]
 
 COMPONENTS = ("kubernetes", "gateway_api", "istio", "kuadrant", "prometheus")
 
-#: Written by role platform, tasks record: "kuadrant.llm installed this component into this namespace".
-RECORD_LABELS = {"app.kubernetes.io/managed-by": "kuadrant.llm"}
+#: Begins the name of the ConfigMap, written by role platform, that says "kuadrant.llm installed this component into this namespace".
 RECORD_PREFIX = "kuadrant-llm-"
 
 
