@@ -82,7 +82,7 @@ def holds(current: Object | None, wanted: Object) -> bool:
         return False
     labels: Object = current["metadata"].get("labels") or {}
     data: Object = current.get("data") or {}
-    return wanted["metadata"]["labels"].items() <= labels.items() and wanted["data"].items() <= data.items()
+    return bool(wanted["metadata"]["labels"].items() <= labels.items() and wanted["data"].items() <= data.items())
 
 
 def present(kube: Kube, wish: Wish, *, check: bool) -> tuple[dict[str, tuple[t.Any, t.Any]], Object | None]:
