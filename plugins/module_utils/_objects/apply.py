@@ -12,8 +12,9 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Object, Resource
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import is_managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.discovery import Discovery, Served
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import Method, Outcome, label, managed
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import Method, Outcome, label
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.namespace import contents
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.ownership import handed_over, predicted, to_take_over
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.plan import (
@@ -24,7 +25,8 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._objects.plan import 
     decide,
     in_order,
 )
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import Awaited, Clock, wait, wait_gone
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import Awaited, wait, wait_gone
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
 
 __all__ = ["apply", "carry_out", "converging", "remove"]
 
@@ -226,4 +228,4 @@ def _reason_to_stay(
         if inside["removable"]:
             return ""
         return f"it holds {', '.join(inside['foreign'])}" if inside["ours"] else "it was not created by kuadrant.llm"
-    return "it was not created by kuadrant.llm" if owned_only and not managed(live) else ""
+    return "it was not created by kuadrant.llm" if owned_only and not is_managed(live) else ""

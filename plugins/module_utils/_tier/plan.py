@@ -13,8 +13,9 @@ import enum
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import OVERRIDES, SAME_TARGET, Foreign
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import MANAGED_BY, Target, converging, targets
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import Target, converging, targets
 
 Object: t.TypeAlias = dict[str, t.Any]
 

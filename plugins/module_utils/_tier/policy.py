@@ -17,16 +17,16 @@ import json
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import (
+    EXPIRY_ANNOTATION,
+    GROUPS_ANNOTATION,
+    MANAGED_BY,
+    TIER_ANNOTATION,
+    USER_ANNOTATION,
+)
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Rate, Tier
-
-MANAGED_BY = {"app.kubernetes.io/managed-by": "kuadrant.llm"}
-
-USER_ANNOTATION = "secret.kuadrant.io/user-id"
-GROUPS_ANNOTATION = "kuadrant.io/groups"
-TIER_ANNOTATION = "secret.kuadrant.io/plan-id"
-EXPIRY_ANNOTATION = "secret.kuadrant.io/expires-at"
 
 # What the gateway knows of a caller, and the key annotation that says it.
 IDENTITY = {"userid": USER_ANNOTATION, "groups": GROUPS_ANNOTATION, "tier": TIER_ANNOTATION}

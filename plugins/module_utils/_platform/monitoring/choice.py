@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY, MANAGED_BY_LABEL, MANAGER
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring import selectors
 
 Object: t.TypeAlias = dict[str, t.Any]
 Labels: t.TypeAlias = t.Mapping[str, str]
 
-MANAGED = {"app.kubernetes.io/managed-by": "kuadrant.llm"}
 # What a monitored object is, which field selects it, and which field selects its namespace; the variable that makes do without.
 KINDS = {
     "service_monitor": ("ServiceMonitors", "serviceMonitorSelector", "serviceMonitorNamespaceSelector"),
@@ -111,7 +111,7 @@ def needs(instance: Object, namespaces: t.Mapping[str, t.Sequence[str]], existin
     for name, of in {"monitor_labels": ("service_monitor", "pod_monitor"), "rule_labels": ("rule",)}.items():
         given = [instance[f"{kind}_selector"] for kind in kinds if kind in of and instance.get(f"{kind}_selector") is not None]
         try:
-            result[name] = selectors.labels_for(given, MANAGED)
+            result[name] = selectors.labels_for(given, MANAGED_BY)
         except ValueError as exc:
             what = "rules" if name == "rule_labels" else "monitors"
             told = "; ".join(selectors.told(selector) for selector in given)
@@ -128,7 +128,7 @@ def _nothing(instance: Object, kind: str) -> t.Iterator[str]:
     if instance.get(f"{kind}_selector") is None:
         yield (
             f"Prometheus {called(instance)} has no spec.{field}, so it takes in no {what}. Set it, e.g. to {{}} (all) or to "
-            f"{{matchLabels: {{app.kubernetes.io/managed-by: kuadrant.llm}}}}, or {WITHOUT[kind]}."
+            f"{{matchLabels: {{{MANAGED_BY_LABEL}: {MANAGER}}}}}, or {WITHOUT[kind]}."
         )
 
 
@@ -143,7 +143,7 @@ def _elsewhere(instance: Object, kind: str, namespaces: t.Sequence[str], existin
         outside = [
             name
             for name in namespaces
-            if not selectors.matches(selector, {**existing.get(name, MANAGED), "kubernetes.io/metadata.name": name})
+            if not selectors.matches(selector, {**existing.get(name, MANAGED_BY), "kubernetes.io/metadata.name": name})
         ]
         said, remedy = f"it selects {selectors.told(selector)}", "Widen it, or label the namespaces"
     if outside:

@@ -12,6 +12,7 @@ import math
 import re
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.vllm.config import Config
 
 Object: t.TypeAlias = dict[str, t.Any]
@@ -45,7 +46,7 @@ def labels(config: Config) -> dict[str, str]:
         "app": config.name,
         "app.kubernetes.io/name": config.name,
         "app.kubernetes.io/component": "model-server",
-        "app.kubernetes.io/managed-by": "kuadrant.llm",
+        **MANAGED_BY,
     }
 
 

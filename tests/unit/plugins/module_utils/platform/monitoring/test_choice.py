@@ -14,6 +14,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.kuadrant.llm.plugins.filter.monitor_labels import monitor_labels
 from ansible_collections.kuadrant.llm.plugins.filter.platform_objects import platform_objects
 from ansible_collections.kuadrant.llm.plugins.filter.prometheus_choice import prometheus_choice
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring import choice
 
 OWN = "llm-observability/llm-observability"
@@ -112,7 +113,7 @@ def test_operator_that_keeps_to_its_namespaces_is_no_obstacle() -> None:
             {"release": "monitoring"},
         ),
         (instance(rule_selector={"matchLabels": {"role": "alert-rules"}}), {"release": "monitoring"}, {"role": "alert-rules"}),
-        (instance(**{f"{kind}_selector": {"matchLabels": choice.MANAGED} for kind in choice.KINDS}), {}, {}),
+        (instance(**{f"{kind}_selector": {"matchLabels": MANAGED_BY} for kind in choice.KINDS}), {}, {}),
     ],
 )
 def test_monitors_and_rules_get_the_labels_that_they_lack(one: dict[str, t.Any], monitors: dict[str, str], rules: dict[str, str]) -> None:
@@ -159,7 +160,7 @@ def test_namespaces_are_looked_at_with_the_labels_that_they_have_or_will_have() 
     existing = [{"metadata": {"name": name, "labels": {"monitored": "yes"}}} for name in WHERE["service_monitor"]]
     assert monitor_labels(by_label, WHERE, existing)["problems"] == []
     assert "in namespaces llm, kuadrant-system" in monitor_labels(by_label, WHERE, [{"metadata": {"name": "llm"}}])["problems"][0]
-    made_here = instance(service_monitor_namespace_selector={"matchLabels": choice.MANAGED})
+    made_here = instance(service_monitor_namespace_selector={"matchLabels": MANAGED_BY})
     assert monitor_labels(made_here, WHERE)["problems"] == []
 
 

@@ -5,14 +5,11 @@
 from __future__ import annotations
 
 import datetime
-import re
 import typing as t
 
 import pytest
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import Grant
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.parse import parse_keys
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.times import duration, earlier, is_past, utc
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys import Grant, parse_keys
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 
 ALICE = {"name": "alice", "user": "alice", "tier": "free"}
@@ -102,22 +99,6 @@ def test_parse_keys_forgives_what_a_dead_key_keeps() -> None:
     assert (absent.state, absent.value) == ("absent", None)
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("0s", 0), ("90m", 5400), ("1h30m", 5400), ("2d", 172800), ("1d2h3m4s", 93784)], ids=str)
-def test_duration(text: str, seconds: int) -> None:
-    assert duration(text).total_seconds() == seconds
-
-
-@pytest.mark.parametrize("text", ["", "1", "h", "1w", "30m1h", "-1h", "1.5h", "9999999999d"])
-def test_duration_refuses(text: str) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
-        duration(text)
-
-
-def test_earlier_takes_none_for_never() -> None:
-    one, other = "2027-01-01T00:00:00.500000Z", "2027-01-01T00:00:00Z"
-    assert (earlier(one, other), earlier(one, None), earlier(None, None)) == (other, one, None)
-
-
 def test_parse_keys_names_all_problems_and_no_key() -> None:
     same = {"user": "u", "tier": "free", "key": "canary-0123456789"}
     with pytest.raises(GatewayError) as caught:
@@ -135,17 +116,3 @@ def test_parse_keys_accepts_any_printable_user(user: str) -> None:
     (key,) = parse_keys([{**ALICE, "user": user}])
     assert key.grant is not None
     assert key.grant.user == user
-
-
-@pytest.mark.parametrize("text", ["2027-01-31T12:00:00Z", "2027-01-31t12:00:00z", "2027-01-31 12:00:00+00:00", "2027-01-31T13:30:00+01:30"])
-def test_utc_has_one_form(text: str) -> None:
-    assert utc(text) == "2027-01-31T12:00:00Z"
-
-
-@pytest.mark.parametrize(
-    ("expires_at", "expected"),
-    [(None, False), ("2026-01-01T00:00:00Z", True), ("2026-01-01T00:00:01Z", False), ("never", True)],
-    ids=["none", "now", "later", "unreadable"],
-)
-def test_is_past(expires_at: str | None, expected: bool) -> None:
-    assert is_past(expires_at, datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)) is expected

@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.plan import Action, Verb
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.plan import KeyAction, KeyVerb
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import Changes, fingerprint
 
 
@@ -37,7 +37,7 @@ def describe(key: StoredKey) -> dict[str, t.Any]:
     }
 
 
-def report(actions: t.Sequence[Action], finished: t.Mapping[str, Action], *, diff: bool, return_secret: bool) -> dict[str, t.Any]:
+def result_of(actions: t.Sequence[KeyAction], finished: t.Mapping[str, KeyAction], *, diff: bool, return_secret: bool) -> dict[str, t.Any]:
     """The result of the module: of all ``actions``, in their order, as far as they are in ``finished``."""
     changes, entries = Changes(), []
     for planned in actions:
@@ -45,7 +45,7 @@ def report(actions: t.Sequence[Action], finished: t.Mapping[str, Action], *, dif
             continue
         action = finished[planned.name]
         known = action.after or action.before
-        changed = action.verb is not Verb.NONE
+        changed = action.verb is not KeyVerb.NONE
         entry: dict[str, t.Any] = describe(known) if known else {"name": action.name}
         if action.after is None:
             entry["state"] = "absent"

@@ -26,7 +26,7 @@ _TIER = re.compile(r'auth\.identity\.tier == ("(?:[^"\\]|\\.)*")')
 _MODEL = re.compile(r"request\.headers\[" + re.escape(json.dumps(MODEL_HEADER)) + r'\] == ("(?:[^"\\]|\\.)*")')
 
 
-def inspect(around: Surroundings, target: Target) -> dict[str, t.Any]:
+def target_facts(around: Surroundings, target: Target) -> dict[str, t.Any]:
     """The result of M(kuadrant.llm.tier_info): what is on ``target``, and what meets it elsewhere."""
     here: list[Object] = []
     foreign: list[dict[str, t.Any]] = []

@@ -12,11 +12,11 @@ from decimal import Decimal
 
 import pytest
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import Account, PriceBook, of_tiers, parse_price_book
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import parse_amount
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import Account, PriceBook, of_tiers, parse_price_book
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import parse_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import parse_time
 
 NOW = parse_time("2026-11-15T00:00:00Z", "now")
 

@@ -12,20 +12,20 @@ import datetime
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import MANAGED
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.times import is_past
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import fingerprint
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import is_past
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.plan import Action
+    from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.plan import KeyAction
 
 
-def contradictions(action: Action, labels: t.Mapping[str, str], now: datetime.datetime, *, adopt: bool) -> t.Iterator[str]:
+def contradictions(action: KeyAction, labels: t.Mapping[str, str], now: datetime.datetime, *, adopt: bool) -> t.Iterator[str]:
     """Why this action cannot be carried out."""
     before, after = action.before, action.after
     where = f'API key "{action.name}"'
     present = after is not None and not after.revoked_at
-    if before and not before.carries(MANAGED) and not (adopt and before.carries(labels) and before.value):
+    if before and not before.carries(MANAGED_BY) and not (adopt and before.carries(labels) and before.value):
         yield f"{where}: {_foreign(before, labels, adopt=adopt)}"
     elif before and before.uid is None and present:
         yield f"{where}: its Secret was deleted, and what a refresh or rotation left still opens the gateway; make it absent first"
@@ -43,7 +43,7 @@ def contradictions(action: Action, labels: t.Mapping[str, str], now: datetime.da
 
 
 def _foreign(before: StoredKey, labels: t.Mapping[str, str], *, adopt: bool) -> str:
-    label = "=".join(*MANAGED.items())
+    label = "=".join(*MANAGED_BY.items())
     text = f'a Secret of this name exists in namespace "{before.namespace}" and is not managed by this collection (no label {label}); '
     if not before.carries(labels):
         wanted = ", ".join(f"{name}={value}" for name, value in labels.items())
@@ -53,7 +53,7 @@ def _foreign(before: StoredKey, labels: t.Mapping[str, str], *, adopt: bool) -> 
     return text + ("" if adopt else "adopt: true takes it over as it is; or choose another name, or delete that Secret")
 
 
-def shared_values(current: t.Mapping[str, StoredKey], actions: t.Sequence[Action], labels: t.Mapping[str, str]) -> list[str]:
+def shared_values(current: t.Mapping[str, StoredKey], actions: t.Sequence[KeyAction], labels: t.Mapping[str, str]) -> list[str]:
     """Two Secrets with one value: Authorino keeps either, and deleting one kills both. And a value that was revoked stays dead."""
     planned = {action.name for action in actions}
     others = [key for key in current.values() if key.name not in planned and key.carries(labels)]

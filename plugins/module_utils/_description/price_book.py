@@ -15,19 +15,19 @@ import re
 import typing as t
 from decimal import Decimal
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.currencies import parse_currency
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.meters import METERS
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import PRICE_FIELDS, Price, parse_amount
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At, Problems
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import parse_currency
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.meters import METERS
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time, parse_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time, parse_time
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Tier
 
 # What an entry can be about, the most specific first: an entry that names the user comes before one that does not, whatever else they name.
 DIMENSIONS = ("user", "group", "tier", "model")
-PER = ("user", "group", "tier")
+PAYERS = ("user", "group", "tier")
 BOOK = "llm_gateway_price_book"
 FEE = "monthly_fee"
 _FIELDS = ("name", *DIMENSIONS, "valid_from", "valid_until", "price", FEE, "per", "included")
@@ -57,7 +57,7 @@ EVERYBODY: t.Final = Account()
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
+class PriceEntry:
     """One entry. ``start`` and ``end`` in milliseconds since the epoch, None: always.
 
     :param where: how messages name it.
@@ -128,7 +128,7 @@ class PriceBook:
     """Entries in the given order. Of those with the same scope, a later one takes over from the one before, for what it prices."""
 
     currency: str
-    entries: tuple[Entry, ...]
+    entries: tuple[PriceEntry, ...]
     # What the entries were read from, for messages.
     name: str = BOOK
 
@@ -146,7 +146,7 @@ class PriceBook:
         moments = {moment for entry in self.entries for moment in (entry.start, entry.end) if moment is not None}
         return sorted(moment for moment in moments if start < moment < end)
 
-    def find(self, account: Account, meter: str, moment: int) -> Entry | None:
+    def find(self, account: Account, meter: str, moment: int) -> PriceEntry | None:
         """The most specific entry that prices this meter at this time, the latest of them; None: there is none.
 
         Raises GatewayError if two are as specific, which happens where a user is in two groups that have prices of their own.
@@ -159,8 +159,8 @@ class PriceBook:
         rival = next((entry for entry in others if entry.scope != first.scope), None)
         if rival is not None:
             raise GatewayError(
-                f"{first.where} and {rival.where} both price {meter} of {describe(account)} at {format_time(moment)}, and neither is more "
-                "specific than the other. Add an entry for that user, or take one of the groups out."
+                f"{first.where} and {rival.where} both price {meter} of {describe_account(account)} at {format_time(moment)}, and neither "
+                "is more specific than the other. Add an entry for that user, or take one of the groups out."
             )
         return first
 
@@ -168,7 +168,7 @@ class PriceBook:
         return {"currency": self.currency, "entries": [entry.as_dict() for entry in self.entries]}
 
 
-def describe(account: Account) -> str:
+def describe_account(account: Account) -> str:
     who = f"user {account.user}" if account.user is not None else "no user"
     more = [f"{name} {value}" for name in DIMENSIONS[1:] if (value := getattr(account, name)) is not None]
     return f"{who} ({', '.join(more)})" if more else who
@@ -177,7 +177,7 @@ def describe(account: Account) -> str:
 def of_tiers(tiers: t.Iterable[Tier], currency: str) -> PriceBook:
     """The prices of tiers as a price book: valid always, one entry a tier, named after it."""
     entries = (
-        Entry(
+        PriceEntry(
             name=tier.name,
             where=f"llm_gateway_tiers ({tier.name})",
             scope=Account(tier=tier.name),
@@ -206,7 +206,7 @@ def parse_price_book(raw: t.Any, tiers: t.Collection[str] = (), *, name: str = B
     except GatewayError as exc:
         top.add("currency", exc.message)
         currency = ""
-    entries: list[Entry] = []
+    entries: list[PriceEntry] = []
     names: dict[str, str] = {}
     for index, item in problems.entries(f"{name}.entries", raw.get("entries")):
         label = item.get("name")
@@ -229,7 +229,7 @@ def parse_price_book(raw: t.Any, tiers: t.Collection[str] = (), *, name: str = B
     return PriceBook(currency, tuple(entries), name)
 
 
-def _read_entry(item: dict[str, t.Any], where: str, at: At, tiers: t.Collection[str]) -> Entry | None:
+def _read_entry(item: dict[str, t.Any], where: str, at: At, tiers: t.Collection[str]) -> PriceEntry | None:
     at.only_fields(item, _FIELDS)
     name = at.text(item, "name")
     scope = Account(**{dimension: at.text(item, dimension, required=False) for dimension in DIMENSIONS})
@@ -248,13 +248,13 @@ def _read_entry(item: dict[str, t.Any], where: str, at: At, tiers: t.Collection[
         at.add("price", f"is required, or {FEE}: the entry prices nothing")
     included = _read_included(item.get("included"), prices, at)
     per = at.text(item, "per", required=False)
-    if per is not None and per not in PER:
-        at.add("per", f"{per!r} is not one of {', '.join(PER)}")
+    if per is not None and per not in PAYERS:
+        at.add("per", f"{per!r} is not one of {', '.join(PAYERS)}")
     elif per is not None and fee is None and not included:
         at.add("per", f"says who pays {FEE} and who shares what is included, and the entry has neither")
     if name is None:
         return None
-    return Entry(name, where, scope, start, end, prices, fee, per or "user", included)
+    return PriceEntry(name, where, scope, start, end, prices, fee, per or "user", included)
 
 
 def _read_moment(item: dict[str, t.Any], field: str, at: At) -> int | None:
@@ -325,20 +325,20 @@ def _read_included(raw: t.Any, prices: t.Mapping[str, Price], at: At) -> dict[st
     return included
 
 
-def _slots(entries: t.Iterable[Entry]) -> dict[tuple[Account, str], list[Entry]]:
+def _slots(entries: t.Iterable[PriceEntry]) -> dict[tuple[Account, str], list[PriceEntry]]:
     """Entries that would apply to the same thing, by time."""
-    slots: dict[tuple[Account, str], list[Entry]] = {}
+    slots: dict[tuple[Account, str], list[PriceEntry]] = {}
     for entry in entries:
         for meter in entry.sells:
             slots.setdefault((entry.scope, meter), []).append(entry)
     return {slot: sorted(members, key=lambda entry: entry.begins) for slot, members in slots.items()}
 
 
-def _check_dates(entries: t.Sequence[Entry], problems: Problems) -> None:
+def _check_dates(entries: t.Sequence[PriceEntry], problems: Problems) -> None:
     book = PriceBook("", tuple(entries))
     reported: set[tuple[str, str]] = set()
 
-    def add(entry: Entry, other: Entry, field: str, message: str) -> None:
+    def add(entry: PriceEntry, other: PriceEntry, field: str, message: str) -> None:
         if (entry.where, other.where) not in reported:
             reported.add((entry.where, other.where))
             problems.add(entry.where, f"{field}: {message}")
