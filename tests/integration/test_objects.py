@@ -7,22 +7,17 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 import typing as t
 
 import pytest
-
-ROOT = pathlib.Path(__file__).parents[2]
-MODULE = """
-import json, sys
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
 from ansible_collections.kuadrant.llm.plugins.modules import objects
-with patch_module_args(json.load(sys.stdin)):
-    objects.main()
-"""
+
 NAMESPACE = "test-objects"
 OURS = {"app.kubernetes.io/managed-by": "kuadrant.llm"}
 
@@ -35,12 +30,12 @@ def run(kubeconfig: str) -> Run:
 
     def call(*definitions: dict[str, t.Any], check: bool = False, **options: t.Any) -> dict[str, t.Any]:
         given = {"kubeconfig": kubeconfig, "definitions": list(definitions), "wait": False, "timeout": 20, **options}
-        sent = json.dumps({**given, "_ansible_check_mode": check, "_ansible_diff": True})
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "build/collections")}
-        command = [sys.executable, "-c", MODULE]
-        done = subprocess.run(command, env=environment, input=sent, text=True, capture_output=True, timeout=120, check=False)
-        assert done.stdout, done.stderr
-        return t.cast("dict[str, t.Any]", json.loads(done.stdout))
+        with patch_module_args({**given, "_ansible_check_mode": check, "_ansible_diff": True}):
+            module = AnsibleModule(argument_spec=argument_spec(**objects.ARGUMENT_SPEC), supports_check_mode=True)
+            try:
+                return objects.run(module, connect(module))
+            except GatewayError as exc:
+                return {"msg": exc.message, "changed": False}
 
     return call
 
