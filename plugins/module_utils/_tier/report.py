@@ -14,9 +14,9 @@ import re
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import Surroundings
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import SAME_TARGET, find_foreign
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import COUNTERS, MODEL_HEADER, Target, is_unlimited
 
 Object: t.TypeAlias = t.Mapping[str, t.Any]

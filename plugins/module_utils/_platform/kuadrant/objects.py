@@ -12,7 +12,7 @@ import copy
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import MANAGED_BY
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import MANAGED_BY
 
 Object: t.TypeAlias = t.Mapping[str, t.Any]
 
