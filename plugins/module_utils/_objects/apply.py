@@ -21,14 +21,11 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._objects.plan import 
     Request,
     Write,
     check_definitions,
-    converging,
     decide,
     in_order,
 )
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import Awaited, wait, wait_gone
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
-
-__all__ = ["apply", "carry_out", "converging", "remove"]
 
 _TRIES = 5  # of a take-over that a controller's status writes get in the way of
 
@@ -142,6 +139,9 @@ def _send(
         case Request.PATCH | Request.STRATEGIC:
             strategic = write.request is Request.STRATEGIC
             return kube.patch(resource, namespace, name, write.body, strategic=strategic, dry_run=check)
+        case Request.DELETE:
+            kube.delete(resource, namespace, name, (live or {"metadata": {}})["metadata"].get("uid"), dry_run=check)
+            return None
         case Request.NOTHING:
             return live
 
@@ -196,8 +196,7 @@ def remove(
             if why:
                 outcomes.append(Outcome(resource, namespace, name, live, live, why))
                 continue
-            kube.delete(resource, namespace, name, live["metadata"].get("uid"), dry_run=check)
-            outcomes.append(Outcome(resource, namespace, name, live, None))
+            outcomes.append(carry_out(kube, resource, namespace, name, live, Write(Request.DELETE), check=check))
             if gone and not check:
                 wait_gone(kube, [Awaited(resource, namespace, name, live)], timeout=timeout, clock=clock)
     return outcomes
