@@ -17,7 +17,8 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Object, Resource
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.contents import MANAGED_BY, MANAGER, NAMESPACES, contents
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import MANAGED_BY
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.namespace import NAMESPACES, contents
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import RECORD_PREFIX
 
 CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps")
@@ -59,7 +60,7 @@ def recorded(wish: Wish, current: Object | None) -> Object:
         "metadata": {
             "name": wish.name,
             "namespace": wish.namespace,
-            "labels": {MANAGED_BY: MANAGER, "kuadrant.llm/component": wish.component},
+            "labels": {**MANAGED_BY, "kuadrant.llm/component": wish.component},
         },
         "data": {
             "provider": wish.provider,
@@ -93,7 +94,7 @@ def present(kube: Kube, wish: Wish, *, check: bool) -> tuple[dict[str, tuple[t.A
     changes: dict[str, tuple[t.Any, t.Any]] = {}
     namespace = _namespace(kube, wish.namespace)
     if namespace is None:
-        labels = {MANAGED_BY: MANAGER}
+        labels = dict(MANAGED_BY)
         changes[f"Namespace {wish.namespace}"] = (None, {"labels": labels})
         if not check:
             kube.create(NAMESPACES, None, {"metadata": {"name": wish.namespace, "labels": labels}})
@@ -128,7 +129,7 @@ def absent(kube: Kube, wish: Wish, removal: Removal, *, check: bool) -> tuple[di
         return changes, ""
     found = contents(kube, wish.namespace, (*IGNORED, *removal.ignore), removal.releases)
     if found["removable"]:
-        changes[f"Namespace {wish.namespace}"] = ({"labels": {MANAGED_BY: MANAGER}}, None)
+        changes[f"Namespace {wish.namespace}"] = ({"labels": dict(MANAGED_BY)}, None)
         if not check:
             delete_namespace(kube, wish.namespace, removal.timeout)
     elif found["exists"]:
