@@ -13,10 +13,10 @@ import json
 import re
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import is_managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import Surroundings
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import SAME_TARGET, find_foreign
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import COUNTERS, MODEL_HEADER, Target, is_unlimited
 
 Object: t.TypeAlias = t.Mapping[str, t.Any]
@@ -54,7 +54,7 @@ def _report(policy: Object) -> dict[str, t.Any]:
         "kind": policy["kind"],
         "namespace": meta["namespace"],
         "name": meta["name"],
-        "managed": managed(dict(policy)),
+        "managed": is_managed(dict(policy)),
         "enforced": not problems,
         "problems": problems,
         "conditions": [

@@ -227,22 +227,6 @@ def telemetry_policy(*, name: str, target: Target) -> dict[str, t.Any]:
     return _policy("TelemetryPolicy", name, target, {"metrics": {"default": {"labels": labels}}})
 
 
-def converging(policy: t.Mapping[str, t.Any], policies: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
-    """``policy`` as a merge patch for its namesake among ``policies``: what the namesake's spec has beyond it becomes null."""
-    for current in policies:
-        if current["metadata"]["name"] == policy["metadata"]["name"]:
-            return {**policy, "spec": _with_nulls(policy["spec"], current.get("spec") or {})}
-    return dict(policy)
-
-
-def _with_nulls(wanted: t.Mapping[str, t.Any], current: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    merged: dict[str, t.Any] = {key: None for key in current if key not in wanted}
-    for key, value in wanted.items():
-        before = current.get(key)
-        merged[key] = _with_nulls(value, before) if isinstance(value, dict) and isinstance(before, dict) else value
-    return merged
-
-
 def targets(policy: t.Mapping[str, t.Any], target: Target) -> bool:
     """Whether the whole of ``target``, in the policy's namespace, is what it is about."""
     ref = (policy.get("spec") or {}).get("targetRef") or {}

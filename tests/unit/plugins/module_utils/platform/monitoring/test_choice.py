@@ -12,7 +12,6 @@ import pytest
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.kuadrant.llm.plugins.filter.monitor_labels import monitor_labels
-from ansible_collections.kuadrant.llm.plugins.filter.platform_objects import platform_objects
 from ansible_collections.kuadrant.llm.plugins.filter.prometheus_choice import prometheus_choice
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring import choice
@@ -167,8 +166,3 @@ def test_namespaces_are_looked_at_with_the_labels_that_they_have_or_will_have() 
 def test_without_an_instance_there_is_no_answer() -> None:
     with pytest.raises(AnsibleFilterError, match="needs an instance"):
         monitor_labels({}, WHERE)
-
-
-def test_manifest_of_the_operator_may_hold_a_lone_equals_sign() -> None:
-    (one,) = platform_objects("{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {kinds: ['!=', =, =~]}}")
-    assert one["data"]["kinds"] == ["!=", "=", "=~"]
