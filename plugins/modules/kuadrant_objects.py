@@ -34,7 +34,8 @@ options:
     description:
       - V(exported) writes the objects to files that C(kubectl apply -f) of the folder accepts, readable for the user alone.
       - V(unchanged) fails if one of O(before) is gone, is not what it was, or is not in effect (any more) although it was.
-      - V(absent) exports, then deletes the objects while their operators run, and waits until those have deleted what they derived from them.
+      - V(absent) exports, then deletes the objects while their operators run, and waits until those have deleted what they derived from
+        them.
       - V(gone) waits until the O(definitions) are gone.
     type: str
     choices: [exported, unchanged, absent, gone]
@@ -217,15 +218,16 @@ def verify(kube: Kube, params: t.Mapping[str, t.Any], check: bool) -> Answer:
         try:
             inventory.verify(kube, params["before"], timeout=params["timeout"])
         except GatewayError as exc:
-            back = (
-                f" They were exported before: kubectl apply -f {params['exported_to']} brings them back." if params["exported_to"] else ""
-            )
+            folder = params["exported_to"]
+            back = f" They were exported before: kubectl apply -f {folder} brings them back." if folder else ""
             raise GatewayError(f"{exc.message}{back} {params['remedy']}".rstrip(), **exc.details) from exc
     return Changes(), {}
 
 
 def remove(kube: Kube, params: t.Mapping[str, t.Any], check: bool) -> Answer:
-    changes, values, objects = Changes(), {}, inventory.read(kube)
+    changes, objects = Changes(), inventory.read(kube)
+    values: dict[str, t.Any] = {}
+    stages: t.Sequence[t.Sequence[t.Mapping[str, t.Any]]]
     foreign = foreign_objects(objects)
     if params["adopted"]:
         ours = [obj for obj in objects if obj["kind"] == "Kuadrant" and managed(obj)]

@@ -84,7 +84,9 @@ def verify(kube: Kube, before: t.Sequence[Object], *, timeout: float, clock: Clo
         clock.sleep(min(PAUSE, max(end - clock.now(), 0.01)))
 
 
-def delete(kube: Kube, stages: t.Sequence[t.Sequence[Object]], *, namespace: str, timeout: float, clock: Clock | None = None) -> None:
+def delete(
+    kube: Kube, stages: t.Sequence[t.Sequence[t.Mapping[str, t.Any]]], *, namespace: str, timeout: float, clock: Clock | None = None
+) -> None:
     """Delete the objects stage by stage, each gone before the next, and wait until what the operators derived from them is gone, too.
 
     Raises GatewayError that says what holds them; ``namespace`` is where their operators run.
@@ -98,11 +100,11 @@ def delete(kube: Kube, stages: t.Sequence[t.Sequence[Object]], *, namespace: str
         _await_none(functools.partial(_derived, kube), namespace, timeout, clock)
 
 
-def _resource(served: t.Mapping[tuple[str, str], Resource], obj: Object) -> Resource:
+def _resource(served: t.Mapping[tuple[str, str], Resource], obj: t.Mapping[str, t.Any]) -> Resource:
     return served[obj["apiVersion"].rpartition("/")[0], obj["kind"]]
 
 
-def _left(kube: Kube, served: t.Mapping[tuple[str, str], Resource], objects: t.Iterable[Object]) -> list[Object]:
+def _left(kube: Kube, served: t.Mapping[tuple[str, str], Resource], objects: t.Iterable[t.Mapping[str, t.Any]]) -> list[Object]:
     """Those of ``objects`` that are still there; one of the same name with another uid is another one."""
     pairs = ((obj, lookup.get(kube, _resource(served, obj), obj["metadata"].get("namespace"), obj["metadata"]["name"])) for obj in objects)
     return [now for obj, now in pairs if now is not None and now["metadata"].get("uid") == obj["metadata"].get("uid")]

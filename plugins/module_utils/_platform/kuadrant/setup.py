@@ -18,7 +18,11 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import Clock
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant import lookup
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.decision import OPTIONAL_CRDS, REQUIRED_CRDS
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.deployment import ENV_ANNOTATION, deployment_patch, late_dependencies
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.deployment import (
+    ENV_ANNOTATION,
+    deployment_patch,
+    late_dependencies,
+)
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.effect import GRACE, Effect, wait_in_effect
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.wait import WORKLOADS, Workload, wait
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import Changes

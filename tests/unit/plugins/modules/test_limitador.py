@@ -187,7 +187,7 @@ def test_pods_that_cannot_start_are_told_without_waiting_until_the_end(cluster: 
         status={"containerStatuses": [{"name": "limitador", "state": state}]},
     )
     clock = FakeClock()
-    with pytest.raises(GatewayError, match="Image r/x:1 of pod limitador-limitador-1-a cannot be had.*denied: no such team") as failed:
+    with pytest.raises(GatewayError, match=r"Image r/x:1 of pod limitador-limitador-1-a cannot be had.*denied: no such team") as failed:
         converge(cluster, clock)
     assert clock.seconds == 20
     assert "is not Ready after 20 s: Ready is False (reason Waiting)." in failed.value.message
