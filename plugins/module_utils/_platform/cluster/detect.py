@@ -115,7 +115,7 @@ def detect_istio(cluster: Cluster, now: datetime.datetime) -> Object:
         "revisions": revisions,
         "crds": all(name in cluster.resources for name in ISTIO_CRDS),
         "operator": _program(operators[0], lambda image: "operator" in image) if operators else None,
-        "classes": [_gateway_class(one) for one in sorted(cluster.gateway_classes, key=name_of)],
+        "classes": [gateway_class(one) for one in sorted(cluster.gateway_classes, key=name_of)],
     }
 
 
@@ -147,7 +147,7 @@ def _outside(cluster: Cluster, now: datetime.datetime) -> Object | None:
     return None
 
 
-def _gateway_class(one: Object) -> Object:
+def gateway_class(one: Object) -> Object:
     accepted = condition(one, "Accepted")
     return {
         "name": metadata(one)["name"],
