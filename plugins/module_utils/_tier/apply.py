@@ -13,7 +13,7 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Object, Resource
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.wait import Clock
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import Clock
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import DataPlane, Surroundings
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import topology
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import Action, Verb

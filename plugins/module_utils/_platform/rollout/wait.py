@@ -9,11 +9,11 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, Object, Resource
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import Clock
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.diagnose import Cause, Observed, Progress, diagnose, progress
 
 WORKLOADS = {
@@ -33,14 +33,6 @@ class Workload:
 
     kind: str
     name: str
-
-
-@dataclasses.dataclass(slots=True)
-class Clock:
-    """Time, to be replaced in tests."""
-
-    now: t.Callable[[], float] = time.monotonic
-    sleep: t.Callable[[float], None] = time.sleep
 
 
 def parse_workloads(references: t.Iterable[str]) -> list[Workload]:

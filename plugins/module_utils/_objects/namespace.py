@@ -11,15 +11,18 @@ from __future__ import annotations
 import fnmatch
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Object, Resource
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Resource
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.discovery import Discovery
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import managed
 
 NAMESPACES = Resource("v1", "Namespace", "namespaces")
 # On what programs of a kind elect their leader with, as long as they did so with ConfigMaps: it stays when they are gone.
 LEADER = "control-plane.alpha.kubernetes.io/leader"
-MANAGED_BY, MANAGER = "app.kubernetes.io/managed-by", "kuadrant.llm"
 
 # Made by Kubernetes in every namespace, or only traces of what was there.
 USUAL = ("ConfigMap/kube-root-ca.crt", "ServiceAccount/default", "Event/*", "Endpoints/*", "EndpointSlice/*", "Lease/*", "PodMetrics/*")
+# istiod writes its certificates into every namespace.
+ISTIO = ("ConfigMap/istio-ca-*",)
 
 
 def contents(kube: Kube, name: str, ignore: t.Iterable[str] = (), releases: t.Collection[str] = ()) -> dict[str, t.Any]:
@@ -32,10 +35,10 @@ def contents(kube: Kube, name: str, ignore: t.Iterable[str] = (), releases: t.Co
     namespace = kube.get(NAMESPACES, None, name)
     if namespace is None:
         return {"exists": False, "ours": False, "foreign": [], "removable": False}
-    ours = _label(namespace) == MANAGER
-    patterns = (*USUAL, *ignore, *(f"Secret/sh.helm.release.v1.{release}.v*" for release in releases))
+    ours = managed(namespace)
+    patterns = (*USUAL, *ISTIO, *ignore, *(f"Secret/sh.helm.release.v1.{release}.v*" for release in releases))
     found: dict[str, str] = {}
-    for resource in namespaced_resources(kube) if ours else ():
+    for resource in Discovery(kube).listable() if ours else ():
         try:
             objects = list(kube.iterate(resource, name, metadata_only=True))
         except KubeError as exc:
@@ -46,25 +49,8 @@ def contents(kube: Kube, name: str, ignore: t.Iterable[str] = (), releases: t.Co
             reference = f"{resource.kind}/{body['metadata']['name']}"
             annotations = body["metadata"].get("annotations") or {}
             lives = LEADER not in annotations and annotations.get("meta.helm.sh/release-name") not in releases
-            foreign = lives and _label(body) != MANAGER and not body["metadata"].get("ownerReferences")
+            foreign = lives and not managed(body) and not body["metadata"].get("ownerReferences")
             if foreign and not any(fnmatch.fnmatchcase(reference, pattern) for pattern in patterns):
                 found.setdefault(body["metadata"].get("uid", reference), reference)  # one object may be served by two groups
     foreign_objects = sorted(found.values())
     return {"exists": True, "ours": ours, "foreign": foreign_objects, "removable": ours and not foreign_objects}
-
-
-def namespaced_resources(kube: Kube) -> list[Resource]:
-    """Every kind that lives in namespaces and can be listed, in the version that the server prefers."""
-    groups = (kube.ask("/apis") or {}).get("groups") or ()
-    paths = ["/api/v1", *(f"/apis/{group['preferredVersion']['groupVersion']}" for group in groups)]
-    found = []
-    for path in paths:
-        answer = kube.ask(path) or {}
-        for entry in answer.get("resources") or ():
-            if entry.get("namespaced") and "list" in entry.get("verbs", ()) and "/" not in entry["name"]:
-                found.append(Resource(path.removeprefix("/apis/").removeprefix("/api/"), entry["kind"], entry["name"]))
-    return found
-
-
-def _label(body: Object) -> str | None:
-    return (body["metadata"].get("labels") or {}).get(MANAGED_BY)

@@ -9,7 +9,7 @@ import typing as t
 import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import KubeError
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.contents import contents
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.namespace import contents
 
 OURS = {"app.kubernetes.io/managed-by": "kuadrant.llm"}
 
