@@ -16,8 +16,7 @@ Object: t.TypeAlias = dict[str, t.Any]
 
 COMPONENTS = ("kubernetes", "gateway_api", "istio", "kuadrant", "prometheus")
 
-#: Written by role platform, tasks record: "kuadrant.llm installed this component into this namespace".
-RECORD_LABELS = {"app.kubernetes.io/managed-by": "kuadrant.llm"}
+#: The name of our record of a component: "kuadrant.llm installed this component into this namespace".
 RECORD_PREFIX = "kuadrant-llm-"
 
 

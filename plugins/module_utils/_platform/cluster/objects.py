@@ -11,7 +11,9 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, Object, Resource
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import RECORD_LABELS, RECORD_PREFIX, metadata
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.discovery import Discovery
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import MANAGED_BY
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import RECORD_PREFIX, metadata
 
 _TOLD = 5  # names in a sentence; a cluster may have thousands
 
@@ -29,7 +31,7 @@ def definition_reference(name: str) -> Object:
 def namespace(name: str) -> Object:
     """A namespace with the label that says that this collection created it."""
     body = reference("v1", "Namespace", name)
-    body["metadata"]["labels"] = dict(RECORD_LABELS)
+    body["metadata"]["labels"] = dict(MANAGED_BY)
     return body
 
 
@@ -41,7 +43,7 @@ def record_reference(component: str, where: str) -> Object:
 def record(component: str, where: str, *, version: str, provider: str, noted: t.Mapping[str, t.Any] | None) -> Object:
     """The ConfigMap "kuadrant.llm installed this component". ``noted`` is what it says now (:func:`records_of`), None if there is none."""
     body = record_reference(component, where)
-    body["metadata"]["labels"] = {**RECORD_LABELS, "kuadrant.llm/component": component}
+    body["metadata"]["labels"] = {**MANAGED_BY, "kuadrant.llm/component": component}
     before = noted or {}
     previous = before.get("previous") if before.get("version") == version else before.get("version")
     return {**body, "data": {"provider": provider, "version": version, "previous": previous or ""}}
@@ -71,10 +73,11 @@ def objects_of(kube: Kube, definitions: t.Iterable[str]) -> list[Object]:
 
 def _resources(kube: Kube, definitions: set[str]) -> t.Iterator[Resource]:
     """Each kind once, in the first version that the API server names for it."""
+    discovery = Discovery(kube)
     for group in (kube.ask("/apis") or {}).get("groups") or ():
         for version in group["versions"] if any(name.endswith(f".{group['name']}") for name in definitions) else ():
             api_version = f"{group['name']}/{version['version']}"
-            for entry in (kube.ask(f"/apis/{api_version}") or {}).get("resources") or ():
+            for entry in discovery.entries(api_version):
                 name = f"{entry['name']}.{group['name']}"
                 if name in definitions:
                     definitions = definitions - {name}

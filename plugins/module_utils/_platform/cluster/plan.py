@@ -25,8 +25,8 @@ PARTS = {
 }
 
 
-#: Kubernetes: Istio 1.29 is made for 1.31 and later; 1.29 is where the CEL rules in the definitions of the Gateway API and of Kuadrant work,
-#: ServiceAccount tokens expire as Authorino expects, and where the clusters begin that still get fixes.
+#: Kubernetes: Istio 1.29 is for 1.31 and later. From 1.29 on the CEL rules in the definitions of the Gateway API and of Kuadrant work,
+#: ServiceAccount tokens expire as Authorino expects, and clusters still get fixes.
 OLDEST_KUBERNETES, OLDEST_FOR_ISTIO = "1.29", "1.31"
 #: Kuadrant 1.5 attaches its EnvoyFilters by targetRefs, which Istio before 1.27 matches wrongly.
 OLDEST_ISTIO = "1.27"
@@ -73,8 +73,8 @@ def _too_old(info: t.Mapping[str, t.Any], actions: t.Mapping[str, str], wish: Ru
         )
     if istio["version"] and not istio["ours"] and _key(istio["version"]) < _key(OLDEST_ISTIO):
         yield (
-            f"Istio {istio['version']} (revision {istio['revision']} in namespace {istio['namespace']}) is too old: {OLDEST_ISTIO} or later is "
-            "needed, because earlier ones apply Kuadrant's EnvoyFilters to the wrong gateways. Upgrade it with what installed it."
+            f"Istio {istio['version']} (revision {istio['revision']} in namespace {istio['namespace']}) is too old: {OLDEST_ISTIO} "
+            "or later is needed, because earlier ones apply Kuadrant's EnvoyFilters to the wrong gateways. Upgrade it with what installed it."
         )
 
 
@@ -108,7 +108,7 @@ def platform_plan(info: t.Mapping[str, t.Any], roles: t.Collection[str], provide
     """One row for each component: ``{component, title, version, where, owner, action, text}``.
 
     ``info`` is what module platform_info returned, ``roles`` are the platform roles that are going to run, ``providers`` is each role's
-    ``<role>_provider``. ``action`` is one of install, manage, use, missing (needed, and no role installs it), none (not needed) and refused.
+    ``<role>_provider``. ``action`` is one of install, manage, use, missing (needed, but not installed), none (not needed) and refused.
     """
     kubernetes = info["kubernetes"]
     first = {

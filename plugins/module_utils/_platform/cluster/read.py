@@ -14,8 +14,9 @@ import datetime
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Resource
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster import detect
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import RECORD_LABELS, Cluster, Object, metadata
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import Cluster, Object, metadata
 
 CLUSTER_VERSIONS = Resource("config.openshift.io/v1", "ClusterVersion", "clusterversions")
 CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps")
@@ -68,7 +69,7 @@ def read_cluster(kube: Kube, components: t.Collection[str]) -> Cluster:
     cluster.resources = frozenset(cluster.crds) | frozenset(
         _discovered(kube, served) if "customresourcedefinitions" in cluster.unread else ()
     )
-    cluster.records = reader.all(CONFIG_MAPS, "what kuadrant.llm has installed", labels=RECORD_LABELS)
+    cluster.records = reader.all(CONFIG_MAPS, "what kuadrant.llm has installed", labels=MANAGED_BY)
     if {"istio", "kuadrant", "prometheus"} & set(components):
         cluster.deployments = reader.all(DEPLOYMENTS, "which operators run")
     if "istio" in components and "gateway.networking.k8s.io" in served:
@@ -96,7 +97,7 @@ class Reader:
         try:
             return list(self._kube.iterate(resource, namespace, **options))
         except KubeError as exc:
-            if exc.status != 404:  # its group may be served without it, as while somebody installs the definitions
+            if exc.status != 404:  # its group may be served without it, as while the definitions are being installed
                 self._note(exc, resource, "list", told, namespace)
             return []
 

@@ -12,8 +12,8 @@ import dataclasses
 import re
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Object
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.objects import (
-    Object,
     definition_reference,
     namespace,
     record,
@@ -133,10 +133,13 @@ def _absent(info: Map, wish: IstioWish, remains: Remains) -> dict[str, t.Any]:
     found_api, found, where = info["gateway_api"], info["istio"], home(info, wish)
     ours = found["ours"]
     notes = [] if ours or not found["present"] else [f"Istio {found['version']} stays: {_owned(found)}."]
-    releases, leftovers, definitions = [], [], []
+    releases: list[Object] = []
+    leftovers: list[Object] = []
+    definitions: list[Object] = []
     if ours:
         releases = [
-            {"name": name, "namespace": where, "chart": chart, "state": "absent"} for name, chart in ((ISTIOD, "istiod"), (BASE, "istio_base"))
+            {"name": name, "namespace": where, "chart": chart, "state": "absent"}
+            for name, chart in ((ISTIOD, "istiod"), (BASE, "istio_base"))
         ]
         leftovers, kept = _leftovers(info, wish, remains, where)
         notes += kept
@@ -147,7 +150,9 @@ def _absent(info: Map, wish: IstioWish, remains: Remains) -> dict[str, t.Any]:
         goes = wish.remove_gateway_api and not users
         if not goes:
             why = f"there is {told(users)}" if wish.remove_gateway_api else "istio_remove_gateway_api is false"
-            notes.append(f"The Gateway API stays: {why}. No record says any more that it is ours, and the next installation uses it as it is.")
+            notes.append(
+                f"The Gateway API stays: {why}. No record says any more that it is ours, and the next installation uses it as it is."
+            )
         definitions.append(record_reference("gateway_api", found_api["record"]["namespace"]))
     return {
         "gateway_api": "remove" if found_api["ours"] else "none",

@@ -11,9 +11,9 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import RECORD_LABELS
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Object
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.objects import (
-    Object,
     namespace,
     record,
     record_reference,
@@ -24,6 +24,22 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring.
 Map: t.TypeAlias = t.Mapping[str, t.Any]
 Labels: t.TypeAlias = t.Mapping[str, str]
 
+#: Everything that the role creates beside the operator, in the order in which it goes.
+KINDS = (
+    ("monitoring.coreos.com/v1", "PodMonitor"),
+    ("monitoring.coreos.com/v1", "ServiceMonitor"),
+    ("monitoring.coreos.com/v1", "Prometheus"),
+    ("v1", "Service"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRole"),
+    ("v1", "ServiceAccount"),
+)
+#: The Service with which the operator finds the kubelets: it creates it, and nothing deletes it with the operator.
+KUBELETS = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"namespace": "kube-system", "labels": {"app.kubernetes.io/managed-by": "prometheus-operator"}},
+}
 #: Kuadrant's own monitor of the pods of the gateway, which it creates with ``spec.observability.enable``.
 UPSTREAM_MONITOR = "istio-pod-monitor"
 
@@ -55,32 +71,29 @@ class PrometheusWish:
     @property
     def labels(self) -> dict[str, str]:
         """What marks the objects of the role beside the operator."""
-        return {**RECORD_LABELS, "app.kubernetes.io/component": "monitoring", "app.kubernetes.io/part-of": self.name}
+        return {**MANAGED_BY, "app.kubernetes.io/component": "monitoring", "app.kubernetes.io/part-of": self.name}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Monitoring:
     """What the plan looks at beside what every run reads; with state present the first two, with absent the others.
 
-    ``namespaces`` has the labels of each, ``pod_monitors`` the names of those in the namespace of the gateway; ``ours`` are the objects of
-    the role in the order in which they go, ``users`` are objects of others of the operator's kinds, ``appliers`` the field managers that
-    applied the definitions of these, ``kubelets`` the Services of the kubelets, which the operator creates and does not delete.
+    ``namespaces`` has the labels of each, ``pod_monitors`` the names of those in the namespace of the gateway; ``users`` are objects of
+    others of the operator's kinds, ``appliers`` the field managers of others that applied the definitions of these.
     """
 
     namespaces: t.Mapping[str, Labels] = dataclasses.field(default_factory=dict)
     pod_monitors: t.Collection[str] = ()
-    ours: t.Sequence[Object] = ()
     users: t.Sequence[Object] = ()
     appliers: t.Collection[str] = ()
-    kubelets: t.Sequence[Object] = ()
 
 
 def plan_prometheus(found: Map, wish: PrometheusWish, around: Monitoring, problems: t.Sequence[str] = ()) -> dict[str, t.Any]:
     """``{action, instance, namespace, monitor_labels, rule_labels, gateway_monitor, problems, notes, definitions, remove, remove_crds}``.
 
     ``action`` is install, adopt, none or remove. ``found`` is what was found of Prometheus, ``problems`` what was found to be wrong with it.
-    ``definitions`` are the namespace and our record: applied before the installation, deleted after the removal, and then with the Services
-    that the operator leaves. ``remove`` are the objects of the role beside the operator.
+    ``definitions`` are the namespace and our record: applied before the installation, deleted after the removal, and then with the Service
+    that the operator leaves. ``remove`` are the objects of the role beside the operator, by their labels.
     """
     if wish.state == "absent":
         return _absent(found, wish, around)
@@ -145,11 +158,12 @@ def _where(wish: PrometheusWish) -> dict[str, list[str]]:
 
 
 def _absent(found: Map, wish: PrometheusWish, around: Monitoring) -> dict[str, t.Any]:
-    plan = {**_nothing("none"), "remove": list(around.ours)}
+    ours = [{"apiVersion": api_version, "kind": kind, "metadata": {"labels": wish.labels}} for api_version, kind in KINDS]
+    plan = {**_nothing("none"), "remove": ours}
     if not found["ours"]:
         return plan
     where = str(found["record"]["namespace"])
-    definitions = [*around.kubelets, record_reference("prometheus", where)]
+    definitions = [KUBELETS, record_reference("prometheus", where)]
     # Not the namespace of the Gateway or of Kuadrant: their objects are ours as well and are not meant.
     if where not in (*wish.monitored_namespaces, wish.gateway_namespace):
         definitions.append(namespace(where))

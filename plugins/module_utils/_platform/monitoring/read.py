@@ -10,37 +10,25 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Resource
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import RECORD_LABELS, Cluster, labels_of, metadata
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.objects import Object, objects_of, reference
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.read import PROMETHEUSES, SERVICES, Reader
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube import FIELD_MANAGER, Kube, Resource
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import managed
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.namespace import NAMESPACES
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import Cluster, labels_of, metadata
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.objects import objects_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.read import Reader
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring.plan import Monitoring, PrometheusWish
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring.scrapers import Target, scrapers
 
-NAMESPACES = Resource("v1", "Namespace", "namespaces")
 POD_MONITORS = Resource("monitoring.coreos.com/v1", "PodMonitor", "podmonitors")
 SERVICE_MONITORS = Resource("monitoring.coreos.com/v1", "ServiceMonitor", "servicemonitors")
-_RBAC = "rbac.authorization.k8s.io/v1"
-#: Everything that role prometheus creates beside the operator, in the order in which it goes.
-KINDS = (
-    POD_MONITORS,
-    SERVICE_MONITORS,
-    PROMETHEUSES,
-    SERVICES,
-    Resource(_RBAC, "ClusterRoleBinding", "clusterrolebindings"),
-    Resource(_RBAC, "ClusterRole", "clusterroles"),
-    Resource("v1", "ServiceAccount", "serviceaccounts"),
-)
 OPERATOR_GROUP = "monitoring.coreos.com"
 DEFINITION = f"prometheuses.{OPERATOR_GROUP}"
-OF_OPERATOR = {"app.kubernetes.io/managed-by": "prometheus-operator"}
-KUBELETS = "kube-system"
 
 
 def read_monitoring(kube: Kube, cluster: Cluster, found: t.Mapping[str, t.Any], wish: PrometheusWish) -> Monitoring:
     """Reads only what the plan decides on. What may not be listed becomes a problem of ``cluster``, or raises KubeError with state absent."""
     if wish.state == "absent":
-        return _read_absent(kube, cluster, ours=found["ours"], labels=wish.labels)
+        return _read_users(kube, cluster) if found["ours"] else Monitoring()
     if wish.provider == "none":
         return Monitoring()
     reader = Reader(kube, cluster)
@@ -54,30 +42,12 @@ def read_monitoring(kube: Kube, cluster: Cluster, found: t.Mapping[str, t.Any], 
     )
 
 
-def _read_absent(kube: Kube, cluster: Cluster, *, ours: bool, labels: t.Mapping[str, str]) -> Monitoring:
-    made = [one for resource in KINDS for one in _references(kube, resource, None, labels)]
-    if not ours:
-        return Monitoring(ours=made)
-    users = objects_of(kube, [name for name in cluster.resources if name.endswith(f".{OPERATOR_GROUP}")])
+def _read_users(kube: Kube, cluster: Cluster) -> Monitoring:
+    objects = objects_of(kube, [name for name in cluster.resources if name.endswith(f".{OPERATOR_GROUP}")])
     fields = metadata(cluster.crds.get(DEFINITION) or {}).get("managedFields") or ()
     # The API server itself writes their status.
-    managers = dict.fromkeys(one.get("manager") for one in fields if not one.get("subresource"))
-    return Monitoring(
-        ours=made,
-        users=[one for one in users if not RECORD_LABELS.items() <= labels_of(one).items()],
-        appliers=[str(manager) for manager in managers if manager != "kuadrant.llm"],
-        kubelets=_references(kube, SERVICES, KUBELETS, OF_OPERATOR),
-    )
-
-
-def _references(kube: Kube, resource: Resource, namespace: str | None, labels: t.Mapping[str, str]) -> list[Object]:
-    try:
-        found = list(kube.iterate(resource, namespace, labels, metadata_only=True))
-    except KubeError as exc:
-        if exc.status != 404:  # the kind is not served, so there is none
-            raise
-        found = []
-    return [reference(resource.api_version, resource.kind, metadata(one)["name"], metadata(one).get("namespace")) for one in found]
+    managers = dict.fromkeys(str(one.get("manager")) for one in fields if not one.get("subresource"))
+    return Monitoring(users=[one for one in objects if not managed(one)], appliers=[name for name in managers if name != FIELD_MANAGER])
 
 
 def monitors_of(reader: Reader, target: Target) -> list[str]:
