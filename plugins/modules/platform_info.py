@@ -143,7 +143,8 @@ options:
             default: {}
           remove_crds:
             description:
-              - Whether Istio's resource definitions go as well if O(wish.istio.state=absent), they are ours, and no object is of their kinds.
+              - Whether Istio's resource definitions go as well if O(wish.istio.state=absent), they are ours, and there is no object of
+                their kinds.
             type: bool
             default: false
           remove_gateway_api:
@@ -551,7 +552,7 @@ plan:
           type: str
           returned: always
         instance:
-          description: The instance that scrapes the gateway, as in RV(prometheus), or the one that is going to be installed. Null if there is none.
+          description: The instance that scrapes the gateway, as in RV(prometheus), or that is going to be installed. Null if there is none.
           type: dict
           returned: always
         namespace: *plan_namespace

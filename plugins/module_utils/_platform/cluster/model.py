@@ -16,7 +16,7 @@ Object: t.TypeAlias = dict[str, t.Any]
 
 COMPONENTS = ("kubernetes", "gateway_api", "istio", "kuadrant", "prometheus")
 
-#: The name of our record of a component: "kuadrant.llm installed this component into this namespace".
+#: Written by module platform_record: "kuadrant.llm installed this component into this namespace".
 RECORD_PREFIX = "kuadrant-llm-"
 
 

@@ -13,6 +13,7 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, Object, Resource
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.discovery import Discovery
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import MANAGED_BY
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.record import CONFIG_MAPS, Wish, recorded
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import RECORD_PREFIX, metadata
 
 _TOLD = 5  # names in a sentence; a cluster may have thousands
@@ -42,11 +43,8 @@ def record_reference(component: str, where: str) -> Object:
 
 def record(component: str, where: str, *, version: str, provider: str, noted: t.Mapping[str, t.Any] | None) -> Object:
     """The ConfigMap "kuadrant.llm installed this component". ``noted`` is what it says now (:func:`records_of`), None if there is none."""
-    body = record_reference(component, where)
-    body["metadata"]["labels"] = {**MANAGED_BY, "kuadrant.llm/component": component}
-    before = noted or {}
-    previous = before.get("previous") if before.get("version") == version else before.get("version")
-    return {**body, "data": {"provider": provider, "version": version, "previous": previous or ""}}
+    wish = Wish(component, where, provider, version)
+    return {"apiVersion": CONFIG_MAPS.api_version, "kind": CONFIG_MAPS.kind, **recorded(wish, {"data": noted or {}})}
 
 
 def helm_owned(objects: t.Iterable[Object], releases: t.Collection[str], where: str) -> list[Object]:

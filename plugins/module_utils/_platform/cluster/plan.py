@@ -74,7 +74,8 @@ def _too_old(info: t.Mapping[str, t.Any], actions: t.Mapping[str, str], wish: Ru
     if istio["version"] and not istio["ours"] and _key(istio["version"]) < _key(OLDEST_ISTIO):
         yield (
             f"Istio {istio['version']} (revision {istio['revision']} in namespace {istio['namespace']}) is too old: {OLDEST_ISTIO} "
-            "or later is needed, because earlier ones apply Kuadrant's EnvoyFilters to the wrong gateways. Upgrade it with what installed it."
+            "or later is needed, because earlier ones apply Kuadrant's EnvoyFilters to the wrong gateways. "
+            "Upgrade it with what installed it."
         )
 
 

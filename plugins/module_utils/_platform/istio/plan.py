@@ -150,9 +150,7 @@ def _absent(info: Map, wish: IstioWish, remains: Remains) -> dict[str, t.Any]:
         goes = wish.remove_gateway_api and not users
         if not goes:
             why = f"there is {told(users)}" if wish.remove_gateway_api else "istio_remove_gateway_api is false"
-            notes.append(
-                f"The Gateway API stays: {why}. No record says any more that it is ours, and the next installation uses it as it is."
-            )
+            notes.append(f"The Gateway API stays: {why}. It no longer counts as ours, and the next installation uses it as it is.")
         definitions.append(record_reference("gateway_api", found_api["record"]["namespace"]))
     return {
         "gateway_api": "remove" if found_api["ours"] else "none",

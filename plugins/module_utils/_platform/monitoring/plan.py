@@ -91,7 +91,7 @@ class Monitoring:
 def plan_prometheus(found: Map, wish: PrometheusWish, around: Monitoring, problems: t.Sequence[str] = ()) -> dict[str, t.Any]:
     """``{action, instance, namespace, monitor_labels, rule_labels, gateway_monitor, problems, notes, definitions, remove, remove_crds}``.
 
-    ``action`` is install, adopt, none or remove. ``found`` is what was found of Prometheus, ``problems`` what was found to be wrong with it.
+    ``action`` is install, adopt, none or remove. ``found`` is what was found of Prometheus, ``problems`` what is wrong with it.
     ``definitions`` are the namespace and our record: applied before the installation, deleted after the removal, and then with the Service
     that the operator leaves. ``remove`` are the objects of the role beside the operator, by their labels.
     """

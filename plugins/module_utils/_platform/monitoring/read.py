@@ -26,7 +26,10 @@ DEFINITION = f"prometheuses.{OPERATOR_GROUP}"
 
 
 def read_monitoring(kube: Kube, cluster: Cluster, found: t.Mapping[str, t.Any], wish: PrometheusWish) -> Monitoring:
-    """Reads only what the plan decides on. What may not be listed becomes a problem of ``cluster``, or raises KubeError with state absent."""
+    """Reads only what the plan decides on.
+
+    What may not be listed becomes a problem of ``cluster``; with state absent it raises KubeError, because it may be in use.
+    """
     if wish.state == "absent":
         return _read_users(kube, cluster) if found["ours"] else Monitoring()
     if wish.provider == "none":
