@@ -318,8 +318,9 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.action import KeyAction
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.apply import apply_plan
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.plan import KeyAction, plan_keys
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.plan import plan_keys
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.read import stored_keys
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.results import result_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.supplied import hiding, take_keys

@@ -19,8 +19,8 @@ import itertools
 import time
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.action import KeyAction, KeyVerb
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.plan import KeyAction, KeyVerb
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.refresh import Refresh, refresh
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import body_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.write import Writer

@@ -11,13 +11,11 @@ from __future__ import annotations
 import datetime
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.action import KeyAction
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import fingerprint
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import is_past
-
-if t.TYPE_CHECKING:
-    from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.plan import KeyAction
 
 
 def contradictions(action: KeyAction, labels: t.Mapping[str, str], now: datetime.datetime, *, adopt: bool) -> t.Iterator[str]:

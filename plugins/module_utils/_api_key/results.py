@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.action import KeyAction, KeyVerb
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.plan import KeyAction, KeyVerb
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import Changes, fingerprint
 
 

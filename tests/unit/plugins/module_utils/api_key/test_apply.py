@@ -9,9 +9,10 @@ import typing as t
 
 import pytest
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.action import KeyAction
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.apply import apply_plan
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.plan import KeyAction, plan_keys
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.plan import plan_keys
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.read import stored_keys, value_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import from_secret
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys import parse_keys

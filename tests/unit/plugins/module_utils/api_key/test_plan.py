@@ -10,8 +10,9 @@ import typing as t
 
 import pytest
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.action import KeyAction, KeyVerb
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.plan import KeyAction, KeyVerb, plan_keys
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.plan import plan_keys
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import WATCHED, labels_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys import ApiKey, Grant
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
