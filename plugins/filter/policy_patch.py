@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier import policy
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.plan import converging
 
 DOCUMENTATION = r"""
 name: policy_patch
@@ -53,7 +53,10 @@ _value:
 
 def policy_patch(definition: dict[str, t.Any], existing: list[dict[str, t.Any]]) -> dict[str, t.Any]:
     """``definition`` with nulls for what its namesake among ``existing`` has beyond it."""
-    return policy.converging(definition, existing)
+    for current in existing:
+        if current["metadata"]["name"] == definition["metadata"]["name"]:
+            return {**definition, "spec": converging(definition, current)["spec"]}
+    return definition
 
 
 class FilterModule:

@@ -98,7 +98,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import Gatewa
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.check import verify
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import gaps
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 
 
 def main() -> None:

@@ -15,10 +15,10 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import Gatewa
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger import records, seal
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.read import state
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger, next_entry
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import Entry, Period
+    from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import LedgerEntry, Period
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage
 
 CLOSED = "closed"
@@ -93,7 +93,7 @@ class Closing:
         rows = records.correction_records(entry, usage, counts, of, lines.find, self._source)
         return self._append(entry, CORRECTED, rows, tuple(rows[1:]))
 
-    def _append(self, entry: Entry, action: str, rows: t.Iterable[Record], corrections: tuple[Record, ...] = ()) -> Outcome:
+    def _append(self, entry: LedgerEntry, action: str, rows: t.Iterable[Record], corrections: tuple[Record, ...] = ()) -> Outcome:
         before = self.head
         content, self.head = seal.seal_all(rows, before)
         if not self._dry_run:
@@ -105,7 +105,7 @@ class Closing:
 class _Lines:
     """Where a close counts what; read when it is needed first."""
 
-    def __init__(self, ledger: Ledger, of: Entry) -> None:
+    def __init__(self, ledger: Ledger, of: LedgerEntry) -> None:
         self._ledger = ledger
         self._of = of
         self._lines: dict[records.Key, tuple[int, str]] = {}

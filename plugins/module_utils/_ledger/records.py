@@ -15,15 +15,15 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.meters import METERS
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.seal import Record
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Measured, order
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.meters import METERS
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import Entry, Period
+    from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import LedgerEntry, Period
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage
 
 VERSION = 1
@@ -60,7 +60,7 @@ def facts_of(usage: PeriodUsage) -> Facts:
     return Facts(usage.unseen, usage.served, dict(usage.reasons), usage.scrapes, usage.notes, usage.silent)
 
 
-def close_records(entry: Entry, usage: PeriodUsage, source: Record) -> t.Iterator[Record]:
+def close_records(entry: LedgerEntry, usage: PeriodUsage, source: Record) -> t.Iterator[Record]:
     """``source``: which counters were read, for whoever wonders later what a ledger is about."""
     counts = counts_of(usage)
     span = _span(entry.period)
@@ -81,7 +81,7 @@ def close_records(entry: Entry, usage: PeriodUsage, source: Record) -> t.Iterato
 
 
 def correction_records(
-    entry: Entry, usage: PeriodUsage, before: Counts, of: Entry, find: t.Callable[[Key], tuple[int, str]], source: Record
+    entry: LedgerEntry, usage: PeriodUsage, before: Counts, of: LedgerEntry, find: t.Callable[[Key], tuple[int, str]], source: Record
 ) -> list[Record]:
     """What was measured again and differs from ``before``, what the ledger said until now.
 

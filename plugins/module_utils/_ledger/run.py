@@ -16,9 +16,9 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import Gatewa
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.close import UNCHANGED, Closing
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import Period, due
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time, parse_duration, parse_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, period_usage, unknown_usage
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import Question, parse_source, read_usage
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time, parse_duration, parse_time
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus

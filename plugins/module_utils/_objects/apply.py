@@ -12,21 +12,20 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Object, Resource
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import is_managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.discovery import Discovery, Served
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import Method, Outcome, label, managed
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import Method, Outcome, label
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.namespace import contents
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.ownership import handed_over, predicted, to_take_over
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.plan import (
     Request,
     Write,
     check_definitions,
-    converging,
     decide,
     in_order,
 )
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import Awaited, Clock, wait, wait_gone
-
-__all__ = ["apply", "carry_out", "converging", "remove"]
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import Awaited, wait, wait_gone
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
 
 _TRIES = 5  # of a take-over that a controller's status writes get in the way of
 
@@ -140,6 +139,9 @@ def _send(
         case Request.PATCH | Request.STRATEGIC:
             strategic = write.request is Request.STRATEGIC
             return kube.patch(resource, namespace, name, write.body, strategic=strategic, dry_run=check)
+        case Request.DELETE:
+            kube.delete(resource, namespace, name, (live or {"metadata": {}})["metadata"].get("uid"), dry_run=check)
+            return None
         case Request.NOTHING:
             return live
 
@@ -194,8 +196,7 @@ def remove(
             if why:
                 outcomes.append(Outcome(resource, namespace, name, live, live, why))
                 continue
-            kube.delete(resource, namespace, name, live["metadata"].get("uid"), dry_run=check)
-            outcomes.append(Outcome(resource, namespace, name, live, None))
+            outcomes.append(carry_out(kube, resource, namespace, name, live, Write(Request.DELETE), check=check))
             if gone and not check:
                 wait_gone(kube, [Awaited(resource, namespace, name, live)], timeout=timeout, clock=clock)
     return outcomes
@@ -226,4 +227,4 @@ def _reason_to_stay(
         if inside["removable"]:
             return ""
         return f"it holds {', '.join(inside['foreign'])}" if inside["ours"] else "it was not created by kuadrant.llm"
-    return "it was not created by kuadrant.llm" if owned_only and not managed(live) else ""
+    return "it was not created by kuadrant.llm" if owned_only and not is_managed(live) else ""

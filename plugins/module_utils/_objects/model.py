@@ -14,9 +14,6 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Object, Resource
 
-#: The label of every object that this collection creates.
-MANAGED_BY = {"app.kubernetes.io/managed-by": "kuadrant.llm"}
-
 
 class Method(enum.StrEnum):
     """How a definition becomes an object."""
@@ -80,8 +77,3 @@ def essence(obj: t.Mapping[str, t.Any] | None) -> Object | None:
 def label(kind: str, namespace: str | None, name: str) -> str:
     """``Gateway llm/vllm-gateway``, or ``Namespace llm``."""
     return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
-
-
-def managed(obj: t.Mapping[str, t.Any]) -> bool:
-    """Whether this collection created it, by its label."""
-    return MANAGED_BY.items() <= ((obj.get("metadata") or {}).get("labels") or {}).items()

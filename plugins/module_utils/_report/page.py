@@ -17,13 +17,13 @@ import typing as t
 import xml.etree.ElementTree as ET
 from decimal import Decimal
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import FEE
+from ansible_collections.kuadrant.llm.plugins.module_utils._description import meters
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import FEE
+from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import visible
 from ansible_collections.kuadrant.llm.plugins.module_utils._report import plots
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_style import STYLE
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.plots import require_plots
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import named
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.table import visible
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage import meters
 
 __all__ = ["require_plots", "to_html"]
 

@@ -20,8 +20,8 @@ import itertools
 import math
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import CALLS, Count, Interval, Nouns, Series, Target
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import CALL_NOUNS, Count, Interval, Nouns, ScrapeTarget, Series
 
 # The chance at which a start anew that no sample shows is ruled out.
 _NEGLIGIBLE = 1e-8
@@ -92,7 +92,7 @@ def _witnesses(series: t.Iterable[Series]) -> dict[tuple[str, str | None], Serie
     return found
 
 
-def losses(target: Target, series: t.Collection[Series]) -> Losses:
+def losses(target: ScrapeTarget, series: t.Collection[Series]) -> Losses:
     """``series`` are all counters of the target; their samples are at its scrapes.
 
     It keeps a series as long as it runs, so one that goes down, or that a scrape no longer has, is a start anew for all of them. The
@@ -131,7 +131,7 @@ def losses(target: Target, series: t.Collection[Series]) -> Losses:
     return Losses(*(tuple((moment, following[moment]) for moment in sorted(kind)) for kind in (certain, possible, lost & went_on)))
 
 
-def count(one: Series, target: Target, lost: Losses, start: int, what: Nouns = CALLS) -> Count:
+def count(one: Series, target: ScrapeTarget, lost: Losses, start: int, what: Nouns = CALL_NOUNS) -> Count:
     """What one counter counted that scrapes after ``start`` saw.
 
     Samples and scrapes end with the period, and reach back to the last scrape at or before its start, if there is one. A counter that

@@ -13,9 +13,17 @@ import itertools
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters, edges, targets
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import CALLS, MAX_COUNT, Count, Interval, Nouns, Series, Target
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import (
+    CALL_NOUNS,
+    MAX_COUNT,
+    Count,
+    Interval,
+    Nouns,
+    ScrapeTarget,
+    Series,
+)
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import RawSeries
@@ -54,13 +62,13 @@ def to_series(raw: RawSeries) -> Series:
 
 
 def measure(
-    scraped: t.Sequence[Target],
+    scraped: t.Sequence[ScrapeTarget],
     series: t.Mapping[str, t.Sequence[Series]],
     labels: t.Mapping[str, t.Sequence[str]],
     *,
     start: int,
     end: int,
-    what: Nouns = CALLS,
+    what: Nouns = CALL_NOUNS,
 ) -> Measured:
     """``series`` are counters by kind, ``labels`` the labels that tell the counts of a kind apart; all samples are at or before ``end``."""
     everything = targets.assign(scraped, (dataclasses.replace(one, kind=kind) for kind, members in series.items() for one in members))
@@ -116,7 +124,7 @@ def _key(labels: t.Mapping[str, str], names: t.Iterable[str]) -> Key:
     return tuple(labels.get(name) or None for name in names)
 
 
-def _describe(target: Target, start: int, restarts: t.Iterable[Interval], missed: t.Iterable[Interval]) -> dict[str, t.Any]:
+def _describe(target: ScrapeTarget, start: int, restarts: t.Iterable[Interval], missed: t.Iterable[Interval]) -> dict[str, t.Any]:
     within = [moment for moment in target.scrapes if moment > start]
     usual = counters.usual_interval(target.scrapes)
     return {
@@ -163,7 +171,7 @@ def _blind(observed: targets.Observed, lost: counters.Losses, last: int | None, 
         yield f"{target.name} was not scraped after {format_time(last)}; its later {what.counted} are unknown"
 
 
-def _notes(target: Target, missed: t.Collection[Interval]) -> t.Iterator[str]:
+def _notes(target: ScrapeTarget, missed: t.Collection[Interval]) -> t.Iterator[str]:
     if missed:
         longest = max(until - after for after, until in missed) / 1000
         yield f"{target.name}: {len(missed)} gaps in its scrapes, the longest {longest:g} s; harmless unless it started anew in one"

@@ -61,7 +61,7 @@ def pass_on_warnings(module: AnsibleModule, prometheus: Prometheus) -> None:
         module.warn(f"Prometheus at {prometheus.url}: {warning}")
 
 
-def measure(module: AnsibleModule) -> Usage:
+def measure_usage(module: AnsibleModule) -> Usage:
     """The usage that the module's options ask for."""
     prometheus = connect(module)
     with failing_to("measure usage"):

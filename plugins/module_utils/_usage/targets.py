@@ -15,7 +15,7 @@ import itertools
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Interval, Life, Sample, Series, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Interval, Life, Sample, ScrapeTarget, Series
 
 # Labels that say who looked, not what was looked at: two targets that differ in nothing else are one process.
 OBSERVER_LABELS = frozenset(
@@ -30,7 +30,7 @@ Own: t.TypeAlias = "tuple[str, tuple[tuple[str, str], ...]]"
 class Observed:
     """A target and every counter that was scraped from it."""
 
-    target: Target
+    target: ScrapeTarget
     series: tuple[Series, ...]
     # Where a view that is part of this one saw counters go back.
     went_back: tuple[Interval, ...] = ()
@@ -50,7 +50,9 @@ class Observed:
         return {own(one, self.target): one for one in self.series}
 
 
-def with_lives(scraped: t.Sequence[Target], signs: t.Iterable[tuple[t.Mapping[str, str], str, t.Iterable[Sample]]]) -> list[Target]:
+def with_lives(
+    scraped: t.Sequence[ScrapeTarget], signs: t.Iterable[tuple[t.Mapping[str, str], str, t.Iterable[Sample]]]
+) -> list[ScrapeTarget]:
     """``scraped`` with the lives that ``signs`` show: labels, the life's name or nothing, and since when (milliseconds) by time."""
     found: dict[int, dict[int, Life]] = collections.defaultdict(dict)
     for labels, name, samples in signs:
@@ -60,17 +62,17 @@ def with_lives(scraped: t.Sequence[Target], signs: t.Iterable[tuple[t.Mapping[st
     return [dataclasses.replace(target, lives=found[id(target)]) if id(target) in found else target for target in scraped]
 
 
-def assign(scraped: t.Sequence[Target], series: t.Iterable[Series]) -> list[Observed]:
+def assign(scraped: t.Sequence[ScrapeTarget], series: t.Iterable[Series]) -> list[Observed]:
     """Put each series to the target whose labels it carries, the most of them where several fit.
 
     ``scraped`` are the targets that ``limitador_up`` shows. A series without one (its samples were dropped on the way) makes a target
     from its job and instance. A scrape is also proved by any sample of the target: all samples of one scrape have its timestamp.
     """
-    by_address: dict[tuple[str, str], list[Target]] = collections.defaultdict(list)
+    by_address: dict[tuple[str, str], list[ScrapeTarget]] = collections.defaultdict(list)
     for target in scraped:
         by_address[_address(target.labels)].append(target)
     members: dict[int, list[Series]] = collections.defaultdict(list)
-    targets: dict[int, Target] = dict(enumerate(scraped))
+    targets: dict[int, ScrapeTarget] = dict(enumerate(scraped))
     index_of = {id(target): index for index, target in targets.items()}
     made: dict[tuple[str, str], int] = {}
     for one in series:
@@ -82,17 +84,17 @@ def assign(scraped: t.Sequence[Target], series: t.Iterable[Series]) -> list[Obse
             index = made[address]
         else:
             index = made[address] = len(targets)
-            targets[index] = Target({"job": address[0], "instance": address[1]}, ())
+            targets[index] = ScrapeTarget({"job": address[0], "instance": address[1]}, ())
         members[index].append(one)
     return [_observed(target, members[index]) for index, target in targets.items()]
 
 
-def own(one: Series, target: Target) -> Own:
+def own(one: Series, target: ScrapeTarget) -> Own:
     """What tells a counter apart from the others of its target."""
     return one.kind, tuple(sorted((label, value) for label, value in one.labels.items() if label not in target.labels))
 
 
-def same_process(first: Target, second: Target) -> bool:
+def same_process(first: ScrapeTarget, second: ScrapeTarget) -> bool:
     """Two views of one process: the same address, alive at the same time, differing only in who looked."""
     if not first.scrapes or not second.scrapes or not first.labels.get("instance"):
         return False
@@ -140,7 +142,7 @@ def _preference(observed: Observed, start: int, end: int) -> tuple[object, ...]:
     return not within, not target.lives, not complete, 0 if complete else -within, sorted(target.labels.items())
 
 
-def describe(target: Target, twin: Target | None = None) -> str:
+def describe(target: ScrapeTarget, twin: ScrapeTarget | None = None) -> str:
     """Its address, with the labels in which it differs from ``twin``."""
     if twin is None:
         return target.name
@@ -148,9 +150,9 @@ def describe(target: Target, twin: Target | None = None) -> str:
     return f"{target.name} ({', '.join(f'{label}={target.labels[label]}' for label in differing)})"
 
 
-def _observed(target: Target, members: list[Series]) -> Observed:
+def _observed(target: ScrapeTarget, members: list[Series]) -> Observed:
     scrapes = sorted(set(target.scrapes).union(moment for one in members for moment, _value in one.samples))
-    return Observed(Target(target.labels, tuple(scrapes), target.lives), tuple(members))
+    return Observed(ScrapeTarget(target.labels, tuple(scrapes), target.lives), tuple(members))
 
 
 def _by_life(observed: t.Iterable[Observed], start: int) -> list[list[Observed]]:
@@ -217,7 +219,7 @@ def _join(views: list[Observed]) -> Observed:
     )
     back = sorted({interval for view in views for interval in counters.losses(view.target, view.series).back})
     parts = tuple(view.target.scrapes for view in views)
-    return Observed(Target(main.target.labels, tuple(scrapes), lives), series, tuple(back), parts=parts)
+    return Observed(ScrapeTarget(main.target.labels, tuple(scrapes), lives), series, tuple(back), parts=parts)
 
 
 def _address(labels: t.Mapping[str, str]) -> tuple[str, str]:
@@ -235,7 +237,7 @@ def _fit(target: t.Mapping[str, str], series: t.Mapping[str, str]) -> _Fit | Non
     return -lacking, len(target) - lacking
 
 
-def _best(fitting: t.Sequence[tuple[_Fit, Target]]) -> Target | None:
+def _best(fitting: t.Sequence[tuple[_Fit, ScrapeTarget]]) -> ScrapeTarget | None:
     best = max((fit for fit, _target in fitting), default=None)
     found = [target for fit, target in fitting if fit == best]
     return found[0] if len(found) == 1 else None

@@ -14,7 +14,7 @@ import datetime
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Resource
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import MANAGED_BY
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster import detect
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import Cluster, Object, metadata
 

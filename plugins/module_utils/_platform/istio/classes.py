@@ -12,9 +12,9 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import Clock
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.detect import gateway_class
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.read import GATEWAY_CLASSES
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
 
 Map: t.TypeAlias = t.Mapping[str, t.Any]
 

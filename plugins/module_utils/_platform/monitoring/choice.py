@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import MANAGED_BY
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY, MANAGED_BY_LABEL, MANAGER
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring import selectors
 
 Object: t.TypeAlias = dict[str, t.Any]
 Labels: t.TypeAlias = t.Mapping[str, str]
 
-# What a monitored object is, which field selects it, and which field selects its namespace; the variable that does without.
+# What a monitored object is, which field selects it, and which field selects its namespace; the variable that makes do without.
 KINDS = {
     "service_monitor": ("ServiceMonitors", "serviceMonitorSelector", "serviceMonitorNamespaceSelector"),
     "pod_monitor": ("PodMonitors", "podMonitorSelector", "podMonitorNamespaceSelector"),
@@ -128,7 +128,7 @@ def _nothing(instance: Object, kind: str) -> t.Iterator[str]:
     if instance.get(f"{kind}_selector") is None:
         yield (
             f"Prometheus {called(instance)} has no spec.{field}, so it takes in no {what}. Set it, e.g. to {{}} (all) or to "
-            f"{{matchLabels: {{app.kubernetes.io/managed-by: kuadrant.llm}}}}, or {WITHOUT[kind]}."
+            f"{{matchLabels: {{{MANAGED_BY_LABEL}: {MANAGER}}}}}, or {WITHOUT[kind]}."
         )
 
 

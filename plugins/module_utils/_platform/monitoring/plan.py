@@ -12,7 +12,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Object
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import MANAGED_BY
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.objects import (
     namespace,
     record,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import FIELD_MANAGER, Kube, Resource
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import managed
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import is_managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.namespace import NAMESPACES
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import Cluster, labels_of, metadata
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.objects import objects_of
@@ -50,7 +50,7 @@ def _read_users(kube: Kube, cluster: Cluster) -> Monitoring:
     fields = metadata(cluster.crds.get(DEFINITION) or {}).get("managedFields") or ()
     # The API server itself writes their status.
     managers = dict.fromkeys(str(one.get("manager")) for one in fields if not one.get("subresource"))
-    return Monitoring(users=[one for one in objects if not managed(one)], appliers=[name for name in managers if name != FIELD_MANAGER])
+    return Monitoring(users=[one for one in objects if not is_managed(one)], appliers=[name for name in managers if name != FIELD_MANAGER])
 
 
 def monitors_of(reader: Reader, target: Target) -> list[str]:

@@ -13,9 +13,10 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import PAUSE, Clock
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import PAUSE
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.read import PROMETHEUSES
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.wait import KEPT, Workload, wait
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
 
 MISSING = "It does not exist."
 

@@ -13,8 +13,8 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, Object, Resource
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import Clock
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.diagnose import Cause, Observed, Progress, diagnose, progress
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
 
 WORKLOADS = {
     "Deployment": Resource("apps/v1", "Deployment", "deployments"),

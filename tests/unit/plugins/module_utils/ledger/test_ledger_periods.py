@@ -9,8 +9,8 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import Entry, Period, cover, due, parse_name
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import parse_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import LedgerEntry, Period, cover, due, parse_name
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import parse_time
 
 
 def at(text: str) -> int:
@@ -94,8 +94,10 @@ def test_cover_refuses_what_would_be_a_wrong_bill(closed: list[Period], start: s
         cover(closed, at(start), at(end))
 
 
-@pytest.mark.parametrize("entry", [Entry(1, period("24")), Entry(42, period("24T13")), Entry(1_000, period("24"), correction=True)])
-def test_a_name_stands_for_its_entry(entry: Entry) -> None:
+@pytest.mark.parametrize(
+    "entry", [LedgerEntry(1, period("24")), LedgerEntry(42, period("24T13")), LedgerEntry(1_000, period("24"), correction=True)]
+)
+def test_a_name_stands_for_its_entry(entry: LedgerEntry) -> None:
     folder, name = entry.path.split("/")
     assert folder == "2026-11"
     assert parse_name(name) == entry

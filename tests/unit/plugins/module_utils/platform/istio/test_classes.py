@@ -10,8 +10,8 @@ import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import KubeError
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import Clock
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.istio.classes import class_problem, wait_accepted
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
 from ansible_collections.kuadrant.llm.plugins.modules import gateway_class
 
 Kube = t.Any  # the fake of conftest.py

@@ -11,9 +11,9 @@ import typing as t
 import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import Clock
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring.wait import wait_all
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.wait import Workload
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
 from ansible_collections.kuadrant.llm.plugins.modules import rollout
 
 Kube = t.Any  # the fake of conftest.py
