@@ -11,12 +11,12 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY, MANAGED_BY_LABEL, MANAGER
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects import selectors
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring import selectors
 
 Object: t.TypeAlias = dict[str, t.Any]
 Labels: t.TypeAlias = t.Mapping[str, str]
 
-# What a monitored object is, which field selects it, and which field selects its namespace; the variable that does without.
+# What a monitored object is, which field selects it, and which field selects its namespace; the variable that makes do without.
 KINDS = {
     "service_monitor": ("ServiceMonitors", "serviceMonitorSelector", "serviceMonitorNamespaceSelector"),
     "pod_monitor": ("PodMonitors", "podMonitorSelector", "podMonitorNamespaceSelector"),

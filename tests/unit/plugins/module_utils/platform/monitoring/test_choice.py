@@ -10,7 +10,6 @@ import typing as t
 
 import pytest
 
-from ansible_collections.kuadrant.llm.plugins.filter.platform_objects import platform_objects
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring import choice
 
@@ -159,8 +158,3 @@ def test_namespaces_are_looked_at_with_the_labels_that_they_have_or_will_have() 
     assert "in namespaces llm, kuadrant-system" in choice.needs(by_label, WHERE, {"llm": {}})["problems"][0]
     made_here = instance(service_monitor_namespace_selector={"matchLabels": MANAGED_BY})
     assert choice.needs(made_here, WHERE, {})["problems"] == []
-
-
-def test_manifest_of_the_operator_may_hold_a_lone_equals_sign() -> None:
-    (one,) = platform_objects("{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {kinds: ['!=', =, =~]}}")
-    assert one["data"]["kinds"] == ["!=", "=", "=~"]
