@@ -101,7 +101,7 @@ def usage(start: int, end: int, people: t.Sequence[Who] = PEOPLE) -> PeriodUsage
 def report(
     people: t.Sequence[Who] = PEOPLE, *, start: int = START, end: int = END, timeline: str = "day", **more: t.Any
 ) -> dict[str, t.Any]:
-    source = Source(start, end, lambda since, until: usage(since, until, people), family="upstream")
+    source = Source(start, end, "measure usage", lambda since, until: usage(since, until, people), family="upstream")
     return make_report(source, options(**more), timeline)
 
 
