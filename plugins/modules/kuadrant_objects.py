@@ -143,7 +143,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Object, Resource, argument_spec, connect
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import managed
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import is_managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant import export, inventory
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.objects import (
     clean,
@@ -230,7 +230,7 @@ def remove(kube: Kube, params: t.Mapping[str, t.Any], check: bool) -> Answer:
     stages: t.Sequence[t.Sequence[t.Mapping[str, t.Any]]]
     foreign = foreign_objects(objects)
     if params["adopted"]:
-        ours = [obj for obj in objects if obj["kind"] == "Kuadrant" and managed(obj)]
+        ours = [obj for obj in objects if obj["kind"] == "Kuadrant" and is_managed(obj)]
         # With policies of others it is no longer ours alone.
         stages = [] if foreign else [ours] if ours else []
     else:

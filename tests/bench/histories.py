@@ -17,7 +17,7 @@ import itertools
 import random
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Life, Series, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Life, ScrapeTarget, Series
 
 # 2026-11-01T01:00:00Z, in the middle of a block of Prometheus.
 START = 1_793_494_800_000
@@ -98,7 +98,7 @@ class History:
     def truth(self, pair: Pair) -> int:
         return sum(process.truth(pair) for process in self.processes if pair in process.calls)
 
-    def measured(self) -> tuple[list[Target], list[Series]]:
+    def measured(self) -> tuple[list[ScrapeTarget], list[Series]]:
         """What Prometheus has of it at the end of the period, without a Prometheus."""
         scraped, series = [], []
         for process in self.processes:
@@ -106,7 +106,7 @@ class History:
                 kept = View(view.labels, [scrape for scrape in view.scrapes if scrape[1] <= END])
                 lives = {stamp: process.life(moment) for moment, stamp in kept.scrapes}
                 named = {stamp: Life(since, name) for stamp, (since, name) in lives.items() if name is not None}
-                scraped.append(Target(view.labels, tuple(lives), named))
+                scraped.append(ScrapeTarget(view.labels, tuple(lives), named))
                 for user, group in process.calls:
                     samples = process.series(kept, (user, group))
                     if samples:

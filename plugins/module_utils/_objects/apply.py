@@ -12,21 +12,21 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Object, Resource
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import is_managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.discovery import Discovery, Served
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import Method, Outcome, label, managed
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import Method, Outcome, label
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.namespace import contents
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.ownership import handed_over, predicted, to_take_over
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.plan import (
     Request,
     Write,
     check_definitions,
-    converging,
     decide,
     in_order,
 )
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import Awaited, Clock, wait, wait_gone
-
-__all__ = ["apply", "carry_out", "converging", "remove"]
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.read import read
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import Awaited, wait, wait_gone
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
 
 _TRIES = 5  # of a take-over that a controller's status writes get in the way of
 
@@ -36,6 +36,7 @@ def apply(
     definitions: t.Iterable[Object],
     *,
     method: Method = Method.APPLY,
+    optional: t.Collection[str] = (),
     check: bool = False,
     timeout: float = 120,
     discovery: Discovery | None = None,
@@ -43,7 +44,8 @@ def apply(
 ) -> list[Outcome]:
     """Apply whole objects, namespaces and CRDs first, and wait until new kinds are established.
 
-    A Namespace that exists is left as it is. In check mode, a missing namespace or kind is what an earlier step would have created.
+    A Namespace that exists is left as it is. Objects of the ``optional`` kinds are left out where the cluster does not serve them.
+    In check mode, another missing kind or a missing namespace is what an earlier step would have created.
     Raises GatewayError for a definition that cannot be one, KubeError where the server refuses.
     """
     discovery = discovery or Discovery(kube)
@@ -56,12 +58,21 @@ def apply(
             _establish(kube, kinds, discovery, timeout=timeout, clock=clock)
             kinds = []
         served = discovery.find(definition["apiVersion"], definition["kind"])
+        if served is None and definition["kind"] in optional:
+            outcomes.append(_left_out(definition))
+            continue
         outcome = _apply_one(kube, definition, served, method, check=check)
         outcomes.append(outcome)
         if definition["kind"] == "CustomResourceDefinition" and not check:
             kinds.append(outcome)
     _establish(kube, kinds, discovery, timeout=timeout, clock=clock)
     return outcomes
+
+
+def _left_out(definition: Object) -> Outcome:
+    resource = Resource(definition["apiVersion"], definition["kind"], "")
+    metadata = definition["metadata"]
+    return Outcome(resource, metadata.get("namespace"), metadata["name"], None, None, f"the cluster does not serve {resource.kind}")
 
 
 def _establish(kube: Kube, kinds: list[Outcome], discovery: Discovery, *, timeout: float, clock: Clock | None) -> None:
@@ -140,6 +151,9 @@ def _send(
         case Request.PATCH | Request.STRATEGIC:
             strategic = write.request is Request.STRATEGIC
             return kube.patch(resource, namespace, name, write.body, strategic=strategic, dry_run=check)
+        case Request.DELETE:
+            kube.delete(resource, namespace, name, (live or {"metadata": {}})["metadata"].get("uid"), dry_run=check)
+            return None
         case Request.NOTHING:
             return live
 
@@ -182,40 +196,23 @@ def remove(
     check_definitions(definitions, named=False)
     outcomes: list[Outcome] = []
     for definition in definitions:
-        served = discovery.find(definition["apiVersion"], definition["kind"])
-        for namespace, name, live in _found(kube, definition, served):
-            if served is None or live is None:
-                resource = served.resource if served else Resource(definition["apiVersion"], definition["kind"], "")
-                outcomes.append(Outcome(resource, namespace, name, None, None))
-                continue
-            resource = served.resource
+        (found,) = read(kube, [definition], discovery)
+        if found.served is None or (found.name and not found.objects):
+            resource = found.served.resource if found.served else Resource(definition["apiVersion"], found.kind, "")
+            outcomes.append(Outcome(resource, found.namespace, found.name, None, None))
+            continue
+        resource = found.served.resource
+        for live in found.objects:
+            namespace, name = live["metadata"].get("namespace") or found.namespace, live["metadata"]["name"]
             deleted = [f"{one.resource.kind}/{one.name}" for one in outcomes if one.before and one.after is None]
             why = _reason_to_stay(kube, resource, live, (*namespace_ignore, *deleted), releases, owned_only=owned_only)
             if why:
                 outcomes.append(Outcome(resource, namespace, name, live, live, why))
                 continue
-            kube.delete(resource, namespace, name, live["metadata"].get("uid"), dry_run=check)
-            outcomes.append(Outcome(resource, namespace, name, live, None))
+            outcomes.append(carry_out(kube, resource, namespace, name, live, Write(Request.DELETE), check=check))
             if gone and not check:
                 wait_gone(kube, [Awaited(resource, namespace, name, live)], timeout=timeout, clock=clock)
     return outcomes
-
-
-def _found(kube: Kube, definition: Object, served: Served | None) -> t.Iterator[tuple[str | None, str, Object | None]]:
-    """Namespace, name and object of what a definition means; without object where there is none."""
-    metadata = definition["metadata"]
-    namespace = metadata.get("namespace") if served is None or served.namespaced else None
-    name = metadata.get("name")
-    if name:
-        if served and served.namespaced and not namespace:
-            raise GatewayError(
-                f"Failed to delete {definition['kind']} {name}: metadata.namespace is missing. Say in which namespace it is."
-            )
-        yield namespace, name, kube.get(served.resource, namespace, name) if served else None
-    elif served:
-        for obj in list(kube.iterate(served.resource, namespace, metadata["labels"])):
-            item = {"apiVersion": definition["apiVersion"], "kind": definition["kind"], **obj}  # items of a list do not say what they are
-            yield obj["metadata"].get("namespace"), obj["metadata"]["name"], item
 
 
 def _reason_to_stay(
@@ -226,4 +223,4 @@ def _reason_to_stay(
         if inside["removable"]:
             return ""
         return f"it holds {', '.join(inside['foreign'])}" if inside["ours"] else "it was not created by kuadrant.llm"
-    return "it was not created by kuadrant.llm" if owned_only and not managed(live) else ""
+    return "it was not created by kuadrant.llm" if owned_only and not is_managed(live) else ""

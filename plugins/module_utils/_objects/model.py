@@ -13,9 +13,7 @@ import enum
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Object, Resource
-
-#: The label of every object that this collection creates.
-MANAGED_BY = {"app.kubernetes.io/managed-by": "kuadrant.llm"}
+from ansible_collections.kuadrant.llm.plugins.module_utils._result import masked
 
 
 class Method(enum.StrEnum):
@@ -40,7 +38,7 @@ class Effect(enum.StrEnum):
 class Outcome:
     """An object before and after (None: there is none); ``after`` is the server's answer, or the definition where there can be none yet.
 
-    ``why`` says why an object that should be deleted stays.
+    ``why`` says why an object that should be deleted stays, or why one is not applied.
     """
 
     resource: Resource
@@ -82,6 +80,7 @@ def label(kind: str, namespace: str | None, name: str) -> str:
     return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
 
 
-def managed(obj: t.Mapping[str, t.Any]) -> bool:
-    """Whether this collection created it, by its label."""
-    return MANAGED_BY.items() <= ((obj.get("metadata") or {}).get("labels") or {}).items()
+def shown(obj: t.Mapping[str, t.Any]) -> Object:
+    """The object as a module may return it: without managedFields, and data of a Secret as its fingerprint."""
+    result = {**obj, "metadata": {name: value for name, value in obj["metadata"].items() if name != "managedFields"}}
+    return t.cast("Object", masked(result)) if obj.get("kind") == "Secret" else result

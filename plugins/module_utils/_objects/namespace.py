@@ -12,8 +12,8 @@ import fnmatch
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Resource
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import is_managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.discovery import Discovery
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import managed
 
 NAMESPACES = Resource("v1", "Namespace", "namespaces")
 # On what programs of a kind elect their leader with, as long as they did so with ConfigMaps: it stays when they are gone.
@@ -35,7 +35,7 @@ def contents(kube: Kube, name: str, ignore: t.Iterable[str] = (), releases: t.Co
     namespace = kube.get(NAMESPACES, None, name)
     if namespace is None:
         return {"exists": False, "ours": False, "foreign": [], "removable": False}
-    ours = managed(namespace)
+    ours = is_managed(namespace)
     patterns = (*USUAL, *ISTIO, *ignore, *(f"Secret/sh.helm.release.v1.{release}.v*" for release in releases))
     found: dict[str, str] = {}
     for resource in Discovery(kube).listable() if ours else ():
@@ -49,7 +49,7 @@ def contents(kube: Kube, name: str, ignore: t.Iterable[str] = (), releases: t.Co
             reference = f"{resource.kind}/{body['metadata']['name']}"
             annotations = body["metadata"].get("annotations") or {}
             lives = LEADER not in annotations and annotations.get("meta.helm.sh/release-name") not in releases
-            foreign = lives and not managed(body) and not body["metadata"].get("ownerReferences")
+            foreign = lives and not is_managed(body) and not body["metadata"].get("ownerReferences")
             if foreign and not any(fnmatch.fnmatchcase(reference, pattern) for pattern in patterns):
                 found.setdefault(body["metadata"].get("uid", reference), reference)  # one object may be served by two groups
     foreign_objects = sorted(found.values())

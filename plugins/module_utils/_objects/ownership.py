@@ -17,7 +17,7 @@ import json
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import FIELD_MANAGER, Object
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import managed
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import is_managed
 
 # As the client of kubernetes.core and this collection's own appear there when they create or patch.
 _PATCHERS = ("OpenAPI-Generator", FIELD_MANAGER)
@@ -29,7 +29,7 @@ Fields = dict[str, t.Any]
 
 def to_take_over(live: t.Mapping[str, t.Any] | None) -> Fields:
     """The fields (``fieldsV1``) that earlier patches of this collection wrote, until it has applied the object once; else none."""
-    if live is None or not managed(live):
+    if live is None or not is_managed(live):
         return {}
     entries = live["metadata"].get("managedFields") or ()
     if any(_applied_by_us(entry) for entry in entries):

@@ -29,6 +29,7 @@ class Request(enum.StrEnum):
     APPLY = "apply"
     PATCH = "patch"
     STRATEGIC = "strategic patch"
+    DELETE = "delete"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Write:
     """One request, with its body."""
 
     request: Request
-    body: Object
+    body: Object = dataclasses.field(default_factory=dict)
 
 
 def in_order(definitions: t.Iterable[Object]) -> list[Object]:

@@ -9,13 +9,13 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Object, Resource
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import label
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
 
 PAUSE = 1.0  # seconds between two looks at an object
 CLASSES = Resource("gateway.networking.k8s.io/v1", "GatewayClass", "gatewayclasses")
@@ -28,14 +28,6 @@ _AWAITED = {
     "operator.authorino.kuadrant.io": ("Authorino",),
     "monitoring.coreos.com": ("Prometheus",),
 }
-
-
-@dataclasses.dataclass(slots=True)
-class Clock:
-    """Time, to be replaced in tests."""
-
-    now: t.Callable[[], float] = time.monotonic
-    sleep: t.Callable[[float], None] = time.sleep
 
 
 @dataclasses.dataclass(frozen=True)

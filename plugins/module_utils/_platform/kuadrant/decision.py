@@ -12,7 +12,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import managed
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import is_managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.skew import parse
 
 Object: t.TypeAlias = t.Mapping[str, t.Any]
@@ -101,7 +101,7 @@ def _adoption(request: Request, found: Found) -> Decision:
     theirs = kuadrant["instance"]
     where = (theirs or kuadrant)["namespace"]
     # Where there are only operators, the resource that sets them to work is ours.
-    if theirs is None or any(managed(one) for one in found.instances):
+    if theirs is None or any(is_managed(one) for one in found.instances):
         instance = _own_instance(request, found, where)
     else:
         instance = _instance(theirs["namespace"], theirs["name"], ours=False)

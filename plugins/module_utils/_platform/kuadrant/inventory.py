@@ -14,9 +14,10 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, Object, Resource
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.discovery import Discovery
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import PAUSE, Clock
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import PAUSE
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant import lookup
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.objects import GROUPS, losses, name_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
 
 CRDS = Resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions")
 

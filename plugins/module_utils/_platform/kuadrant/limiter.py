@@ -13,8 +13,7 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import SECRETS, Kube, Object, Resource
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import managed
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import Clock
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import is_managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import RECORD_PREFIX
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant import lookup
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.limitador import (
@@ -28,6 +27,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.li
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.effect import Effect, wait_in_effect
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.wait import Workload
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import Changes
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
 
 LIMITADORS = Resource("limitador.kuadrant.io/v1alpha1", "Limitador", "limitadors")
 CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps")
@@ -73,7 +73,7 @@ def read(kube: Kube, namespace: str) -> Found:
     record = kube.get(CONFIG_MAPS, namespace, f"{RECORD_PREFIX}kuadrant")
     kuadrant = next(iter(lookup.listed(kube, lookup.KUADRANTS, namespace)), {})
     tracing = ((kuadrant.get("spec") or {}).get("observability") or {}).get("tracing") or {}
-    return Found(live, record is not None and managed(record), str(tracing.get("defaultEndpoint") or ""))
+    return Found(live, record is not None and is_managed(record), str(tracing.get("defaultEndpoint") or ""))
 
 
 def converge(

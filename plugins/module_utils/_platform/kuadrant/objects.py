@@ -11,8 +11,8 @@ from __future__ import annotations
 import copy
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import is_managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import managed
 
 Object: t.TypeAlias = t.Mapping[str, t.Any]
 
@@ -64,7 +64,7 @@ def foreign_objects(objects: t.Sequence[Object]) -> list[str]:
     return [
         name_of(obj)
         for obj in own_objects(objects)
-        if not managed(obj) and not (obj["kind"] in _INSTANCES and obj["metadata"].get("ownerReferences"))
+        if not is_managed(obj) and not (obj["kind"] in _INSTANCES and obj["metadata"].get("ownerReferences"))
     ]
 
 

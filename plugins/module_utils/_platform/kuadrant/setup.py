@@ -13,9 +13,9 @@ import datetime
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, Object, Resource
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.apply import apply
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import MANAGED_BY, Method, Outcome, essence
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import Clock
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import Method, Outcome, essence
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant import lookup
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.decision import OPTIONAL_CRDS, REQUIRED_CRDS
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.deployment import (
@@ -26,6 +26,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.de
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.effect import GRACE, Effect, wait_in_effect
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.wait import WORKLOADS, Workload, wait
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import Changes
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
 
 DEPLOYMENTS = WORKLOADS["Deployment"]
 CRDS = Resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions")

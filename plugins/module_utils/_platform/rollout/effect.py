@@ -14,9 +14,10 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Object, Resource
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import PAUSE, Clock
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import PAUSE
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.diagnose import Cause, diagnose, progress
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.wait import WORKLOADS, Workload, observe
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
 
 GRACE = 20.0  # seconds for which a cause that does not go by itself has to last: the operator may just be about to remove it
 

@@ -13,8 +13,8 @@ import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import KubeError
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import Clock
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant import limiter
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
 from ansible_collections.kuadrant.llm.plugins.modules import limitador
 
 SPACE = "kuadrant-system"

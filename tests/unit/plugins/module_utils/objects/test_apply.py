@@ -12,7 +12,8 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import Gatewa
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import KubeError, Resource
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.apply import apply, remove
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import Method
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import Awaited, Clock, wait, wait_gone
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import Awaited, wait, wait_gone
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
 
 OURS = {"app.kubernetes.io/managed-by": "kuadrant.llm"}
 MAPS = Resource("v1", "ConfigMap", "configmaps")

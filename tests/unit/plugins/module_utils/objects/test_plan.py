@@ -12,7 +12,14 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import Gatewa
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Resource
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import Effect, Method, Outcome, essence
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.ownership import handed_over, predicted, to_take_over
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.plan import Request, Write, check_definitions, decide, in_order
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.plan import (
+    Request,
+    Write,
+    check_definitions,
+    converging,
+    decide,
+    in_order,
+)
 
 OURS = {"app.kubernetes.io/managed-by": "kuadrant.llm"}
 WANTED: dict[str, t.Any] = {"apiVersion": "v1", "kind": "Thing", "metadata": {"name": "a", "labels": {"l": "1"}}, "spec": {"x": 1}}
@@ -155,3 +162,22 @@ def test_prediction_of_a_take_over_lacks_what_only_the_patch_owned() -> None:
     assert predicted(obj, to_take_over(taken(PATCHED)))["spec"] == {"x": 1, "list": [{"name": "a", "z": 2}, "c"], "theirs": 3}
     assert obj["spec"] is spec
     assert "old" in spec
+
+
+LIMITED: dict[str, t.Any] = {"metadata": {"name": "p"}, "spec": {"targetRef": {"name": "g"}, "limits": {"a": {"rates": [1]}}}}
+
+
+@pytest.mark.parametrize(
+    ("current", "spec"),
+    [
+        ({}, {"targetRef": {"name": "g"}, "limits": {"a": {"rates": [1]}}}),
+        ({"limits": {"a": {"rates": [1, 2]}}}, {"targetRef": {"name": "g"}, "limits": {"a": {"rates": [1]}}}),
+        ({"limits": {"b": {}}}, {"targetRef": {"name": "g"}, "limits": {"a": {"rates": [1]}, "b": None}}),
+        ({"limits": {"a": {"when": []}}}, {"targetRef": {"name": "g"}, "limits": {"a": {"rates": [1], "when": None}}}),
+        ({"overrides": {"limits": {}}}, {"targetRef": {"name": "g"}, "limits": {"a": {"rates": [1]}}, "overrides": None}),
+        ({"limits": None}, {"targetRef": {"name": "g"}, "limits": {"a": {"rates": [1]}}}),
+    ],
+    ids=["nothing there", "a list", "a limit too many", "a field too many", "another section", "null"],
+)
+def test_converging_removes_what_is_not_wanted(current: dict[str, t.Any], spec: dict[str, t.Any]) -> None:
+    assert converging(LIMITED, {"metadata": {"name": "p"}, "spec": current}) == {"metadata": {}, "spec": spec}
