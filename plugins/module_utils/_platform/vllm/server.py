@@ -14,9 +14,10 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, Object
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY, is_managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.apply import apply, remove
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.discovery import Discovery
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import MANAGED_BY, Outcome, managed
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import Outcome
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.wait import WORKLOADS, Workload, wait
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.vllm.config import Config, parse, problems
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.vllm.objects import labels, objects, token_secret
@@ -61,7 +62,7 @@ def present(kube: Kube, config: Config, options: Options) -> list[Outcome]:
     """Bring it into the cluster and wait until it serves. Raises GatewayError for a Deployment that others created."""
     discovery = Discovery(kube)
     live = kube.get(WORKLOADS["Deployment"], config.namespace, config.name)
-    if live is not None and not managed(live):
+    if live is not None and not is_managed(live):
         owner = (live["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by", "")
         raise GatewayError(
             f"Deployment {config.name} in namespace {config.namespace} is there already and was not created by this collection "
