@@ -67,8 +67,7 @@ def cluster(kube: Kube) -> Kube:
 
 
 def look(kube: Kube, components: t.Collection[str]) -> dict[str, t.Any]:
-    cluster = read.read_cluster(kube, components)
-    return {**read.components_of(cluster, components, NOW), "problems": cluster.problems}
+    return read.find_components(kube, components, NOW)
 
 
 @pytest.fixture
