@@ -55,6 +55,25 @@ options:
     type: str
     choices: [apply, exact, merge, strategic]
     default: apply
+  optional:
+    description:
+      - Kinds that the cluster need not serve, such as V(ServiceMonitor). Objects of a kind that it does not serve are left out.
+    type: list
+    elements: str
+    default: []
+  unless:
+    description:
+      - References to objects of others, with C(apiVersion), C(kind) and C(metadata), that stand in the place of O(definitions). Where one
+        of them exists, O(definitions) are deleted as with O(state=absent) and O(owned_only=true).
+    type: list
+    elements: dict
+    default: []
+  unwanted:
+    description:
+      - Objects to delete after O(definitions) are applied and in effect, in the form and by the rules of O(state=absent).
+    type: list
+    elements: dict
+    default: []
   owned_only:
     description:
       - With O(state=absent), delete only what has the label C(app.kubernetes.io/managed-by=kuadrant.llm). A Namespace always needs it.
@@ -122,7 +141,7 @@ actions:
       returned: always
       sample: update
     why:
-      description: Why an object that should be deleted stays.
+      description: Why an object that should be deleted stays, or why one is not applied.
       type: str
       returned: for those
       sample: it holds ConfigMap/theirs
@@ -142,14 +161,19 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, Object, argument_spec, connect
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.apply import apply, remove
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import Method, Outcome, essence
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.discovery import Discovery
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import Method, Outcome, essence, shown
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.read import read
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import Awaited, has_conditions, wait
-from ansible_collections.kuadrant.llm.plugins.module_utils._result import Changes, masked
+from ansible_collections.kuadrant.llm.plugins.module_utils._result import Changes
 
 ARGUMENT_SPEC = {
     "definitions": {"type": "list", "elements": "dict", "required": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "method": {"type": "str", "choices": ["apply", "exact", "merge", "strategic"], "default": "apply"},
+    "optional": {"type": "list", "elements": "str", "default": []},
+    "unless": {"type": "list", "elements": "dict", "default": []},
+    "unwanted": {"type": "list", "elements": "dict", "default": []},
     "owned_only": {"type": "bool", "default": True},
     "namespace_ignore": {"type": "list", "elements": "str", "default": []},
     "namespace_releases": {"type": "list", "elements": "str", "default": []},
@@ -166,22 +190,34 @@ def main() -> None:
 
 
 def run(module: AnsibleModule, kube: Kube) -> dict[str, t.Any]:
-    params, check = module.params, module.check_mode
-    if params["state"] == "present":
-        outcomes = apply(kube, params["definitions"], method=Method(params["method"]), check=check, timeout=params["timeout"])
-        if params["wait"] and not check:
-            outcomes = in_effect(kube, outcomes, params["timeout"])
+    params, check, discovery = module.params, module.check_mode, Discovery(kube)
+    outcomes: list[Outcome] = []
+    unwanted = params["unwanted"]
+    if params["state"] == "absent" or any(found.objects for found in read(kube, params["unless"], discovery)):
+        unwanted = [*params["definitions"], *unwanted]
     else:
-        outcomes = remove(
+        outcomes = apply(
             kube,
             params["definitions"],
-            owned_only=params["owned_only"],
-            namespace_ignore=params["namespace_ignore"],
-            releases=params["namespace_releases"],
+            method=Method(params["method"]),
+            optional=params["optional"],
             check=check,
-            gone=params["wait"],
             timeout=params["timeout"],
+            discovery=discovery,
         )
+        if params["wait"] and not check:
+            outcomes = in_effect(kube, outcomes, params["timeout"])
+    outcomes += remove(
+        kube,
+        unwanted,
+        owned_only=params["owned_only"],
+        namespace_ignore=params["namespace_ignore"],
+        releases=params["namespace_releases"],
+        check=check,
+        gone=params["wait"],
+        timeout=params["timeout"],
+        discovery=discovery,
+    )
     changes = Changes()
     for one in outcomes:
         changes.record(one.label, essence(one.before), essence(one.after), secret=one.resource.kind == "Secret")
@@ -191,7 +227,8 @@ def run(module: AnsibleModule, kube: Kube) -> dict[str, t.Any]:
 
 def in_effect(kube: Kube, outcomes: list[Outcome], timeout: float) -> list[Outcome]:
     """The same, with the objects as they are once they are in effect. What their controllers write meanwhile is no change of ours."""
-    awaited = [Awaited(one.resource, one.namespace, one.name, one.after) for one in outcomes if has_conditions(one.resource)]
+    present = [one for one in outcomes if one.after is not None]
+    awaited = [Awaited(one.resource, one.namespace, one.name, one.after) for one in present if has_conditions(one.resource)]
     found = wait(kube, awaited, timeout=timeout)
     return [with_status(one, found.get(one.label)) for one in outcomes]
 
@@ -206,11 +243,6 @@ def with_status(outcome: Outcome, found: Object | None) -> Outcome:
 def entry(outcome: Outcome) -> dict[str, t.Any]:
     result = {"kind": outcome.resource.kind, "namespace": outcome.namespace, "name": outcome.name, "action": outcome.effect.value}
     return result | {"why": outcome.why} if outcome.why else result
-
-
-def shown(obj: Object) -> Object:
-    result = {**obj, "metadata": {name: value for name, value in obj["metadata"].items() if name != "managedFields"}}
-    return t.cast("Object", masked(result)) if obj.get("kind") == "Secret" else result
 
 
 def secret_values(definitions: t.Iterable[Object]) -> set[str]:

@@ -24,6 +24,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._objects.plan import 
     decide,
     in_order,
 )
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.read import read
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import Awaited, wait, wait_gone
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
 
@@ -35,6 +36,7 @@ def apply(
     definitions: t.Iterable[Object],
     *,
     method: Method = Method.APPLY,
+    optional: t.Collection[str] = (),
     check: bool = False,
     timeout: float = 120,
     discovery: Discovery | None = None,
@@ -42,7 +44,8 @@ def apply(
 ) -> list[Outcome]:
     """Apply whole objects, namespaces and CRDs first, and wait until new kinds are established.
 
-    A Namespace that exists is left as it is. In check mode, a missing namespace or kind is what an earlier step would have created.
+    A Namespace that exists is left as it is. Objects of the ``optional`` kinds are left out where the cluster does not serve them.
+    In check mode, another missing kind or a missing namespace is what an earlier step would have created.
     Raises GatewayError for a definition that cannot be one, KubeError where the server refuses.
     """
     discovery = discovery or Discovery(kube)
@@ -55,12 +58,21 @@ def apply(
             _establish(kube, kinds, discovery, timeout=timeout, clock=clock)
             kinds = []
         served = discovery.find(definition["apiVersion"], definition["kind"])
+        if served is None and definition["kind"] in optional:
+            outcomes.append(_left_out(definition))
+            continue
         outcome = _apply_one(kube, definition, served, method, check=check)
         outcomes.append(outcome)
         if definition["kind"] == "CustomResourceDefinition" and not check:
             kinds.append(outcome)
     _establish(kube, kinds, discovery, timeout=timeout, clock=clock)
     return outcomes
+
+
+def _left_out(definition: Object) -> Outcome:
+    resource = Resource(definition["apiVersion"], definition["kind"], "")
+    metadata = definition["metadata"]
+    return Outcome(resource, metadata.get("namespace"), metadata["name"], None, None, f"the cluster does not serve {resource.kind}")
 
 
 def _establish(kube: Kube, kinds: list[Outcome], discovery: Discovery, *, timeout: float, clock: Clock | None) -> None:
@@ -184,13 +196,14 @@ def remove(
     check_definitions(definitions, named=False)
     outcomes: list[Outcome] = []
     for definition in definitions:
-        served = discovery.find(definition["apiVersion"], definition["kind"])
-        for namespace, name, live in _found(kube, definition, served):
-            if served is None or live is None:
-                resource = served.resource if served else Resource(definition["apiVersion"], definition["kind"], "")
-                outcomes.append(Outcome(resource, namespace, name, None, None))
-                continue
-            resource = served.resource
+        (found,) = read(kube, [definition], discovery)
+        if found.served is None or (found.name and not found.objects):
+            resource = found.served.resource if found.served else Resource(definition["apiVersion"], found.kind, "")
+            outcomes.append(Outcome(resource, found.namespace, found.name, None, None))
+            continue
+        resource = found.served.resource
+        for live in found.objects:
+            namespace, name = live["metadata"].get("namespace") or found.namespace, live["metadata"]["name"]
             deleted = [f"{one.resource.kind}/{one.name}" for one in outcomes if one.before and one.after is None]
             why = _reason_to_stay(kube, resource, live, (*namespace_ignore, *deleted), releases, owned_only=owned_only)
             if why:
@@ -200,23 +213,6 @@ def remove(
             if gone and not check:
                 wait_gone(kube, [Awaited(resource, namespace, name, live)], timeout=timeout, clock=clock)
     return outcomes
-
-
-def _found(kube: Kube, definition: Object, served: Served | None) -> t.Iterator[tuple[str | None, str, Object | None]]:
-    """Namespace, name and object of what a definition means; without object where there is none."""
-    metadata = definition["metadata"]
-    namespace = metadata.get("namespace") if served is None or served.namespaced else None
-    name = metadata.get("name")
-    if name:
-        if served and served.namespaced and not namespace:
-            raise GatewayError(
-                f"Failed to delete {definition['kind']} {name}: metadata.namespace is missing. Say in which namespace it is."
-            )
-        yield namespace, name, kube.get(served.resource, namespace, name) if served else None
-    elif served:
-        for obj in list(kube.iterate(served.resource, namespace, metadata["labels"])):
-            item = {"apiVersion": definition["apiVersion"], "kind": definition["kind"], **obj}  # items of a list do not say what they are
-            yield obj["metadata"].get("namespace"), obj["metadata"]["name"], item
 
 
 def _reason_to_stay(

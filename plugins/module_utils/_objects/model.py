@@ -13,6 +13,7 @@ import enum
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Object, Resource
+from ansible_collections.kuadrant.llm.plugins.module_utils._result import masked
 
 
 class Method(enum.StrEnum):
@@ -37,7 +38,7 @@ class Effect(enum.StrEnum):
 class Outcome:
     """An object before and after (None: there is none); ``after`` is the server's answer, or the definition where there can be none yet.
 
-    ``why`` says why an object that should be deleted stays.
+    ``why`` says why an object that should be deleted stays, or why one is not applied.
     """
 
     resource: Resource
@@ -77,3 +78,9 @@ def essence(obj: t.Mapping[str, t.Any] | None) -> Object | None:
 def label(kind: str, namespace: str | None, name: str) -> str:
     """``Gateway llm/vllm-gateway``, or ``Namespace llm``."""
     return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
+
+
+def shown(obj: t.Mapping[str, t.Any]) -> Object:
+    """The object as a module may return it: without managedFields, and data of a Secret as its fingerprint."""
+    result = {**obj, "metadata": {name: value for name, value in obj["metadata"].items() if name != "managedFields"}}
+    return t.cast("Object", masked(result)) if obj.get("kind") == "Secret" else result

@@ -41,12 +41,6 @@ GROUPS = (
 THREADS = 8
 
 
-def find_components(kube: Kube, components: t.Collection[str], now: datetime.datetime) -> Object:
-    """``{<component>: {…}, problems: […]}`` of the components that are asked for."""
-    cluster = read_cluster(kube, components)
-    return {**components_of(cluster, components, now), "problems": cluster.problems}
-
-
 def components_of(cluster: Cluster, components: t.Collection[str], now: datetime.datetime) -> dict[str, Object]:
     """What there is of each component that is asked for; what is wrong goes to the problems of ``cluster``."""
     detectors: dict[str, t.Callable[[], Object]] = {

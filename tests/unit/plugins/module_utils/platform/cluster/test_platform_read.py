@@ -67,7 +67,8 @@ def cluster(kube: Kube) -> Kube:
 
 
 def look(kube: Kube, components: t.Collection[str]) -> dict[str, t.Any]:
-    return read.find_components(kube, components, NOW)
+    cluster = read.read_cluster(kube, components)
+    return {**read.components_of(cluster, components, NOW), "problems": cluster.problems}
 
 
 @pytest.fixture

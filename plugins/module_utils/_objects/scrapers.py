@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring.selectors import matches
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.selectors import matches
 
 
 @dataclasses.dataclass(frozen=True)

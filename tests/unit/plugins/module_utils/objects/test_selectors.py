@@ -11,7 +11,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring.selectors import labels_for, matches, told
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.selectors import labels_for, matches, told
 
 
 def expression(key: str, operator: str, *values: str) -> dict[str, t.Any]:

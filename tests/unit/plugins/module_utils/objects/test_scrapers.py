@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring.scrapers import Target, scrapers
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.scrapers import Target, scrapers
 
 LABELS = {"app": "limitador", "limitador-resource": "limitador"}
 TARGET = Target("kuadrant-system", {**LABELS, "of": "service"}, {**LABELS, "of": "pod"}, "http")
