@@ -152,7 +152,7 @@ _REMEDIES = {
     401: "The credentials are missing, wrong or expired: check the kubeconfig, its context, or api_key.",
     403: "Grant this user the verb on the resource (kubectl auth can-i tells), or use other credentials.",
     404: "Check that the host is a Kubernetes API server.",
-    409: "Somebody else changed it at the same time: run again.",
+    409: "Another client changed it at the same time: run again.",
     410: "The list was changing for too long: run again.",
     422: "The object does not suit the API: the message names the field.",
     429: "The API server is overloaded: run again later.",

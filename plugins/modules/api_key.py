@@ -128,7 +128,7 @@ options:
     default: false
   adopt:
     description:
-      - Take over Secrets of these names that somebody else made, if they carry the O(labels) and hold a key. Their values stay, and no
+      - Take over Secrets of these names that another tool or person created, if they carry the O(labels) and hold a key. Their values stay, and no
         request is refused meanwhile. An annotation in which C(kubectl apply) keeps the value in plain text is removed.
       - Without it such a Secret is an error.
     type: bool
@@ -297,7 +297,7 @@ api_keys:
     action:
       description:
         - What was (or would be) done. V(refresh) is an update that made Authorino read the key again. V(clean_up) removed earlier values
-          whose time is over.
+          that had expired.
       type: str
       choices: [create, adopt, update, refresh, rotate, revoke, clean_up, delete, none]
       returned: always

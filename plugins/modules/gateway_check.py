@@ -78,7 +78,7 @@ options:
         type: str
       key_secret:
         description:
-          - The Secret that holds the key, as made by M(kuadrant.llm.api_key).
+          - The Secret that holds the key, as M(kuadrant.llm.api_key) creates it.
           - Mutually exclusive with O(probes[].key).
         type: dict
         suboptions:

@@ -67,7 +67,7 @@ foreign:
   returned: success
   type: list
   elements: str
-  sample: [Deployment/somebody-elses]
+  sample: [Deployment/of-another-team]
 removable:
   description: Whether it is ours and holds nothing else.
   returned: success

@@ -24,7 +24,7 @@ options:
     type: dict
     default: {}
   supervisor:
-    description: The socket of supervisord. Without it, nobody is asked.
+    description: The socket of supervisord. Without it, supervisord is not asked.
     type: path
   files:
     description: Files to look for.

@@ -16,7 +16,7 @@ description:
   - One list of tiers becomes one set of policies on one Gateway or route, which is an AuthPolicy, a RateLimitPolicy, a TokenRateLimitPolicy
     where a tier limits tokens, and, if wanted, a TelemetryPolicy.
   - Waits until Kuadrant enforces each of them successfully and at its present generation, else says which conditions are unmet and why.
-  - Refuses to make a policy beside one of somebody else that would hold in its place, and names that policy.
+  - Refuses to create a policy beside one of another owner that would hold in its place, and names that policy.
   - A policy of the set that the tiers do not need any more is removed. Policies that this collection did not make or adopt are never
     touched.
 extends_documentation_fragment:
@@ -105,8 +105,8 @@ options:
     default: inject
   adopt:
     description:
-      - Whether to take over, in place, a policy on the target that somebody else made, such as those of the demos that this collection
-        comes after. It keeps its name.
+      - Whether to take over, in place, a policy on the target that another tool or person created, such as those of the demos that this
+        collection comes after. It keeps its name.
       - With several on one target, nothing is taken over.
     type: bool
     default: false

@@ -66,7 +66,7 @@ options:
     description:
       - Whether to close a period in which no limiter was scraped, as unknown, not as zero. Calls that are counted until the next scrape
         are in the period of that scrape.
-      - V(false) fails instead, so that somebody looks.
+      - V(false) fails instead, so that a person looks.
     type: bool
     default: false
 seealso:
@@ -81,7 +81,7 @@ EXAMPLES = r"""
     ledger_dir: /srv/llm-ledger
   register: closed
 
-- name: Keep the head elsewhere, so that nobody can cut the ledger short unseen
+- name: Keep the head elsewhere, so that a shortened ledger is noticed
   ansible.builtin.debug:
     var: closed.head
 

@@ -172,7 +172,7 @@ def _verb(before: StoredKey, after: StoredKey, *, rotates: bool, refresh: bool, 
 
 def _reasons(before: StoredKey, after: StoredKey, *, rotates: bool) -> t.Iterator[str]:
     if not before.carries(MANAGED_BY):
-        yield "it was made by somebody else"
+        yield "it was not created by this collection"
     for field in ("user", "tier", "groups", "expires_at"):
         if getattr(after.grant, field) != getattr(before.grant, field):
             yield f"{field} changes"

@@ -34,7 +34,7 @@ CHANGED_AT = "kuadrant.llm/changed-at"
 REVOKED_AT = "kuadrant.llm/revoked-at"
 FINGERPRINTS = "kuadrant.llm/revoked-fingerprints"
 REFRESHING = "kuadrant.llm/refreshing"
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # holds the key when somebody ran `kubectl apply`
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # holds the key after `kubectl apply`
 
 WATCHED = {"authorino.kuadrant.io/managed-by": "authorino"}
 AUTH_SECRET = {"kuadrant.io/auth-secret": "true"}

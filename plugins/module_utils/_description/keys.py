@@ -52,7 +52,7 @@ NO_GRANT = Grant(None, None, (), None)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key that somebody wants: ``grant`` is None when it shall be ``revoked``, or else absent. What is None stays as it is."""
+    """A key as a user wants it: ``grant`` is None if it is to be ``revoked``, or else absent. What is None stays as it is."""
 
     name: str
     grant: Grant | None

@@ -44,8 +44,10 @@ if t.TYPE_CHECKING:
 
 _NAMED = 10
 _DAY_MS = 86_400_000
-NOBODY = "no user and no tier, hence no price: not in the cost"
-UNMETERED_NOTE = "the answers carried no usage, hence no tokens to bill: not in the cost; the price unmetered_request would bill them"
+UNATTRIBUTED_NOTE = "no user and no tier, so no price: not in the cost"
+UNMETERED_NOTE = (
+    "the answers carried no usage, so there are no tokens to bill: not in the cost; the price unmetered_request would bill them"
+)
 
 
 class PeriodToPrice(t.Protocol):
@@ -282,7 +284,7 @@ class _Rating:
 
     def _unpriced(self, account: Account, meter: str, quantity: Count) -> list[str]:
         if account.user is None and account.tier is None:
-            return [NOBODY]
+            return [UNATTRIBUTED_NOTE]
         if meter == meters.LIMITED_REQUESTS:
             return []
         tokens_sold = self.book.sells(*meters.TOKENS)

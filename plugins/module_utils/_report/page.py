@@ -87,7 +87,7 @@ def _tiles(report: Row) -> ET.Element:
         ("Requests", grouped(requests), "let through"),
         ("Limited", share(limited, requests + limited), f"{grouped(limited)} requests refused"),
         ("Tokens", grouped(tokens), f"{grouped(total['prompt'])} prompt, {grouped(total['completion'])} completion"),
-        ("Unattributed", "unknown" if unattributed is None else grouped(unattributed["total"]), "tokens served and billed to nobody"),
+        ("Unattributed", "unknown" if unattributed is None else grouped(unattributed["total"]), "tokens served and billed to no user"),
     ]
     return h(
         "section",

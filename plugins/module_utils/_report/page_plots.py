@@ -64,7 +64,7 @@ def section_of_plots(report: Row) -> ET.Element:
                 both,
             )
         )
-    users = _top([(or_else(row["user"], "(nobody, or all)"), row["cost"]) for row in totals["user"]])
+    users = _top([(or_else(row["user"], "(no user, or all)"), row["cost"]) for row in totals["user"]])
     figures.append(_cost_figure(report["currency"], "Top users", users, "users", width=1320))
     return h("section", {"class": "plots", "aria-label": "Plots"}, *figures)
 

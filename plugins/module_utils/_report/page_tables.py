@@ -18,7 +18,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_elements
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_text import amount, bounded, day, from_to, grouped, or_else
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import named
 
-# More rows than these help nobody on a page; what is left out is summed up, and is in the other files.
+# More rows than these are of no use on a page; what is left out is summed up, and is in the other files.
 _ROWS = 2_000
 _METERS = {
     meters.REQUESTS: "requests",
@@ -194,7 +194,7 @@ class Tables:
     def quality(self) -> ET.Element:
         quality = self.report["data_quality"]
         unpriced = [
-            f"{grouped(one['quantity'])} {_METERS[one['meter']]} are in nobody's cost: {one['reason']}." for one in quality["unpriced"]
+            f"{grouped(one['quantity'])} {_METERS[one['meter']]} are in no user's cost: {one['reason']}." for one in quality["unpriced"]
         ]
         body: list[list[Child]] = [
             [
