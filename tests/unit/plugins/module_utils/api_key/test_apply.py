@@ -147,7 +147,7 @@ def test_failure_tells_what_was_done(kube: Kube) -> None:
         ),
         (key(state="absent"), lambda kube: (run(kube, key(state="absent")), run(kube, key())), "is another one"),
     ],
-    ids=["changed", "made anew"],
+    ids=["changed", "created again"],
 )
 def test_concurrent_change_is_refused(kube: Kube, wanted: dict[str, t.Any], meanwhile: t.Callable[[Kube], t.Any], said: str) -> None:
     run(kube, key())
