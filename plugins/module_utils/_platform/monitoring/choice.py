@@ -37,10 +37,10 @@ def choose(found: Object, *, provider: str, wanted: str = "", own: str = "") -> 
     """What to do: ``{provider: operator|existing|none, instance, problems}``.
 
     ``found`` is ``platform_info``'s ``prometheus``; ``wanted`` is an instance, ``<namespace>/<name>`` or ``<name>``; ``own`` is
-    the one that the role makes, ``<namespace>/<name>``.
+    the one that the role creates, ``<namespace>/<name>``.
     """
     ours = bool(found.get("ours"))
-    # What the role made itself is nobody's to adopt: neither its instance nor the operator in the namespace of its record.
+    # What the role created is not adopted: neither its instance nor the operator in the namespace of its record.
     record = (found.get("record") or {}).get("namespace")
     operators = [one for one in found.get("operators") or () if not (ours and one.get("namespace") == record)]
     instances = [one for one in found.get("instances") or () if not (ours and called(one) == own)]
@@ -79,7 +79,7 @@ def _adopt(operators: list[Object], instances: list[Object], wanted: str) -> Obj
     if not instances:
         there = f"Prometheus operator {', '.join(called(one) for one in operators)} is there, but no" if operators else "There is no"
         remedy = (
-            "Make one (kind Prometheus) with selectors, or set prometheus_provider to none"
+            "Create one (kind Prometheus) with selectors, or set prometheus_provider to none"
             if operators
             else "Set prometheus_provider to operator to install one, or to none"
         )
@@ -139,7 +139,7 @@ def _elsewhere(instance: Object, kind: str, namespaces: t.Sequence[str], existin
         outside = [name for name in namespaces if name != instance["namespace"]]
         said, remedy = "it is not set, which means its own namespace only", "Set it, e.g. to {} (all)"
     else:
-        # One that does not exist yet is going to be made here.
+        # One that does not exist yet is going to be created here.
         outside = [
             name
             for name in namespaces

@@ -21,6 +21,8 @@ WORKLOADS = {
     "StatefulSet": Resource("apps/v1", "StatefulSet", "statefulsets"),
     "DaemonSet": Resource("apps/v1", "DaemonSet", "daemonsets"),
 }
+#: Kept by an operator, which creates their workloads; :mod:`_platform.monitoring.wait` waits for them.
+KEPT = ("Prometheus",)
 REPLICA_SETS = Resource("apps/v1", "ReplicaSet", "replicasets")
 PODS = Resource("v1", "Pod", "pods")
 CLAIMS = Resource("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
@@ -40,10 +42,9 @@ def parse_workloads(references: t.Iterable[str]) -> list[Workload]:
     found = []
     for reference in references:
         kind, _slash, name = str(reference).partition("/")
-        if kind not in WORKLOADS or not name:
-            raise GatewayError(
-                f"workloads: '{reference}' is not <kind>/<name>; the kinds are {', '.join(WORKLOADS)}, such as Deployment/istiod"
-            )
+        if kind not in (*WORKLOADS, *KEPT) or not name:
+            kinds = ", ".join((*WORKLOADS, *KEPT))
+            raise GatewayError(f"workloads: '{reference}' is not <kind>/<name>; the kinds are {kinds}, such as Deployment/istiod")
         found.append(Workload(kind, name))
     return found
 
