@@ -105,7 +105,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.record import Removal, Wish, absent, present
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.record import Removal, Wish, absent, present
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import Changes
 
 ARGUMENT_SPEC = {

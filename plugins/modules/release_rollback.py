@@ -129,7 +129,7 @@ def helm(module: AnsibleModule, *arguments: str) -> str:
     code, out, err = module.run_command(command, environ_update=environment)
     if code:
         said = " ".join((err or out).split())
-        raise GatewayError(f"Failed to {arguments[0]} Helm release {params['namespace']}/{params['name']}: {said}")
+        raise GatewayError(f"helm {arguments[0]} of release {params['namespace']}/{params['name']} failed: {said}")
     return t.cast("str", out)
 
 

@@ -80,7 +80,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import COMPONENTS
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.read import inspect
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.read import components_of, read_cluster
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.skew import plan, way_back
 
 ARGUMENT_SPEC = {
@@ -92,7 +92,7 @@ ARGUMENT_SPEC = {
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(**ARGUMENT_SPEC), supports_check_mode=True)
     with reporting(module):
-        installed = inspect(connect(module), COMPONENTS, datetime.datetime.now(datetime.UTC))
+        installed = components_of(read_cluster(connect(module), COMPONENTS), COMPONENTS, datetime.datetime.now(datetime.UTC))
         back = way_back(installed, module.params["rollback"])
         module.exit_json(changed=False, **dataclasses.asdict(plan(installed, module.params["versions"])), back=back)
 

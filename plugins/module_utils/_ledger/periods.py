@@ -75,7 +75,7 @@ def parse_name(name: str) -> LedgerEntry | None:
     return LedgerEntry(int(number), Period(start, unit), suffix is not None)
 
 
-def due(closed: t.Iterable[Period], unit: str, now: int, start: int | None = None, end: int | None = None) -> list[Period]:
+def periods_due(closed: t.Iterable[Period], unit: str, now: int, start: int | None = None, end: int | None = None) -> list[Period]:
     """The periods to close or to measure again, in order: (start, end] as far as it is over at ``now``, in whole units.
 
     Without ``start``, from the end of the last close on, or the last unit that is over if there is none. Closed periods within are taken as
@@ -129,7 +129,7 @@ def cover(closed: t.Sequence[Period], start: int, end: int) -> list[Period]:
     return within
 
 
-def gaps(closed: t.Iterable[Period]) -> list[tuple[int, int]]:
+def unclosed(closed: t.Iterable[Period]) -> list[tuple[int, int]]:
     """What is not closed between the first close and the last."""
     taken = sorted(closed)
     return list(_uncovered(taken, taken[0].start, taken[-1].end)) if taken else []

@@ -26,7 +26,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.records impor
 )
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import UsageLine
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Key, Measured, order
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import LabelValues, Measured, order
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, add_counts
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, merged_scrapes
 
@@ -169,7 +169,7 @@ def _rank(meter: str) -> int:
 
 def _sum_measured(parts: t.Sequence[Measured]) -> Measured:
     kinds = sorted({kind for one in parts for kind in one.counts})
-    counts: dict[str, dict[Key, Count]] = {kind: add_counts(one.of(kind) for one in parts) for kind in kinds}
+    counts: dict[str, dict[LabelValues, Count]] = {kind: add_counts(one.of(kind) for one in parts) for kind in kinds}
     unseen = sum((one.unseen for one in parts), Count())
     notes = tuple(sorted({note for one in parts for note in one.notes}))
     return Measured(counts, unseen, tuple(merged_scrapes(one.scrapes for one in parts)), notes)

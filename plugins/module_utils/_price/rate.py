@@ -45,10 +45,10 @@ if t.TYPE_CHECKING:
 _NAMED = 10
 _DAY_MS = 86_400_000
 NOBODY = "no user and no tier, hence no price: not in the cost"
-UNMETERED = "the answers carried no usage, hence no tokens to bill: not in the cost; the price unmetered_request would bill them"
+UNMETERED_NOTE = "the answers carried no usage, hence no tokens to bill: not in the cost; the price unmetered_request would bill them"
 
 
-class Measured(t.Protocol):
+class PeriodToPrice(t.Protocol):
     """A part of the period within which no price changes: what was used in (start, end]."""
 
     @property
@@ -111,7 +111,7 @@ def cuts(books: t.Iterable[PriceBook], start: int, end: int, *, whole_month: boo
     return list(itertools.pairwise(edges))
 
 
-def rate(book: PriceBook, parts: t.Sequence[Measured], start: int, tiers: t.Collection[str] = ()) -> Rated:
+def rate(book: PriceBook, parts: t.Sequence[PeriodToPrice], start: int, tiers: t.Collection[str] = ()) -> Rated:
     """Price what was used. Parts before ``start`` are not billed; they tell what was included and used up before.
 
     Raises GatewayError that names the accounts whose usage has no price.
@@ -129,7 +129,7 @@ def rate(book: PriceBook, parts: t.Sequence[Measured], start: int, tiers: t.Coll
 
 
 class _Rating:
-    def __init__(self, book: PriceBook, parts: t.Sequence[Measured], start: int, tiers: t.Collection[str]) -> None:
+    def __init__(self, book: PriceBook, parts: t.Sequence[PeriodToPrice], start: int, tiers: t.Collection[str]) -> None:
         self.book, self.parts, self.start, self.tiers = book, parts, start, tiers
         self.problems: list[str] = []
         self.used: dict[tuple[Account, str, str | None, int], Count] = {}
@@ -167,7 +167,7 @@ class _Rating:
             tuple(remarks),
         )
 
-    def _tally(self, part: Measured) -> dict[Account, dict[str, Count]]:
+    def _tally(self, part: PeriodToPrice) -> dict[Account, dict[str, Count]]:
         found: dict[Account, dict[str, Count]] = {}
         accounts: dict[tuple[str | None, ...], Account] = {}
         for line in part.lines:
@@ -287,7 +287,7 @@ class _Rating:
             return []
         tokens_sold = self.book.sells(*meters.TOKENS)
         if meter == meters.UNMETERED_REQUESTS:
-            return [UNMETERED] if tokens_sold else []
+            return [UNMETERED_NOTE] if tokens_sold else []
         sold = self.book.sells(meters.REQUESTS) if meter == meters.REQUESTS else tokens_sold
         if sold or not self.book.entries:
             self.problems.append(f"{quantity.lower} {meter} of {self._why(account, meter)}")

@@ -27,7 +27,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Bucket, Read, buckets, read_parts, read_timeline
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import require_users, usage_lines
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import connect, pass_on_warnings
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import connect_prometheus, pass_on_warnings
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, period_usage
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import check_namespaces, parse_question, read_usage
 
@@ -143,7 +143,7 @@ def _bucket_length(timeline: str, length: int) -> int:
 
 
 def from_prometheus(module: AnsibleModule, wanted: Pricing, timeline: str) -> dict[str, t.Any]:
-    prometheus = connect(module)
+    prometheus = connect_prometheus(module)
 
     def read(question: Question) -> PeriodUsage:
         return period_usage(read_usage(prometheus, question))

@@ -165,7 +165,7 @@ def usual_interval(scrapes: t.Sequence[int]) -> int | None:
     return steps[len(steps) // 2] if steps else None
 
 
-def gaps(scrapes: t.Sequence[int], start: int) -> list[Interval]:
+def scrape_gaps(scrapes: t.Sequence[int], start: int) -> list[Interval]:
     """Where at least one scrape is missing, in the period that begins at ``start``."""
     usual = usual_interval(scrapes)
     if usual is None:
@@ -173,7 +173,7 @@ def gaps(scrapes: t.Sequence[int], start: int) -> list[Interval]:
     return [(a, b) for a, b in itertools.pairwise(scrapes) if b > start and 2 * (b - a) > 3 * usual]
 
 
-def due(scrapes: t.Sequence[int], *, unknown_interval: int = 60_000) -> int:
+def scrape_due(scrapes: t.Sequence[int], *, unknown_interval: int = 60_000) -> int:
     """When the next scrape should have come at the latest, with half an interval of patience."""
     return scrapes[-1] + (usual_interval(scrapes) or unknown_interval) * 3 // 2
 
@@ -184,6 +184,6 @@ def last_if_unseen(views: t.Collection[t.Sequence[int]], start: int, end: int) -
     What no scrape ever saw counts in that period.
     """
     seen = [scrapes for scrapes in views if scrapes]
-    if not seen or not start < max(map(due, seen)) <= end:
+    if not seen or not start < max(map(scrape_due, seen)) <= end:
         return None
     return max(scrapes[-1] for scrapes in seen)

@@ -17,7 +17,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage import tokens
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import LABELS_REMEDY, Usage
 
-TOKEN_METERS = {part: f"{part}_tokens" for part in tokens.PARTS}
+TOKEN_METERS = {part: f"{part}_tokens" for part in tokens.TOKEN_PARTS}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,7 +29,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import RawSeries
 
 # Values of labels, None where the series has none.
-Key: t.TypeAlias = "tuple[str | None, ...]"
+LabelValues: t.TypeAlias = "tuple[str | None, ...]"
 
 _NOTHING = Series({}, ())
 
@@ -38,12 +38,12 @@ _NOTHING = Series({}, ())
 class Measured:
     """``counts``: by kind of counter, then by label values; without ``unseen``, what no scrape saw, which may belong to any of them."""
 
-    counts: dict[str, dict[Key, Count]]
+    counts: dict[str, dict[LabelValues, Count]]
     unseen: Count
     scrapes: tuple[dict[str, t.Any], ...]
     notes: tuple[str, ...]
 
-    def of(self, kind: str) -> dict[Key, Count]:
+    def of(self, kind: str) -> dict[LabelValues, Count]:
         return self.counts.get(kind, {})
 
 
@@ -73,7 +73,7 @@ def measure(
     """``series`` are counters by kind, ``labels`` the labels that tell the counts of a kind apart; all samples are at or before ``end``."""
     everything = targets.assign(scraped, (dataclasses.replace(one, kind=kind) for kind, members in series.items() for one in members))
     kept, left_out = targets.without_duplicates([one for one in everything if one.target.scrapes], start, end)
-    counts: dict[str, dict[Key, Count]] = {}
+    counts: dict[str, dict[LabelValues, Count]] = {}
     scrapes: list[dict[str, t.Any]] = []
     notes: list[str] = []
     blind: set[str] = set()
@@ -87,13 +87,13 @@ def measure(
             if not grown.nothing:
                 of_kind, key = counts.setdefault(one.kind, {}), _key(one.labels, labels[one.kind])
                 of_kind[key] = of_kind.get(key, Count()) + grown
-        missed = counters.gaps(target.scrapes, start)
+        missed = counters.scrape_gaps(target.scrapes, start)
         within = lost.after(start)
         blind.update(_blind(observed, within, last, start, what))
         notes.extend(_notes(target, missed))
         scrapes.append(_describe(target, start, within.certain, missed))
     notes.extend(
-        f"{targets.describe(one.target, twin.target)} is the same {what.target} as {targets.describe(twin.target, one.target)}; "
+        f"{targets.address_of(one.target, twin.target)} is the same {what.target} as {targets.address_of(twin.target, one.target)}; "
         "counted once, from the latter"
         for one, twin in left_out
     )
@@ -101,7 +101,7 @@ def measure(
     return Measured(counts, Count(0, None if blind else 0, frozenset(blind)), tuple(scrapes), tuple(sorted(blind.union(notes))))
 
 
-def _counts(observed: targets.Observed, lost: counters.Losses, start: int, end: int, what: Nouns) -> t.Iterator[tuple[Series, Count]]:
+def _counts(observed: targets.ObservedTarget, lost: counters.Losses, start: int, end: int, what: Nouns) -> t.Iterator[tuple[Series, Count]]:
     """What each counter of a process counted, also one that only another view has shown so far."""
     if not observed.others:
         yield from ((one, counters.count(one, observed.target, lost, start, what)) for one in observed.series)
@@ -114,12 +114,12 @@ def _counts(observed: targets.Observed, lost: counters.Losses, start: int, end: 
         yield one, ends.count(one, [members.get(own, _NOTHING) for members in theirs])
 
 
-def order(key: Key) -> tuple[tuple[bool, str], ...]:
+def order(key: LabelValues) -> tuple[tuple[bool, str], ...]:
     """By each value in turn; what has none comes last."""
     return tuple((value is None, value or "") for value in key)
 
 
-def _key(labels: t.Mapping[str, str], names: t.Iterable[str]) -> Key:
+def _key(labels: t.Mapping[str, str], names: t.Iterable[str]) -> LabelValues:
     # To Prometheus, an empty label is a missing one.
     return tuple(labels.get(name) or None for name in names)
 
@@ -143,7 +143,7 @@ def _interval(interval: Interval) -> dict[str, str]:
     return {"after": format_time(interval[0]), "until": format_time(interval[1])}
 
 
-def _blind(observed: targets.Observed, lost: counters.Losses, last: int | None, start: int, what: Nouns) -> t.Iterator[str]:
+def _blind(observed: targets.ObservedTarget, lost: counters.Losses, last: int | None, start: int, what: Nouns) -> t.Iterator[str]:
     """When the target counted what no scrape saw, or may have."""
     target = observed.target
     for after, until in lost.certain:

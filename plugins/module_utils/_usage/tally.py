@@ -24,7 +24,7 @@ LABELS_REMEDY = (
     "they passed without an API key, or the limiter's counters have no labels: use the custom Limitador, or a TelemetryPolicy "
     "(chargeback_labels: telemetry_policy) with the one of Kuadrant"
 )
-LABELS = {AUTHORIZED: _LABELS, LIMITED: _LABELS, **tokens.LABELS}
+LABELS = {AUTHORIZED: _LABELS, LIMITED: _LABELS, **tokens.TOKEN_LABELS}
 _Who: t.TypeAlias = "tuple[str | None, str | None, str | None]"
 _NO_TOKENS = tokens.Accounting((), None, Count())
 

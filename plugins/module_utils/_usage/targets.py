@@ -27,7 +27,7 @@ Own: t.TypeAlias = "tuple[str, tuple[tuple[str, str], ...]]"
 
 
 @dataclasses.dataclass(frozen=True)
-class Observed:
+class ObservedTarget:
     """A target and every counter that was scraped from it."""
 
     target: ScrapeTarget
@@ -35,7 +35,7 @@ class Observed:
     # Where a view that is part of this one saw counters go back.
     went_back: tuple[Interval, ...] = ()
     # Views of the same process that are no part of this one.
-    others: tuple[Observed, ...] = ()
+    others: tuple[ObservedTarget, ...] = ()
     # The scrapes of each view that is part of this one, if there are several.
     parts: tuple[tuple[int, ...], ...] = ()
 
@@ -62,7 +62,7 @@ def with_lives(
     return [dataclasses.replace(target, lives=found[id(target)]) if id(target) in found else target for target in scraped]
 
 
-def assign(scraped: t.Sequence[ScrapeTarget], series: t.Iterable[Series]) -> list[Observed]:
+def assign(scraped: t.Sequence[ScrapeTarget], series: t.Iterable[Series]) -> list[ObservedTarget]:
     """Put each series to the target whose labels it carries, the most of them where several fit.
 
     ``scraped`` are the targets that ``limitador_up`` shows. A series without one (its samples were dropped on the way) makes a target
@@ -108,7 +108,9 @@ def same_process(first: ScrapeTarget, second: ScrapeTarget) -> bool:
     return all(first.labels[label] == second.labels[label] for label in shared)
 
 
-def without_duplicates(observed: t.Sequence[Observed], start: int, end: int) -> tuple[list[Observed], list[tuple[Observed, Observed]]]:
+def without_duplicates(
+    observed: t.Sequence[ObservedTarget], start: int, end: int
+) -> tuple[list[ObservedTarget], list[tuple[ObservedTarget, ObservedTarget]]]:
     """One view of each process, and the pairs (left out, kept). Adding two views of one process would bill twice.
 
     Views of counters with the same named life are joined: what one of them missed, another may have seen, and counters that moved to
@@ -116,9 +118,9 @@ def without_duplicates(observed: t.Sequence[Observed], start: int, end: int) -> 
     two servers differ, and a sample out of order looks like a restart. What the others saw matters at the edges of the period alone
     (edges.py).
     """
-    kept: list[Observed] = []
-    others: dict[int, list[Observed]] = collections.defaultdict(list)
-    left_out: list[tuple[Observed, Observed]] = []
+    kept: list[ObservedTarget] = []
+    others: dict[int, list[ObservedTarget]] = collections.defaultdict(list)
+    left_out: list[tuple[ObservedTarget, ObservedTarget]] = []
     single = []
     for views in _by_life(observed, start):
         one = _join(views)
@@ -134,15 +136,15 @@ def without_duplicates(observed: t.Sequence[Observed], start: int, end: int) -> 
     return [dataclasses.replace(one, others=tuple(others[id(one)])) for one in kept], left_out
 
 
-def _preference(observed: Observed, start: int, end: int) -> tuple[object, ...]:
+def _preference(observed: ObservedTarget, start: int, end: int) -> tuple[object, ...]:
     """Those that saw the period come first, then those with a life, and then those that saw all of it."""
     target = observed.target
     within = sum(moment > start for moment in target.scrapes)
-    complete = target.scrapes[0] <= start and max(map(counters.due, observed.views)) > end
+    complete = target.scrapes[0] <= start and max(map(counters.scrape_due, observed.views)) > end
     return not within, not target.lives, not complete, 0 if complete else -within, sorted(target.labels.items())
 
 
-def describe(target: ScrapeTarget, twin: ScrapeTarget | None = None) -> str:
+def address_of(target: ScrapeTarget, twin: ScrapeTarget | None = None) -> str:
     """Its address, with the labels in which it differs from ``twin``."""
     if twin is None:
         return target.name
@@ -150,14 +152,14 @@ def describe(target: ScrapeTarget, twin: ScrapeTarget | None = None) -> str:
     return f"{target.name} ({', '.join(f'{label}={target.labels[label]}' for label in differing)})"
 
 
-def _observed(target: ScrapeTarget, members: list[Series]) -> Observed:
+def _observed(target: ScrapeTarget, members: list[Series]) -> ObservedTarget:
     scrapes = sorted(set(target.scrapes).union(moment for one in members for moment, _value in one.samples))
-    return Observed(ScrapeTarget(target.labels, tuple(scrapes), target.lives), tuple(members))
+    return ObservedTarget(ScrapeTarget(target.labels, tuple(scrapes), target.lives), tuple(members))
 
 
-def _by_life(observed: t.Iterable[Observed], start: int) -> list[list[Observed]]:
+def _by_life(observed: t.Iterable[ObservedTarget], start: int) -> list[list[ObservedTarget]]:
     """Views of the same counters together. Where one does not know its life at a scrape that matters, only if they follow one another."""
-    groups: list[list[Observed]] = []
+    groups: list[list[ObservedTarget]] = []
     for one in observed:
         names = _names(one)
         same = [group for group in groups if any(names & _names(view) for view in group)]
@@ -166,11 +168,11 @@ def _by_life(observed: t.Iterable[Observed], start: int) -> list[list[Observed]]
     return [part for group in groups for part in ([group] if _may_be_joined(group, start) else [[view] for view in group])]
 
 
-def _names(one: Observed) -> set[str]:
+def _names(one: ObservedTarget) -> set[str]:
     return {life.name for life in one.target.lives.values() if life.name}
 
 
-def _may_be_joined(views: t.Sequence[Observed], start: int) -> bool:
+def _may_be_joined(views: t.Sequence[ObservedTarget], start: int) -> bool:
     scraped = sorted((view.target.scrapes for view in views), key=lambda scrapes: scrapes[0])
     in_turn = all(earlier[-1] < later[0] for earlier, later in itertools.pairwise(scraped))
     return in_turn or all(moment in view.target.lives for view in views for moment in _from_baseline(view.target.scrapes, start))
@@ -180,7 +182,7 @@ def _from_baseline(scrapes: t.Sequence[int], start: int) -> t.Sequence[int]:
     return scrapes[max(0, bisect.bisect_right(scrapes, start) - 1) :]
 
 
-def _join(views: list[Observed]) -> Observed:
+def _join(views: list[ObservedTarget]) -> ObservedTarget:
     """One account out of several of the same counters, under the labels of the one that was scraped last.
 
     Within a life counters only grow, so what is known at a scrape is the highest value that any view has shown until then: an older
@@ -219,7 +221,7 @@ def _join(views: list[Observed]) -> Observed:
     )
     back = sorted({interval for view in views for interval in counters.losses(view.target, view.series).back})
     parts = tuple(view.target.scrapes for view in views)
-    return Observed(ScrapeTarget(main.target.labels, tuple(scrapes), lives), series, tuple(back), parts=parts)
+    return ObservedTarget(ScrapeTarget(main.target.labels, tuple(scrapes), lives), series, tuple(back), parts=parts)
 
 
 def _address(labels: t.Mapping[str, str]) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.discovery import Discovery
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.record import CONFIG_MAPS, Wish, recorded
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import RECORD_PREFIX, metadata
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.record import CONFIG_MAPS, Wish, recorded
 
 _TOLD = 5  # names in a sentence; a cluster may have thousands
 

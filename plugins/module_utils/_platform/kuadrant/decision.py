@@ -105,8 +105,9 @@ def _adoption(request: Request, found: Found) -> Decision:
         instance = _own_instance(request, found, where)
     else:
         instance = _instance(theirs["namespace"], theirs["name"], ours=False)
+    why = "left alone (kuadrant_provider is existing)" if kuadrant["ours"] else f"not ours (installed by {_owner(kuadrant, 'others')})"
     note = (
-        f"Kuadrant {kuadrant['version']} in namespace {kuadrant['namespace']} is not ours (installed by {_owner(kuadrant, 'others')}): "
+        f"Kuadrant {kuadrant['version']} in namespace {kuadrant['namespace']} is {why}: "
         "it is used as it is, also its time limits and failure modes."
     )
     return Decision("adopt", where, instance, note)

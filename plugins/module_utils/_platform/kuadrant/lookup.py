@@ -18,19 +18,25 @@ KUADRANTS = Resource("kuadrant.io/v1beta1", "Kuadrant", "kuadrants")
 def get(kube: Kube, resource: Resource, namespace: str | None, name: str) -> Object | None:
     """The object, or None where there is none."""
     try:
-        return kube.get(resource, namespace, name)
+        found = kube.get(resource, namespace, name)
     except KubeError as exc:
         if exc.status != 404:
             raise
-        return None
+        found = None
+    return None if found is None else _told(resource, found)
 
 
 def listed(kube: Kube, resource: Resource, namespace: str | None, labels: t.Mapping[str, str] | None = None) -> list[Object]:
-    """The objects, which say what they are (items of a list do not)."""
+    """The objects."""
     try:
         found = list(kube.iterate(resource, namespace, labels))
     except KubeError as exc:
         if exc.status != 404:
             raise
         found = []
-    return [{"apiVersion": resource.api_version, "kind": resource.kind, **obj} for obj in found]
+    return [_told(resource, obj) for obj in found]
+
+
+def _told(resource: Resource, obj: Object) -> Object:
+    """The object, which says what it is (items of a list do not)."""
+    return {"apiVersion": resource.api_version, "kind": resource.kind, **obj}

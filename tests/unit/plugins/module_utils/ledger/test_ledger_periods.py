@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import LedgerEntry, Period, cover, due, parse_name
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import LedgerEntry, Period, cover, parse_name, periods_due
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import parse_time
 
 
@@ -44,7 +44,7 @@ def hours(day: str, first: int, last: int) -> list[Period]:
 )
 def test_due(closed: list[Period], unit: str, start: str | None, end: str | None, expected: list[Period]) -> None:
     now = at("26T13") + 1_234_567
-    assert due(closed, unit, now, *(moment and at(moment) for moment in (start, end))) == expected
+    assert periods_due(closed, unit, now, *(moment and at(moment) for moment in (start, end))) == expected
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_due(closed: list[Period], unit: str, start: str | None, end: str | None
 )
 def test_due_refuses(unit: str, start: str, end: str | None, message: str) -> None:
     with pytest.raises(GatewayError, match=message):
-        due([], unit, at("26T13"), at(start), end and at(end))
+        periods_due([], unit, at("26T13"), at(start), end and at(end))
 
 
 def test_cover_takes_hours_and_days_that_follow_one_another() -> None:

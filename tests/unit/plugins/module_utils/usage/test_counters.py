@@ -190,4 +190,4 @@ def test_a_target_is_gone_when_no_view_sees_it(last: int, end: int, expected: in
 
 def test_gaps_names_where_scrapes_are_missing() -> None:
     scrapes = [START + offset * 1000 for offset in (-40, -10, 0, 10, 20, 50, 60, 74)]
-    assert counters.gaps(scrapes, START) == [(START + 20_000, START + 50_000)]
+    assert counters.scrape_gaps(scrapes, START) == [(START + 20_000, START + 50_000)]

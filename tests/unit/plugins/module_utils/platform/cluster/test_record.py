@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import KubeError
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.record import Wish, delete_namespace
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.record import Wish, delete_namespace
 from ansible_collections.kuadrant.llm.plugins.modules import platform_record
 
 OURS = {"app.kubernetes.io/managed-by": "kuadrant.llm"}
