@@ -18,6 +18,8 @@ from ansible_collections.kuadrant.llm.plugins.action import permissions as actio
 
 ROOT = Path(__file__).resolve().parents[4]
 ROLES = sorted(path.parent.name for path in (ROOT / "roles").glob("*/tasks"))
+# A filter of the collection would have to be found to have them from role platform.
+PINS = {"platform_artifacts": {"versions": {"gateway_api": "1.4.1"}}}
 PLATFORM = ["istio", "prometheus", "kuadrant", "limitador", "vllm"]
 
 
@@ -31,7 +33,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., dict[str, t.Any]]:
         plugin._loader = DataLoader()
         plugin._templar = Templar(loader=plugin._loader)
         plugin._execute_module = lambda module_args, **_options: module_args
-        return t.cast("dict[str, t.Any]", plugin.run(task_vars=variables or {}))
+        return t.cast("dict[str, t.Any]", plugin.run(task_vars=PINS | (variables or {})))
 
     return call
 
