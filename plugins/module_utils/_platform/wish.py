@@ -12,6 +12,7 @@ import datetime
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, Object
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.scrapers import Target
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import COMPONENTS
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.plan import RunWish, run_plan
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.read import Reader, components_of, read_cluster
@@ -19,7 +20,6 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._platform.istio.plan 
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.istio.remains import read_remains
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring.plan import PrometheusWish, plan_prometheus
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring.read import monitors_of, read_monitoring
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring.scrapers import Target
 
 Map: t.TypeAlias = t.Mapping[str, t.Any]
 

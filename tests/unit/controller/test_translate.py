@@ -21,11 +21,13 @@ def test_filters_and_clusters_do_not_depend_on_policies(index: routes.RouteIndex
     assert [value["name"] for value in values] == [
         "kuadrant-llm-authorino",
         "kuadrant-llm-limitador",
+        envoy.REQUEST_SIZE,
         envoy.REQUEST_BODY_BEFORE_AUTH,
         envoy.RATE_LIMIT_BEFORE_AUTH,
         envoy.EXT_AUTHZ,
         envoy.REQUEST_BODY_AFTER_AUTH,
         envoy.RATE_LIMIT_AFTER_AUTH,
+        envoy.ANSWER_SIZE,
         envoy.RESPONSE_BODY,
         envoy.RESPONSE_STREAM,
     ]
@@ -48,7 +50,8 @@ def test_failure_modes_and_timeouts(index: routes.RouteIndex, auth_mode: str, li
         "a": {"type": "auth", "failureMode": auth_mode, "timeout": timeout},
         "r": {"type": "ratelimit", "failureMode": limit_mode, "timeout": timeout},
     }
-    values = {patch["patch"]["value"]["name"]: patch["patch"]["value"] for patch in run({"services": services}, index).patches}
+    patches = run({"services": services}, index).patches
+    values = {patch["patch"]["value"].get("name"): patch["patch"]["value"] for patch in patches}
     ext_authz = values[envoy.EXT_AUTHZ]["typed_config"]
     assert ext_authz["failure_mode_allow"] is (auth_mode == "allow")
     assert ext_authz["grpc_service"]["timeout"] == seconds

@@ -13,11 +13,11 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import FIELD_MANAGER, Kube, Resource
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import is_managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.namespace import NAMESPACES
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.scrapers import Target, scrapers
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import Cluster, labels_of, metadata
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.objects import objects_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.read import Reader
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring.plan import Monitoring, PrometheusWish
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring.scrapers import Target, scrapers
 
 POD_MONITORS = Resource("monitoring.coreos.com/v1", "PodMonitor", "podmonitors")
 SERVICE_MONITORS = Resource("monitoring.coreos.com/v1", "ServiceMonitor", "servicemonitors")

@@ -11,7 +11,7 @@ import time
 import typing as t
 
 from . import logs
-from .envoy import Upstreams
+from .envoy import BODY_LIMITS, BodyLimits, Upstreams
 from .kube import MANAGER, Key, Kube, Object, Resource, key_of, now
 from .refusals import Refusal, explain
 from .routes import RouteIndex
@@ -80,10 +80,11 @@ def condition_for(policy: Object, refusals: list[Refusal]) -> Object | None:
 class NativeKeeper:
     """Reconciles our EnvoyFilters and tells policies what became of them."""
 
-    def __init__(self, kube: Kube, resource: Resource, upstreams: Upstreams, *, wasm_shim: bool) -> None:
+    def __init__(self, kube: Kube, resource: Resource, upstreams: Upstreams, bodies: BodyLimits = BODY_LIMITS, *, wasm_shim: bool) -> None:
         self._kube = kube
         self._resource = resource
         self._upstreams = upstreams
+        self._bodies = bodies
         self._wasm_shim = wasm_shim
         self._unknown_since: dict[Key, float] = {}
         self._broken: dict[Key, str] = {}
@@ -122,7 +123,7 @@ class NativeKeeper:
             return None, None
         since = self._unknown_since.get(key)
         waited = since is not None and time.monotonic() - since >= _UNKNOWN_ROUTE_SECONDS
-        result = translate(config, routes, self._upstreams, close_unknown=waited)
+        result = translate(config, routes, self._upstreams, self._bodies, close_unknown=waited)
         if result.complete:
             self._unknown_since.pop(key, None)
             return result, None

@@ -81,7 +81,7 @@ def test_few_samples_give_what_all_of_them_give(prometheus: Server, monkeypatch:
         few = ask(prometheus, 1)
         assert few == whole, (number, history.features)
         outcomes["restarts"] += any(entry["restarts"] for entry in whole.scrapes)
-    # The quick way was gone, in histories with starts anew too, and it left samples out.
+    # The quick way was gone, in histories with restarts too, and it left samples out.
     assert outcomes["thin"] > 60, outcomes
     assert outcomes["left out"] > 200, outcomes
     assert outcomes["restarts"] > 20, outcomes
