@@ -128,8 +128,8 @@ options:
     default: false
   adopt:
     description:
-      - Take over Secrets of these names that another tool or person created, if they carry the O(labels) and hold a key. Their values stay, and no
-        request is refused meanwhile. An annotation in which C(kubectl apply) keeps the value in plain text is removed.
+      - Take over Secrets of these names that another tool or person created, if they carry the O(labels) and hold a key. Their values
+        stay, and no request is refused meanwhile. An annotation in which C(kubectl apply) keeps the value in plain text is removed.
       - Without it such a Secret is an error.
     type: bool
     default: false

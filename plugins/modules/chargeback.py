@@ -70,8 +70,8 @@ options:
         required: true
       entries:
         description:
-          - Each entry prices something for one user, group, tier or model, or for all. Of the entries that fit, the one that names the user applies, else one that names
-            the group, else the tier, else the model. An entry may name several of them.
+          - Each entry prices something for one user, group, tier or model, or for all. Of the entries that fit, the one that names the user
+            applies, else one that names the group, else the tier, else the model. An entry may name several of them.
           - Of entries for the same scope, a later C(valid_from) takes over for what it prices.
         type: list
         elements: dict
