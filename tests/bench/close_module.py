@@ -14,6 +14,7 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.read import read_period
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.run import parse_request, run
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import REPLICA_LABELS
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 
 if t.TYPE_CHECKING:
@@ -51,6 +52,7 @@ def main() -> None:
         "limitador_namespace": [],
         "match_labels": {},
         "model_server_labels": {},
+        "observer_labels": list(REPLICA_LABELS),
         "family": "auto",
     }
     client = Counting(url)
