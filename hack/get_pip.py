@@ -16,3 +16,5 @@ os.environ.pop("PIP_CONFIG_FILE", None)
 wanted = [argument for argument in sys.argv[1:] if "==" in argument]
 if wanted:
     subprocess.check_call([sys.executable, "-m", "pip", "install", "--quiet", *wanted])
+# Tried before ansible-test keeps the environment.
+subprocess.check_call([sys.executable, "-m", "pip", "check", "--quiet"])

@@ -10,11 +10,11 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.budgets import parse_budgets
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.currencies import parse_currency
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import of_tiers, parse_price_book
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import of_tiers, parse_price_book
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.budget import parse_budgets
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import parse_currency
 from ansible_collections.kuadrant.llm.plugins.module_utils._report import rules
 
 DOCUMENTATION = r"""

@@ -12,6 +12,7 @@ import yaml
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.manifest import parse
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.objects import fit
 
 DOCUMENTATION = r"""
@@ -61,19 +62,6 @@ _value:
   elements: dict
 """
 
-# libyaml's, where it is there: a manifest may have megabytes.
-_BASE: t.Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_LEFT_AS_TEXT = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")
-
-
-class _Loader(_BASE):
-    """Dates and a lone equals sign stay text, as the API server wants them."""
-
-    yaml_implicit_resolvers: t.ClassVar[dict[str, t.Any]] = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag not in _LEFT_AS_TEXT]
-        for first, resolvers in _BASE.yaml_implicit_resolvers.items()
-    }
-
 
 def platform_objects(
     text: str,
@@ -85,7 +73,7 @@ def platform_objects(
 ) -> list[dict[str, t.Any]]:
     """The objects; raises AnsibleFilterError for what is no manifest."""
     try:
-        return fit(yaml.load_all(str(text), _Loader), namespace=namespace, only=only or (), skip=skip or (), images=images)
+        return fit(parse(str(text)), namespace=namespace, only=only or (), skip=skip or (), images=images)
     except yaml.YAMLError as exc:
         raise AnsibleFilterError(f"the manifest is not valid YAML: {exc}") from exc
     except GatewayError as exc:

@@ -15,6 +15,7 @@ name: stack_ports
 short_description: Compute the ports of a local stack
 version_added: 1.0.0
 description:
+  - Internal to role C(kuadrant.llm.local_stack), and may change with any release.
   - Adds an offset per program to a base port and applies overrides.
   - An override for a program that does not exist, a port out of range and two programs on one port are errors that name them.
 positional: offsets, overrides

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import typing as t
+from pathlib import Path
 
 from ansible.errors import AnsibleFilterError
 
@@ -17,22 +19,23 @@ name: stack_programs
 short_description: Say where each program of a local stack lies in the cache
 version_added: 1.0.0
 description:
+  - Internal to role C(kuadrant.llm.local_stack), and may change with any release.
   - Gives each program a key over all that decides what is built (its source files with their checksums, package, tags and flags)
     and the folder named after it.
-positional: files, root, cache_dir
+positional: root, cache_dir, catalogue
 options:
   _input:
-    description: Programs, each with C(name), C(kind) and C(source) (a folder below O(root)).
+    description: Programs, each with C(name), C(kind) and C(source) (a folder below O(root)), or the name of one of O(catalogue).
+    type: list
+    elements: raw
+    required: true
+  catalogue:
+    description: Programs that can be named.
     type: list
     elements: dict
-    required: true
-  files:
-    description: The C(files) of M(ansible.builtin.find) with checksums, taken below O(root).
-    type: list
-    elements: dict
-    required: true
+    default: []
   root:
-    description: The folder that the sources are relative to.
+    description: The folder of the controller that the sources are relative to.
     type: str
     required: true
   cache_dir:
@@ -44,16 +47,9 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Find the sources
-  ansible.builtin.find:
-    paths: "{{ role_path }}/files"
-    recurse: true
-    get_checksum: true
-  register: sources
-
 - name: Show where the programs lie
   ansible.builtin.debug:
-    msg: "{{ programs | kuadrant.llm.stack_programs(sources.files, role_path ~ '/files', '/var/cache/stack') }}"
+    msg: "{{ programs | kuadrant.llm.stack_programs(role_path ~ '/files', '/var/cache/stack') }}"
   vars:
     programs: [{name: etcd, kind: go, source: go/etcd}]
 """
@@ -64,27 +60,40 @@ _value:
   type: dict
 """
 
-_NOT_SOURCE = ("/__pycache__/", "/target/")
+_NOT_SOURCE = {"__pycache__", "target"}
 
 
 def stack_programs(
-    programs: list[dict[str, t.Any]], files: list[dict[str, t.Any]], root: str, cache_dir: str
+    programs: list[t.Any], root: str, cache_dir: str, catalogue: t.Iterable[dict[str, t.Any]] = ()
 ) -> dict[str, dict[str, t.Any]]:
-    """Return the programs by name with their cache key and folder; raises AnsibleFilterError for a program without sources."""
+    """The programs by name with their cache key and folder; raises AnsibleFilterError for one that is not known or has no sources."""
+    known = {str(program["name"]): program for program in catalogue}
+    sums: dict[str, list[tuple[str, str]]] = {}
     result = {}
-    for program in programs:
-        prefix = f"{root.rstrip('/')}/{program['source']}/"
-        sources = sorted(
-            (str(file["path"])[len(prefix) :], str(file["checksum"]))
-            for file in files
-            if str(file["path"]).startswith(prefix) and not any(part in str(file["path"]) for part in _NOT_SOURCE)
-        )
-        if not sources:
-            raise AnsibleFilterError(f"Program '{program['name']}' has no source below {prefix}")
+    for entry in programs:
+        if isinstance(entry, str) and entry not in known:
+            raise AnsibleFilterError(f"No program is called '{entry}'; the names are {', '.join(sorted(known))}")
+        program = known[entry] if isinstance(entry, str) else entry
+        source = str(program["source"])
+        folder = Path(root) / source
+        if source not in sums:
+            sums[source] = sources(folder)
+        if not sums[source]:
+            raise AnsibleFilterError(f"Program '{program['name']}' has no source below {folder}")
         recipe = {name: str(value).strip() for name, value in program.items()}
-        key = hashlib.sha256(json.dumps([recipe, sources], sort_keys=True).encode()).hexdigest()[:16]
+        key = hashlib.sha256(json.dumps([recipe, sums[source]], sort_keys=True).encode()).hexdigest()[:16]
         result[str(program["name"])] = {**program, "key": key, "dir": f"{cache_dir.rstrip('/')}/{program['name']}/{key}"}
     return result
+
+
+def sources(folder: Path) -> list[tuple[str, str]]:
+    """Relative path and SHA-256 sum of every file below ``folder``, without hidden ones, links and build products."""
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name not in _NOT_SOURCE]
+        paths = [Path(parent) / name for name in names if not name.startswith(".")]
+        found += [(str(path.relative_to(folder)), hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths if not path.is_symlink()]
+    return sorted(found)
 
 
 class FilterModule:

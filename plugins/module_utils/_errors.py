@@ -31,6 +31,12 @@ class UnknownUsageError(GatewayError):
     """Nothing was scraped in a period, so that nobody knows what was used in it."""
 
 
+def refuse(problems: t.Sequence[str]) -> None:
+    """Raise if there are problems: all of them in one message, and as the list ``problems`` beside it."""
+    if problems:
+        raise GatewayError("Nothing was changed. " + "; ".join(problems) + ".", problems=list(problems))
+
+
 @contextlib.contextmanager
 def failing_to(action: str) -> t.Iterator[None]:
     """Prefix a :class:`GatewayError` raised inside with ``Failed to <action>: ``; callers write only the verb phrase."""

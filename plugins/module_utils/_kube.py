@@ -40,11 +40,15 @@ try:
 except ImportError:
     _IMPORT_ERROR = traceback.format_exc()
 
-__all__ = ["PAGE", "SECRETS", "Kube", "KubeError", "Object", "Resource", "RestKube", "argument_spec", "connect"]
+__all__ = ["FIELD_MANAGER", "PAGE", "SECRETS", "Kube", "KubeError", "Object", "Resource", "RestKube", "argument_spec", "connect"]
 
 PAGE = 500  # objects per LIST request
 
+#: As what this collection applies objects: who owns a field of them, to the API server.
+FIELD_MANAGER = "kuadrant.llm"
+
 _JSON = "application/json"
+_APPLY, _MERGE, _STRATEGIC = "application/apply-patch+yaml", "application/merge-patch+json", "application/strategic-merge-patch+json"
 _METADATA = f"{_JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
@@ -91,18 +95,22 @@ class Kube(t.Protocol):
     ) -> t.Iterator[Object]:
         """All objects with these labels and that field selector, fetched page by page, without spec and status if ``metadata_only``."""
 
-    def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
+    # With dry_run the API server says what would become of the object, and changes nothing.
+
+    def create(self, resource: Resource, namespace: str | None, body: Object, *, dry_run: bool = False) -> Object:
         """Create it; what has no name, such as a SelfSubjectAccessReview, is answered and not kept."""
 
-    def patch(self, resource: Resource, namespace: str, name: str, body: Object, *, dry_run: bool = False) -> Object:
-        """JSON merge patch (RFC 7386); put ``metadata.resourceVersion`` in ``body`` to refuse a concurrent change.
+    def apply(self, resource: Resource, namespace: str | None, name: str, body: Object, *, dry_run: bool = False) -> Object:
+        """Server-side apply as :data:`FIELD_MANAGER`, forced: fields that ``body`` no longer has go, those of other managers stay."""
 
-        With ``dry_run`` the API server says what would become of the object and changes nothing.
-        """
+    def patch(
+        self, resource: Resource, namespace: str | None, name: str, body: Object, *, strategic: bool = False, dry_run: bool = False
+    ) -> Object:
+        """JSON merge patch (RFC 7386), or a strategic one; with ``metadata.resourceVersion`` in ``body`` a concurrent change is refused."""
 
-    def replace(self, resource: Resource, namespace: str, name: str, body: Object) -> Object: ...
+    def replace(self, resource: Resource, namespace: str | None, name: str, body: Object) -> Object: ...
 
-    def delete(self, resource: Resource, namespace: str, name: str, uid: str | None = None) -> bool:
+    def delete(self, resource: Resource, namespace: str | None, name: str, uid: str | None = None, *, dry_run: bool = False) -> bool:
         """Delete, only the object with this ``uid`` if given. False when there is none (any more)."""
 
 
@@ -181,36 +189,40 @@ class RestKube:
                 return
             query["continue"] = token
 
-    def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
+    def create(self, resource: Resource, namespace: str | None, body: Object, *, dry_run: bool = False) -> Object:
         name = body.get("metadata", {}).get("name")
         body = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
-        created = self._once(lambda: self._call("POST", resource, namespace, body=body, subject=name), resource, namespace, name, body)
-        if created is None:  # the only 404 of a POST is its namespace (or a kind that the cluster does not serve)
-            what = f'{resource.kind} "{name}"' if name else resource.kind
-            space = f'namespace "{namespace}" does not exist, or ' if namespace else ""
-            raise KubeError(
-                f"Failed to create {what}: {space}the cluster does not serve {resource.api_version} {resource.kind}. "
-                f"{'Create the namespace (or install the CRD) first.' if namespace else 'Install the CRD first.'}",
-                status=404,
-            )
-        return created
-
-    def patch(self, resource: Resource, namespace: str, name: str, body: Object, *, dry_run: bool = False) -> Object:
-        query = {"dryRun": "All"} if dry_run else None
 
         def write() -> Object | None:
-            return self._call("PATCH", resource, namespace, name, body=body, query=query)
+            return self._call("POST", resource, namespace, body=body, query=_query(dry_run), subject=name)
+
+        created = self._once(write, resource, namespace, name, body)
+        return self._served(created, "create", resource, namespace, name)  # the only 404 of a POST is its namespace, or its kind
+
+    def apply(self, resource: Resource, namespace: str | None, name: str, body: Object, *, dry_run: bool = False) -> Object:
+        body = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
+        query = {"fieldManager": FIELD_MANAGER, "force": "true", **_query(dry_run)}
+        applied = self._call("PATCH", resource, namespace, name, body=body, query=query, content=_APPLY, verb="apply")
+        return self._served(applied, "apply", resource, namespace, name)
+
+    def patch(
+        self, resource: Resource, namespace: str | None, name: str, body: Object, *, strategic: bool = False, dry_run: bool = False
+    ) -> Object:
+        content = _STRATEGIC if strategic else _MERGE
+
+        def write() -> Object | None:
+            return self._call("PATCH", resource, namespace, name, body=body, query=_query(dry_run), content=content)
 
         patched = self._once(write, resource, namespace, name, body)
         return self._present(patched, "patch", resource, namespace, name)
 
-    def replace(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:
+    def replace(self, resource: Resource, namespace: str | None, name: str, body: Object) -> Object:
         body = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
         return self._present(self._call("PUT", resource, namespace, name, body=body), "replace", resource, namespace, name)
 
-    def delete(self, resource: Resource, namespace: str, name: str, uid: str | None = None) -> bool:
+    def delete(self, resource: Resource, namespace: str | None, name: str, uid: str | None = None, *, dry_run: bool = False) -> bool:
         options = {"preconditions": {"uid": uid}} if uid else None
-        return self._call("DELETE", resource, namespace, name, body=options) is not None
+        return self._call("DELETE", resource, namespace, name, body=options, query=_query(dry_run)) is not None
 
     def _once(
         self, write: t.Callable[[], Object | None], resource: Resource, namespace: str | None, name: str | None, body: Object
@@ -225,10 +237,20 @@ class RestKube:
             return current
 
     @staticmethod
-    def _present(answer: Object | None, verb: str, resource: Resource, namespace: str, name: str) -> Object:
+    def _present(answer: Object | None, verb: str, resource: Resource, namespace: str | None, name: str) -> Object:
         if answer is None:
+            where = f' in namespace "{namespace}"' if namespace else ""
+            raise KubeError(f'Failed to {verb} {resource.kind} "{name}"{where}: it has disappeared meanwhile. Run again.', status=404)
+        return answer
+
+    @staticmethod
+    def _served(answer: Object | None, verb: str, resource: Resource, namespace: str | None, name: str | None) -> Object:
+        if answer is None:
+            what = f'{resource.kind} "{name}"' if name else resource.kind
+            space = f'namespace "{namespace}" does not exist, or ' if namespace else ""
             raise KubeError(
-                f'Failed to {verb} {resource.kind} "{name}" in namespace "{namespace}": it has disappeared meanwhile. Run again.',
+                f"Failed to {verb} {what}: {space}the cluster does not serve {resource.api_version} {resource.kind}. "
+                f"{'Create the namespace (or install the CRD) first.' if namespace else 'Install the CRD first.'}",
                 status=404,
             )
         return answer
@@ -244,16 +266,21 @@ class RestKube:
         query: t.Mapping[str, str] | None = None,
         subject: str | None = None,
         accept: str = _JSON,
+        content: str = _JSON,
+        verb: str = "",
     ) -> Object | None:
-        action = f"{_VERBS[method] if name or method != 'GET' else 'list'} {resource.kind}"
+        action = f"{verb or (_VERBS[method] if name or method != 'GET' else 'list')} {resource.kind}"
         action += f' "{name or subject}"' if name or subject else "s"
         action += f' in namespace "{namespace}"' if namespace else ""
         path = resource.path(namespace, name) + ("?" + urllib.parse.urlencode(query) if query else "")
-        content = "application/merge-patch+json" if method == "PATCH" else _JSON
         return self._transport.request(method, path, action, body, accept=accept, content=content)
 
 
 _VERBS = {"GET": "read", "POST": "create", "PATCH": "patch", "PUT": "replace", "DELETE": "delete"}
+
+
+def _query(dry_run: bool) -> dict[str, str]:
+    return {"dryRun": "All"} if dry_run else {}
 
 
 def _holds(current: t.Any, sent: t.Any) -> bool:

@@ -43,11 +43,6 @@ def seconds(ms: int) -> str:
     return f"{ms // 1000}.{ms % 1000:03d}"
 
 
-def quote(value: str) -> str:
-    """A PromQL string literal."""
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
-
-
 def narrowed(selector: str, *matchers: str) -> str:
     """``selector``, which ends with its matchers in braces, with more of them."""
     if not matchers:

@@ -45,9 +45,10 @@ class Changes:
     before: dict[str, t.Any] = dataclasses.field(default_factory=dict)
     after: dict[str, t.Any] = dataclasses.field(default_factory=dict)
 
-    def record(self, name: str, before: t.Any, after: t.Any) -> bool:
-        """Note one object (``None``: it does not exist) and tell whether it changes."""
-        before, after = masked(before), masked(after)
+    def record(self, name: str, before: t.Any, after: t.Any, *, secret: bool = True) -> bool:
+        """Note one object (``None``: it does not exist) and tell whether it changes. One that is not ``secret`` is shown as it is."""
+        if secret:
+            before, after = masked(before), masked(after)
         if before == after:
             return False
         if before is not None:

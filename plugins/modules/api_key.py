@@ -318,12 +318,13 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.action import KeyAction
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.apply import apply_plan
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.parse import STATES, parse_keys
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.plan import Action, plan_keys
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.read import read_keys
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.report import report
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.plan import plan_keys
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.read import stored_keys
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.results import result_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.supplied import hiding, take_keys
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys import STATES, parse_keys
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
 
@@ -366,7 +367,7 @@ def run(module: AnsibleModule, entries: list[dict[str, t.Any]]) -> dict[str, obj
     namespace, labels = params["namespace"], {name: str(value) for name, value in params["labels"].items()}
     wanted = parse_keys(entries, state=params["state"], overlap=params["overlap"], tiers=params["tiers"])
     kube = connect(module)
-    current = read_keys(kube, namespace, labels, {key.name for key in wanted})
+    current = stored_keys(kube, namespace, labels, {key.name for key in wanted})
     plan = plan_keys(
         current,
         wanted,
@@ -376,10 +377,10 @@ def run(module: AnsibleModule, entries: list[dict[str, t.Any]]) -> dict[str, obj
         adopt=params["adopt"],
         purge=params["purge"],
     )
-    finished: dict[str, Action] = {}
+    finished: dict[str, KeyAction] = {}
 
     def result() -> dict[str, object]:
-        return report(plan, finished, diff=module._diff, return_secret=params["return_secret"])
+        return result_of(plan, finished, diff=module._diff, return_secret=params["return_secret"])
 
     try:
         if module.check_mode:

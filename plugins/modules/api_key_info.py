@@ -205,11 +205,11 @@ import datetime
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.listing import Wanted, listing
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.read import read_keys
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.times import duration
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.listing import KeyFilter, listing
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.read import stored_keys
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import parse_timedelta
 
 ARGUMENT_SPEC = {
     "namespace": {"type": "str", "required": True},
@@ -232,16 +232,16 @@ def main() -> None:
     with reporting(module):
         params = module.params
         same = {name: params[name] for name in ("names", "user", "tier", "group", "owner", "state", "managed", "expired")}
-        wanted = Wanted(**same, expires_within=_duration(module, "expires_within"), unchanged_for=_duration(module, "unchanged_for"))
+        wanted = KeyFilter(**same, expires_within=_duration(module, "expires_within"), unchanged_for=_duration(module, "unchanged_for"))
         labels = {name: str(value) for name, value in params["labels"].items()}
-        keys = read_keys(connect(module), params["namespace"], labels)
+        keys = stored_keys(connect(module), params["namespace"], labels)
         module.exit_json(changed=False, api_keys=listing(keys, wanted, datetime.datetime.now(datetime.UTC)))
 
 
 def _duration(module: AnsibleModule, option: str) -> datetime.timedelta | None:
     text = module.params[option]
     try:
-        return None if text is None else duration(text)
+        return None if text is None else parse_timedelta(text)
     except ValueError as exc:
         raise GatewayError(f"{option}: {text!r} is not a duration such as 30d, 12h or 1h30m.") from exc
 

@@ -456,7 +456,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import report
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.export import to_csv, to_json
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.files import check_destination, write_text
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.focus import to_focus
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.make import from_ledger, from_prometheus, parse_wanted
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.make import from_ledger, from_prometheus, parse_pricing
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page import require_plots, to_html
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import chargeback_table
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import ARGUMENT_SPEC, MUTUALLY_EXCLUSIVE, REQUIRED_ONE_OF
@@ -494,7 +494,7 @@ def main() -> None:
         "output_html": lambda report: to_html(report, params["provider"]),
     }
     with reporting(module):
-        wanted = parse_wanted(params)
+        wanted = parse_pricing(params)
         paths = {option: params[option] for option in outputs if params[option]}
         for option, path in paths.items():
             check_destination(path, option)

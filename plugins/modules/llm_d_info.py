@@ -145,7 +145,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.llm_d.discover import CONTROLLERS
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.llm_d.read import inspect
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.llm_d.read import llm_d_facts
 
 ARGUMENT_SPEC = {
     "namespace": {"type": "str"},
@@ -158,7 +158,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(**ARGUMENT_SPEC), supports_check_mode=True)
     with reporting(module):
         params = module.params
-        found = inspect(connect(module), namespace=params["namespace"], gateway=params["gateway"], controllers=params["controllers"])
+        found = llm_d_facts(connect(module), namespace=params["namespace"], gateway=params["gateway"], controllers=params["controllers"])
         module.exit_json(changed=False, **found)
 
 

@@ -77,7 +77,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.contents import contents
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.namespace import contents
 
 ARGUMENT_SPEC = {
     "name": {"type": "str", "required": True},

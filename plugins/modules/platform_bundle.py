@@ -113,10 +113,10 @@ import traceback
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible.module_utils.urls import open_url
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.bundle import rows
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.download import download
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.resolve import read_mirror
 
 _IMPORT_ERROR = None
@@ -170,17 +170,6 @@ def main() -> None:
             collector.keep(folder, document)
         collector.push(target, document, folder)
         module.exit_json(**collector.changes.result(diff=module._diff, bundle=document, rows=rows(document)))
-
-
-def download(url: str) -> bytes:
-    """The content; raises GatewayError with what the server said."""
-    try:
-        with open_url(url, timeout=60, http_agent="kuadrant.llm") as response:
-            return bytes(response.read())
-    except OSError as exc:  # also urllib's errors
-        raise GatewayError(
-            f"Failed to download {url}: {exc}. Check the address and the version, or name the mirror to pull from (llm_gateway_mirror)."
-        ) from exc
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ author:
 description:
   - Tells which Kubernetes, Gateway API, Istio, Kuadrant and Prometheus a cluster has, of which version, who installed them, and what is
     wrong with them. Also tells which of a list of permissions the user lacks.
+  - Given O(wish), also says what it takes to get there, in RV(plan). That is how the roles of this collection decide.
   - What the user may not list is named in RV(problems); the rest is returned all the same.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
@@ -24,7 +25,7 @@ extends_documentation_fragment:
 options:
   components:
     description:
-      - What to look for. Only these are returned.
+      - What to look for. Only these are returned, and what O(wish) needs.
     type: list
     elements: str
     choices: [kubernetes, gateway_api, istio, kuadrant, prometheus]
@@ -57,6 +58,205 @@ options:
         description:
           - Where. Not given means in the whole cluster.
         type: str
+  wish:
+    description:
+      - What is wanted of the platform, as the roles of this collection ask it. RV(plan) has one answer for each part that is given.
+    type: dict
+    suboptions:
+      run:
+        description:
+          - The whole run. Looks for every component.
+        type: dict
+        suboptions:
+          roles:
+            description:
+              - The platform roles that are going to run, as in C(llm_gateway_platform).
+            type: list
+            elements: str
+            default: []
+          providers:
+            description:
+              - The provider of each role. Without an entry it is V(auto).
+            type: dict
+            default: {}
+          istio_version:
+            description:
+              - The version of Istio that would be installed.
+            type: str
+            default: "1.29"
+          gateway_class:
+            description:
+              - The GatewayClass that is wanted. Empty means V(istio), or one that fits where there is none of that name.
+            type: str
+            default: ""
+      istio:
+        description:
+          - Istio and the Gateway API, as role C(kuadrant.llm.istio) wants them.
+        type: dict
+        suboptions:
+          state:
+            description:
+              - As C(istio_state).
+            type: str
+            choices: [present, absent]
+            default: present
+          provider:
+            description:
+              - As C(istio_provider).
+            type: str
+            choices: [auto, helm, existing]
+            default: auto
+          namespace:
+            description:
+              - The namespace to install it into.
+            type: str
+            default: istio-system
+          versions:
+            description:
+              - The chosen versions, with C(gateway_api) and C(istio).
+            type: dict
+            required: true
+          images:
+            description:
+              - The chosen images, with C(istio_pilot) and C(istio_proxy).
+            type: dict
+            required: true
+          pull_secret:
+            description:
+              - Name of the Secret with which images are pulled. Empty means none.
+            type: str
+            default: ""
+          resources:
+            description:
+              - Requests and limits of istiod.
+            type: dict
+            default: {}
+          inference_extension:
+            description:
+              - Whether HTTPRoutes may lead to an InferencePool.
+            type: bool
+            default: false
+          values:
+            description:
+              - Values of the chart istiod, merged key by key over those that follow from the other options.
+            type: dict
+            default: {}
+          remove_crds:
+            description:
+              - Whether Istio's resource definitions go as well if O(wish.istio.state=absent), they are ours, and there is no object of
+                their kinds.
+            type: bool
+            default: false
+          remove_gateway_api:
+            description:
+              - Whether the Gateway API goes as well if O(wish.istio.state=absent), it is ours, and nothing needs it.
+            type: bool
+            default: false
+      prometheus:
+        description:
+          - Prometheus, as role C(kuadrant.llm.prometheus) wants it.
+        type: dict
+        suboptions:
+          state:
+            description:
+              - As C(prometheus_state).
+            type: str
+            choices: [present, absent]
+            default: present
+          provider:
+            description:
+              - As C(prometheus_provider).
+            type: str
+            choices: [auto, operator, existing, none]
+            default: auto
+          instance:
+            description:
+              - The Prometheus to adopt, C(<namespace>/<name>) or C(<name>). Empty means the only one.
+            type: str
+            default: ""
+          namespace:
+            description:
+              - Namespace of the Prometheus that the role installs.
+            type: str
+            default: llm-observability
+          name:
+            description:
+              - Name of the Prometheus that the role installs.
+            type: str
+            default: llm-observability
+          versions:
+            description:
+              - The chosen versions, with C(prometheus_operator).
+            type: dict
+            required: true
+          selector:
+            description:
+              - By which labels the Prometheus that the role installs selects monitors and rules.
+            type: dict
+            default: {}
+          namespace_selector:
+            description:
+              - By which labels it selects their namespaces.
+            type: dict
+            default: {}
+          rules:
+            description:
+              - Whether Prometheus has to load rules.
+            type: bool
+            default: true
+          monitored_namespaces:
+            description:
+              - Namespaces with ServiceMonitors of this collection.
+            type: list
+            elements: str
+            default: []
+          rule_namespaces:
+            description:
+              - Namespaces with rules of this collection.
+            type: list
+            elements: str
+            default: []
+          gateway_monitor:
+            description:
+              - Whether the pods of the gateway are to be scraped.
+            type: bool
+            default: true
+          gateway_namespace:
+            description:
+              - Namespace of the Gateway.
+            type: str
+            default: llm
+          remove_crds:
+            description:
+              - Whether the resource definitions of the operator go as well if O(wish.prometheus.state=absent), they are ours, and no object
+                of another owner is of their kinds.
+            type: bool
+            default: true
+  monitors_of:
+    description:
+      - A target whose monitors are looked for, in all namespaces.
+    type: dict
+    suboptions:
+      namespace:
+        description:
+          - The namespace of the target.
+        type: str
+        required: true
+      service_labels:
+        description:
+          - Labels of its Service.
+        type: dict
+        required: true
+      pod_labels:
+        description:
+          - Labels of its pods.
+        type: dict
+        required: true
+      port:
+        description:
+          - Name of the port that serves its metrics.
+        type: str
+        required: true
 requirements:
   - python >= 3.11
   - kubernetes >= 24.2.0
@@ -84,6 +284,29 @@ EXAMPLES = r"""
 - name: Say which permissions are missing
   ansible.builtin.debug:
     msg: "{{ platform.missing_permissions | map(attribute='text') | list }}"
+
+- name: Find out what a run would do with each component
+  kuadrant.llm.platform_info:
+    wish:
+      run:
+        roles: [istio, kuadrant]
+        providers: {istio: existing}
+  register: platform
+
+- name: Stop where something is missing or too old
+  ansible.builtin.assert:
+    that: platform.plan.run.problems | length == 0
+    fail_msg: "{{ platform.plan.run.problems }}"
+
+- name: Look for the monitors of Limitador
+  kuadrant.llm.platform_info:
+    components: []
+    monitors_of:
+      namespace: kuadrant-system
+      service_labels: {app: limitador, limitador-resource: limitador}
+      pod_labels: {app: limitador, limitador-resource: limitador}
+      port: http
+  register: scraped
 """
 
 RETURN = r"""
@@ -242,6 +465,127 @@ prometheus:
       type: list
       elements: dict
       returned: always
+plan:
+  description: What it takes to get what O(wish) asks for. Nothing of it was done.
+  returned: when O(wish) has a part
+  type: dict
+  contains:
+    run:
+      description: The answer to O(wish.run).
+      returned: when asked for
+      type: dict
+      contains:
+        components:
+          description:
+            - One row for each component, with C(component), C(title), C(version), C(where), C(owner), C(action) and C(text). The action is
+              V(install), V(manage), V(use), V(missing), V(none) or V(refused).
+          type: list
+          elements: dict
+          returned: always
+        problems: &plan_problems
+          description: Why it cannot be so, each with the way out.
+          type: list
+          elements: str
+          returned: always
+        working:
+          description: The roles that are going to change something.
+          type: list
+          elements: str
+          returned: always
+        monitored:
+          description: Whether there is a Prometheus, or will be.
+          type: bool
+          returned: always
+        gateway_class:
+          description: The GatewayClass that fits. Null if it is C(istio).
+          type: str
+          returned: always
+    istio:
+      description: The answer to O(wish.istio).
+      returned: when asked for
+      type: dict
+      contains:
+        gateway_api:
+          description: V(apply), V(keep), V(remove) or V(none).
+          type: str
+          returned: always
+        istio:
+          description: V(install), V(adopt), V(remove) or V(none).
+          type: str
+          returned: always
+        namespace: &plan_namespace
+          description: Where it is, or is going to be. Null if it is nowhere.
+          type: str
+          returned: always
+        problems: *plan_problems
+        notes: &plan_notes
+          description: What is left as it is, and why.
+          type: list
+          elements: str
+          returned: always
+        definitions: &plan_definitions
+          description: What is applied before the installation, or deleted after the removal, in this order.
+          type: list
+          elements: dict
+          returned: always
+        releases:
+          description: Releases of Helm, in the order in which they are installed or uninstalled.
+          type: list
+          elements: dict
+          returned: always
+        leftovers:
+          description: What is deleted when the releases are gone.
+          type: list
+          elements: dict
+          returned: always
+        remove_gateway_api:
+          description: Whether the Gateway API is removed with its resource definitions.
+          type: bool
+          returned: always
+    prometheus:
+      description: The answer to O(wish.prometheus).
+      returned: when asked for
+      type: dict
+      contains:
+        action:
+          description: V(install), V(adopt), V(remove) or V(none).
+          type: str
+          returned: always
+        instance:
+          description: The instance that scrapes the gateway, as in RV(prometheus), or that is going to be installed. Null if there is none.
+          type: dict
+          returned: always
+        namespace: *plan_namespace
+        monitor_labels:
+          description: Labels that a ServiceMonitor or PodMonitor needs beside C(app.kubernetes.io/managed-by=kuadrant.llm) to be selected.
+          type: dict
+          returned: always
+        rule_labels:
+          description: Labels that a PrometheusRule needs beside it.
+          type: dict
+          returned: always
+        gateway_monitor:
+          description: Whether a monitor of the pods of the gateway is needed.
+          type: bool
+          returned: always
+        problems: *plan_problems
+        notes: *plan_notes
+        definitions: *plan_definitions
+        remove:
+          description: Objects of the role that are deleted, in this order.
+          type: list
+          elements: dict
+          returned: always
+        remove_crds:
+          description: Whether the operator is removed with its resource definitions.
+          type: bool
+          returned: always
+monitors:
+  description: The monitors of O(monitors_of), each C(<kind> <namespace>/<name>), sorted.
+  returned: when asked for
+  type: list
+  elements: str
+  sample: ["ServiceMonitor kuadrant-system/llm-gateway-usage"]
 missing_permissions:
   description: Those of O(permissions) that the user lacks, one entry for each verb.
   returned: always
@@ -273,7 +617,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import COMPONENTS
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.read import grouped, inspect, missing_permissions
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.read import grouped, missing_permissions
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.wish import TARGET_SPEC, WISH_SPEC, answer
 
 PERMISSION_SPEC = {
     "verb": {"type": "list", "elements": "str", "required": True},
@@ -285,15 +630,19 @@ PERMISSION_SPEC = {
 ARGUMENT_SPEC = {
     "components": {"type": "list", "elements": "str", "choices": list(COMPONENTS), "default": list(COMPONENTS)},
     "permissions": {"type": "list", "elements": "dict", "default": [], "options": PERMISSION_SPEC},
+    "wish": {"type": "dict", "options": WISH_SPEC},
+    "monitors_of": {"type": "dict", "options": TARGET_SPEC},
 }
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(**ARGUMENT_SPEC), supports_check_mode=True)
+    params = module.params
     with reporting(module):
         kube = connect(module)
-        found = inspect(kube, module.params["components"], datetime.datetime.now(datetime.UTC))
-        missing = missing_permissions(kube, module.params["permissions"])
+        now = datetime.datetime.now(datetime.UTC)
+        found = answer(kube, params["components"], params["wish"] or {}, params["monitors_of"], now)
+        missing = missing_permissions(kube, params["permissions"])
         module.exit_json(changed=False, **found, missing_permissions=missing, missing_summary=grouped(missing))
 
 

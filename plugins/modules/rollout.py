@@ -44,6 +44,8 @@ options:
   workloads:
     description:
       - What to wait for, each as kind and name, such as V(Deployment/istiod). The kinds are Deployment, StatefulSet and DaemonSet.
+      - Also Prometheus, which is waited for after the others. It runs when its operator has seen it as it is, its pods run, and the
+        operator finds it available.
     type: list
     elements: str
     required: true
@@ -110,7 +112,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.wait import parse_workloads, wait
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring.wait import wait_all
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.wait import parse_workloads
 
 ARGUMENT_SPEC = {
     "namespace": {"type": "str", "required": True},
@@ -128,7 +131,7 @@ def main() -> None:
         start = time.monotonic()
         states = []
         if not module.check_mode:
-            states = wait(connect(module), params["namespace"], workloads, timeout=params["timeout"], grace=params["grace"])
+            states = wait_all(connect(module), params["namespace"], workloads, timeout=params["timeout"], grace=params["grace"])
         module.exit_json(changed=False, workloads=states, duration=round(time.monotonic() - start, 1))
 
 

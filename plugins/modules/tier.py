@@ -217,10 +217,12 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers im
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import Effect
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.plan import Request
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import Changes
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier import apply
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import NAMES, PolicySet, Surroundings, compose
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import Action, Verb, plan, shown
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import Step, plan, shown
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import Target
 
 _NAME_OPTIONS = {
@@ -268,16 +270,16 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
         module.warn(f"{what} cannot be listed with these credentials: policies there that meet the tiers are not seen.")
     objects = compose(wanted, around)
     current = {**around.policies, "EnvoyFilter": around.filters}
-    actions = plan(objects, current, adopt=params["adopt"], allow_partial=params["allow_partial"])
-    awaited = [action for action in actions if action.kind in NAMES and action.after is not None]
-    if awaited and not module.check_mode:
-        _require(kube, wanted.target, around, awaited)
+    steps = plan(objects, current, adopt=params["adopt"], allow_partial=params["allow_partial"])
+    if not module.check_mode:
+        _require(kube, wanted.target, around, [step for step in steps if step.awaited and step.kind in NAMES])
 
-    changes, done = Changes(), []
-    for action, before, after in apply.carry_out(kube, actions, check=module.check_mode):
-        name = f"{action.kind} {action.namespace}/{action.name}"
-        changed = changes.record(name, shown(before), shown(after))
-        done.append(_entry(action, action.verb if changed else Verb.NONE))
+    changes, done, awaited = Changes(), [], []
+    for step, outcome in apply.carry_out(kube, steps, check=module.check_mode):
+        changed = changes.record(outcome.label, shown(outcome.before), shown(outcome.after))
+        done.append(_entry(step, outcome.effect if changed else Effect.NONE))
+        if step.awaited and step.kind in NAMES:
+            awaited.append(outcome)
     if params["wait"] and not module.check_mode:
         apply.wait(kube, awaited, timeout=params["timeout"], allow_partial=params["allow_partial"])
     foreign = [dataclasses.asdict(one) for want in objects for one in want.foreign]
@@ -298,9 +300,11 @@ def read_options(params: t.Mapping[str, t.Any]) -> PolicySet:
     return PolicySet(target, names, tiers, groups, labels, params["streams"])
 
 
-def _require(kube: t.Any, target: Target, around: Surroundings, awaited: t.Sequence[Action]) -> None:
+def _require(kube: t.Any, target: Target, around: Surroundings, awaited: t.Sequence[Step]) -> None:
     """A policy that is enforced has what it needs, so that a second run does not ask."""
-    missing = [one for one in awaited if one.verb is not Verb.NONE or unmet_conditions({"kind": one.kind, **(one.before or {})})]
+    missing = [
+        one for one in awaited if one.write.request is not Request.NOTHING or unmet_conditions({"kind": one.kind, **(one.before or {})})
+    ]
     if not missing:
         return
     what = " and ".join(f"{one.kind} {one.name}" for one in missing)
@@ -312,8 +316,9 @@ def _require(kube: t.Any, target: Target, around: Surroundings, awaited: t.Seque
         )
 
 
-def _entry(action: Action, verb: Verb) -> dict[str, t.Any]:
-    return {"kind": action.kind, "namespace": action.namespace, "name": action.name, "action": verb.value}
+def _entry(step: Step, effect: Effect) -> dict[str, t.Any]:
+    action = "adopt" if step.adopts and effect is not Effect.NONE else effect.value
+    return {"kind": step.kind, "namespace": step.namespace, "name": step.name, "action": action}
 
 
 if __name__ == "__main__":

@@ -147,8 +147,8 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import report
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier import apply
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import NAMES
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.inspection import target_facts
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import Target
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.report import inspect
 
 ARGUMENT_SPEC = {
     "namespace": {"type": "str", "required": True},
@@ -164,7 +164,7 @@ def main() -> None:
         around = apply.look_around(connect(module), target, NAMES)
         for what in around.unseen:
             module.warn(f"{what} cannot be listed with these credentials: policies there that meet the tiers are not seen.")
-        module.exit_json(changed=False, **inspect(around, target))
+        module.exit_json(changed=False, **target_facts(around, target))
 
 
 if __name__ == "__main__":

@@ -214,7 +214,12 @@ data_quality:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import ARGUMENT_SPEC, MUTUALLY_EXCLUSIVE, REQUIRED_ONE_OF, measure
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import (
+    ARGUMENT_SPEC,
+    MUTUALLY_EXCLUSIVE,
+    REQUIRED_ONE_OF,
+    measure_usage,
+)
 
 
 def main() -> None:
@@ -225,7 +230,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     with reporting(module):
-        usage = measure(module)
+        usage = measure_usage(module)
         module.exit_json(changed=False, **usage.as_dict())
 
 

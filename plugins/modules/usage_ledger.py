@@ -159,7 +159,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.run import parse_request, run
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import SOURCE_SPEC, connect, pass_on_warnings
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import SOURCE_SPEC, connect_prometheus, pass_on_warnings
 
 
 def main() -> None:
@@ -177,7 +177,7 @@ def main() -> None:
     )
     with reporting(module):
         request = parse_request(module.params)
-        prometheus = connect(module)
+        prometheus = connect_prometheus(module)
         result = run(request, prometheus, dry_run=module.check_mode)
         pass_on_warnings(module, prometheus)
         added = {close["file"]: f"{close['lines']} lines" for close in result["closes"] if close["file"]}

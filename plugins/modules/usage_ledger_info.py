@@ -96,9 +96,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, failing_to, reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.check import verify
-from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import gaps
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import unclosed
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 
 
 def main() -> None:
@@ -130,7 +130,7 @@ def main() -> None:
                 }
                 for entry in entries
             ],
-            missing=[{"start": format_time(start), "end": format_time(end)} for start, end in gaps(closed)],
+            missing=[{"start": format_time(start), "end": format_time(end)} for start, end in unclosed(closed)],
             head={"seq": head.seq, "sha256": head.sha256},
             verified=None if checked is None else {"files": checked.files, "lines": checked.lines},
             unfinished=ledger.unfinished(),

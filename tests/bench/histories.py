@@ -18,7 +18,7 @@ import itertools
 import random
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Life, Series, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Life, ScrapeTarget, Series
 
 # 2026-11-01T01:00:00Z, in the middle of a block of Prometheus.
 START = 1_793_494_800_000
@@ -137,7 +137,7 @@ class History:
         """A bill of it may be refused, and then nothing else is asked of it."""
         return bool(self.features & REFUSABLE)
 
-    def measured(self) -> tuple[list[Target], list[Series]]:
+    def measured(self) -> tuple[list[ScrapeTarget], list[Series]]:
         """What Prometheus has of it at the end of the period, without a Prometheus."""
         scraped, series = [], []
         for process in self.processes:
@@ -145,7 +145,7 @@ class History:
                 kept = View(view.labels, [scrape for scrape in view.scrapes if scrape[1] <= END])
                 lives = {stamp: process.life(moment) for moment, stamp in kept.scrapes}
                 named = {stamp: Life(since, name) for stamp, (since, name) in lives.items() if name is not None}
-                scraped.append(Target(view.labels, tuple(lives), named))
+                scraped.append(ScrapeTarget(view.labels, tuple(lives), named))
                 for user, group in self.pairs:
                     if not isinstance(process, Shared) and (user, group) not in process.calls:
                         continue

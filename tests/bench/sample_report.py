@@ -9,12 +9,12 @@ from __future__ import annotations
 import random
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.make import Source, Wanted, make_report, parse_wanted
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.make import Pricing, Source, make_report, parse_pricing
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time, parse_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import UsageLine
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Measured
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time, parse_time
 
 DAY = 86_400_000
 START = parse_time("2026-11-01T00:00:00Z", "")
@@ -54,9 +54,9 @@ BUDGETS = [
 ]
 
 
-def options(**more: t.Any) -> Wanted:
+def options(**more: t.Any) -> Pricing:
     given: dict[str, t.Any] = {"tiers": None, "currency": "USD", "price_book": BOOK, "what_if_price_book": None, "budgets": []}
-    return parse_wanted({**given, **more})
+    return parse_pricing({**given, **more})
 
 
 def usage(start: int, end: int, people: t.Sequence[Who] = PEOPLE) -> PeriodUsage:

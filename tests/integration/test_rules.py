@@ -15,9 +15,9 @@ import yaml
 from ansible_collections.kuadrant.llm.plugins.filter.chargeback_rules import chargeback_rules
 
 ROOT = pathlib.Path(__file__).parents[2]
-CASES = ROOT / "tests/integration/rules.yml"
+CASES = sorted((ROOT / "tests/integration/rules").glob("*.yml"))
 
-# What rules.yml is about.
+# What the cases are about.
 TIERS = [{"name": name} for name in ("free", "gold", "trial", "idle")]
 FREE = {"request": "0.001", "prompt_per_1k": "0.2", "completion_per_1k": "0.6", "cached_per_1k": "0.05"}
 PRICES: dict[str, t.Any] = {
@@ -39,8 +39,11 @@ BUDGETS: list[dict[str, t.Any]] = [
 
 def run(promtool: str, folder: pathlib.Path, groups: list[dict[str, t.Any]]) -> subprocess.CompletedProcess[str]:
     (folder / "rules.yml").write_text(yaml.safe_dump({"groups": groups}))
-    (folder / "tests.yml").write_text(CASES.read_text())
-    return subprocess.run([promtool, "test", "rules", "tests.yml"], cwd=folder, capture_output=True, text=True, check=False)
+    for path in CASES:
+        (folder / f"test_{path.name}").write_text(path.read_text())
+    return subprocess.run(
+        [promtool, "test", "rules", *(f"test_{path.name}" for path in CASES)], cwd=folder, capture_output=True, text=True, check=False
+    )
 
 
 def test_rules_do_what_their_names_say(programs: dict[str, str], tmp_path: pathlib.Path) -> None:
@@ -55,7 +58,7 @@ def test_rules_do_what_their_names_say(programs: dict[str, str], tmp_path: pathl
 
 def test_every_alert_is_tested_firing_and_not_firing() -> None:
     fires: dict[str, set[bool]] = {}
-    for case in yaml.safe_load(CASES.read_text())["tests"]:
+    for case in (case for path in CASES for case in yaml.safe_load(path.read_text())["tests"]):
         for test in case.get("alert_rule_test", ()):
             fires.setdefault(test["alertname"], set()).add(bool(test["exp_alerts"]))
     groups = chargeback_rules(TIERS, price_book=PRICES, budgets=BUDGETS)

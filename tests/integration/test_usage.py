@@ -20,12 +20,12 @@ from histories import END, START, History, make
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.read import read_period
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import read, thin
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import ScrapeTarget
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import period_usage
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import Question, check_namespaces, read_usage
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import AUTHORIZED, tally
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -95,7 +95,7 @@ def test_few_samples_give_what_all_of_them_give(backfilled: str, histories: list
     used = []
 
     class Small(thin.Thin):
-        def __init__(self, client: Prometheus, target: Target, scrapes: t.Sequence[int]) -> None:
+        def __init__(self, client: Prometheus, target: ScrapeTarget, scrapes: t.Sequence[int]) -> None:
             super().__init__(client, target, scrapes, thin.Limits(touched=20, answer=6, users=2, longest=3))
 
         def read(self, selectors: t.Mapping[str, str]) -> t.Any:

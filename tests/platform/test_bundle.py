@@ -36,7 +36,7 @@ def place(cluster_dir: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -
     registry, crane = f"127.0.0.1:{port + 1}", str(cluster_dir / "crane")
     layer = tmp_path_factory.mktemp("image") / "layer.tar"
     subprocess.run(["tar", "-cf", str(layer), "-C", str(ROOT), "LICENSE"], check=True)
-    catalogue = yaml.safe_load((ROOT / "roles/platform/vars/main.yml").read_text())["__platform_catalogue"]
+    catalogue = yaml.safe_load((ROOT / "roles/platform/vars/main.yml").read_text())["platform_catalogue"]
     for key in ("istio_pilot", "istio_proxy", "simulator"):
         image = catalogue["images"][key]
         tag = image["tag"].replace("{version}", catalogue["versions"][image["of"]])

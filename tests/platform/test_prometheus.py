@@ -150,7 +150,7 @@ class TestOperator:
         kubectl("apply", "-f", "-", stdin=json.dumps({**theirs, "spec": spec}))
         output, recap = run({"prometheus_state": "absent"})
         assert recap["failed"] == 0, output[-3000:]
-        assert "they are in use by theirs" in " ".join(output.split())
+        assert "they are in use by ServiceMonitor default/theirs" in " ".join(output.split())
         assert kubectl("get", "servicemonitor", "-n", "default", "-o", "name").split() == ["servicemonitor.monitoring.coreos.com/theirs"]
         assert not [name for name in inventory() if "llm-observability" in name]
         assert run({"prometheus_state": "absent"})[1]["changed"] == 0

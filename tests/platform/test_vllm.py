@@ -197,7 +197,7 @@ def test_deployment_of_somebody_else_is_not_taken_over(run: Run, kubectl: t.Any)
     try:
         output, recap = run()
         assert (recap["failed"], recap["changed"]) == (1, 0)
-        assert "was not made by this collection" in " ".join(output.split())
+        assert "was not created by this collection" in " ".join(output.split())
     finally:
         kubectl("label", "deployment", "vllm-simulator", "-n", "llm", "--overwrite", "app.kubernetes.io/managed-by=kuadrant.llm")
 

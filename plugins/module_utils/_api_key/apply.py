@@ -19,14 +19,15 @@ import itertools
 import time
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import STAND_IN_SUFFIX, StoredKey
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.plan import Action, Verb
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.action import KeyAction, KeyVerb
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.refresh import Refresh, refresh
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import body_of, new_value
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.times import earlier, stamp
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import body_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.write import Writer
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.key_forms import STAND_IN_SUFFIX, new_value
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube
 from ansible_collections.kuadrant.llm.plugins.module_utils._parallel import for_each
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import earlier, stamp
 
 #: Keys that are rotated together: the overlap of all of them begins before the first gets its new value.
 BATCH = 500
@@ -35,30 +36,30 @@ BATCH = 500
 def apply_plan(
     kube: Kube,
     namespace: str,
-    actions: t.Sequence[Action],
-    finished: dict[str, Action],
+    actions: t.Sequence[KeyAction],
+    finished: dict[str, KeyAction],
     *,
     clock: t.Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     pause: t.Callable[[float], None] = time.sleep,
 ) -> None:
     """Do it all. ``finished`` gets each action when it is done, with the value that was generated, so that a failure loses none."""
     writer = Writer(kube, namespace, stamp(clock()), pause)
-    finished.update((action.name, action) for action in actions if action.verb is Verb.NONE)
-    todo = [action for action in actions if action.verb is not Verb.NONE]
+    finished.update((action.name, action) for action in actions if action.verb is KeyVerb.NONE)
+    todo = [action for action in actions if action.verb is not KeyVerb.NONE]
 
-    def finish(step: t.Callable[[Writer, Action], Action], chosen: t.Iterable[Action]) -> None:
-        def one(action: Action) -> None:
+    def finish(step: t.Callable[[Writer, KeyAction], KeyAction], chosen: t.Iterable[KeyAction]) -> None:
+        def one(action: KeyAction) -> None:
             finished[action.name] = step(writer, action)
 
         for_each(one, list(chosen))
 
     # What frees values and names comes first.
-    finish(_delete, (action for action in todo if action.verb is Verb.DELETE))
-    finish(_revoke, (action for action in todo if action.verb is Verb.REVOKE))
-    changes = [action for action in todo if action.verb not in (Verb.DELETE, Verb.REVOKE, Verb.CREATE)]
+    finish(_delete, (action for action in todo if action.verb is KeyVerb.DELETE))
+    finish(_revoke, (action for action in todo if action.verb is KeyVerb.REVOKE))
+    changes = [action for action in todo if action.verb not in (KeyVerb.DELETE, KeyVerb.REVOKE, KeyVerb.CREATE)]
     plain = [action for action in changes if not action.refresh and not action.keep]
     finish(_update, plain)
-    finish(_create, (action for action in todo if action.verb is Verb.CREATE))
+    finish(_create, (action for action in todo if action.verb is KeyVerb.CREATE))
     kept = [action for action in changes if action.keep]
     for start in range(0, len(kept), BATCH):
         batch = kept[start : start + BATCH]
@@ -70,11 +71,11 @@ def apply_plan(
         writer.settle()  # whoever is told a new value may use it at once
 
 
-def _dropped(action: Action) -> list[StoredKey]:
+def _dropped(action: KeyAction) -> list[StoredKey]:
     return [old for old in action.before.previous if old.name in action.drop] if action.before else []
 
 
-def _delete(writer: Writer, action: Action) -> Action:
+def _delete(writer: Writer, action: KeyAction) -> KeyAction:
     for old in _dropped(action):
         writer.remove(old)
     if action.before:
@@ -82,7 +83,7 @@ def _delete(writer: Writer, action: Action) -> Action:
     return action
 
 
-def _revoke(writer: Writer, action: Action) -> Action:
+def _revoke(writer: Writer, action: KeyAction) -> KeyAction:
     if action.after is None:
         raise ValueError(f"nothing to keep of {action.name}")
     if action.before is None or action.before.uid is None:
@@ -96,11 +97,11 @@ def _revoke(writer: Writer, action: Action) -> Action:
     return action
 
 
-def _update(writer: Writer, action: Action) -> Action:
+def _update(writer: Writer, action: KeyAction) -> KeyAction:
     before, after = action.states
     if action.generate:
         after = dataclasses.replace(after, value=new_value())
-    if action.verb is not Verb.CLEAN_UP and after != before:
+    if action.verb is not KeyVerb.CLEAN_UP and after != before:
         writer.change(before, after)
     if before.refreshing:
         writer.delete(action.name + STAND_IN_SUFFIX)  # it would keep the old value alive
@@ -109,7 +110,7 @@ def _update(writer: Writer, action: Action) -> Action:
     return dataclasses.replace(action, after=after)
 
 
-def _create(writer: Writer, action: Action) -> Action:
+def _create(writer: Writer, action: KeyAction) -> KeyAction:
     if action.after is None:
         raise ValueError(f"nothing to create for {action.name}")
     value = action.after.value or new_value()
@@ -117,7 +118,7 @@ def _create(writer: Writer, action: Action) -> Action:
     return dataclasses.replace(action, after=created)
 
 
-def _keep_values(writer: Writer, batch: t.Sequence[Action], now: datetime.datetime) -> list[Action]:
+def _keep_values(writer: Writer, batch: t.Sequence[KeyAction], now: datetime.datetime) -> list[KeyAction]:
     """Put the old values into Secrets of their own; the actions with the moments at which those die."""
     dated = [_dated(action, now) for action in batch]
     for_each(lambda keep: writer.create(body_of(keep, writer.changed_at)), [one.keep for one in dated if one.keep and not one.keep.uid])
@@ -125,7 +126,7 @@ def _keep_values(writer: Writer, batch: t.Sequence[Action], now: datetime.dateti
     return dated
 
 
-def _dated(action: Action, now: datetime.datetime) -> Action:
+def _dated(action: KeyAction, now: datetime.datetime) -> KeyAction:
     keep, (_before, after) = action.keep, action.states
     if keep is None or keep.uid:  # an interrupted run made it: its moment was promised then
         return action
@@ -135,7 +136,7 @@ def _dated(action: Action, now: datetime.datetime) -> Action:
     return dataclasses.replace(action, keep=dated, after=dataclasses.replace(after, previous=living))
 
 
-def _refreshes(action: Action) -> t.Iterator[Refresh]:
+def _refreshes(action: KeyAction) -> t.Iterator[Refresh]:
     if action.refresh:
         before, after = action.states
         yield Refresh(before, after, tuple(_dropped(action)))

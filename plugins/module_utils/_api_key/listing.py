@@ -13,14 +13,15 @@ import datetime
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.report import describe
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import AUTH_SECRET, MANAGED, WATCHED
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.times import is_past
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.results import describe
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import AUTH_SECRET, WATCHED
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import fingerprint
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import is_past
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
+class KeyFilter:
     """Which keys to list: those to which everything applies that is not None."""
 
     names: t.Collection[str] | None = None
@@ -50,14 +51,14 @@ def _expires_by(entry: t.Mapping[str, t.Any], then: datetime.datetime) -> bool:
     return entry["state"] == "present" and not entry["expired"] and is_past(entry["expires_at"], then)
 
 
-def listing(keys: t.Mapping[str, StoredKey], wanted: Wanted, now: datetime.datetime) -> list[dict[str, t.Any]]:
+def listing(keys: t.Mapping[str, StoredKey], wanted: KeyFilter, now: datetime.datetime) -> list[dict[str, t.Any]]:
     """The keys that are ``wanted``, by name."""
     revoked = {digest: key.name for key in keys.values() for digest in key.fingerprints}
-    entries = (inspect(keys[name], now, revoked) for name in sorted(keys))
+    entries = (listed(keys[name], now, revoked) for name in sorted(keys))
     return [entry for entry in entries if wanted.matches(entry, now)]
 
 
-def inspect(key: StoredKey, now: datetime.datetime, revoked: t.Mapping[str, str]) -> dict[str, t.Any]:
+def listed(key: StoredKey, now: datetime.datetime, revoked: t.Mapping[str, str]) -> dict[str, t.Any]:
     """One key; ``revoked`` are the fingerprints of revoked values and the keys that had them."""
     entry = describe(key)
     found = {"a refresh was interrupted: apply the key again": key.refreshing, **_unfinished(key, now)}
@@ -68,7 +69,7 @@ def inspect(key: StoredKey, now: datetime.datetime, revoked: t.Mapping[str, str]
             "the Secret holds no key (data api_key)": not key.value,
             f"label {_text(WATCHED)} is missing: Authorino does not notice changes and revocation": not key.carries(WATCHED),
             f"label {_text(AUTH_SECRET)} is missing: the AuthPolicy does not select it": not key.carries(AUTH_SECRET),
-            f"label {_text(MANAGED)} is missing: the module api_key leaves it alone": not key.carries(MANAGED),
+            f"label {_text(MANAGED_BY)} is missing: the module api_key leaves it alone": not key.carries(MANAGED_BY),
             "no user is named": not key.grant.user,
             "no tier is named": not key.grant.tier,
             "its value was revoked as another key": entry["fingerprint"] in revoked,
@@ -80,7 +81,7 @@ def inspect(key: StoredKey, now: datetime.datetime, revoked: t.Mapping[str, str]
         "created": key.created,
         "changed_at": key.changed_at,
         "expired": not key.revoked_at and is_past(key.grant.expires_at, now),
-        "managed": key.carries(MANAGED),
+        "managed": key.carries(MANAGED_BY),
         "problems": [problem for problem, present in found.items() if present],
     }
 

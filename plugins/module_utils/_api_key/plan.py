@@ -10,54 +10,17 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import enum
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import NOBODY, ApiKey, Grant, StoredKey
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.parse import refuse
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.problems import contradictions, shared_values
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import MANAGED, labels_of, previous_of, tombstone_labels
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.times import earlier, is_past, stamp
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.action import KeyAction, KeyVerb
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.conflicts import contradictions, shared_values
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import labels_of, previous_of, tombstone_labels
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys import NO_GRANT, ApiKey, Grant
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import refuse
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import fingerprint
-
-
-class Verb(enum.StrEnum):
-    CREATE = "create"
-    ADOPT = "adopt"  # a Secret that somebody else made becomes ours, and stays
-    UPDATE = "update"  # one patch, which Authorino follows at once (or need not notice)
-    REFRESH = "refresh"  # a patch of the grant, which Authorino would ignore, and then what makes it notice: see refresh.py
-    ROTATE = "rotate"  # a new value, while the old one lives for the overlap
-    REVOKE = "revoke"  # the values go, and what is known of them stays
-    CLEAN_UP = "clean_up"  # only earlier values go, whose time is over
-    DELETE = "delete"
-    NONE = "none"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Action:
-    """One step: ``before`` is None when there is no such key, ``after`` when there shall be none.
-
-    ``refresh``: Authorino must be made to notice. ``generate``: a value has to be made. ``keep``: the Secret that holds the old value
-    during ``overlap``. ``follow``: earlier values whose grant changes along, before and after. ``drop``: names of those that go.
-    """
-
-    verb: Verb
-    name: str
-    before: StoredKey | None
-    after: StoredKey | None
-    reasons: tuple[str, ...] = ()
-    refresh: bool = False
-    generate: bool = False
-    keep: StoredKey | None = None
-    overlap: datetime.timedelta = datetime.timedelta(0)
-    follow: tuple[tuple[StoredKey, StoredKey], ...] = ()
-    drop: tuple[str, ...] = ()
-
-    @property
-    def states(self) -> tuple[StoredKey, StoredKey]:
-        if self.before is None or self.after is None:
-            raise ValueError(f"{self.verb.value} of {self.name} needs a state before and after")
-        return self.before, self.after
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import earlier, is_past, stamp
 
 
 def plan_keys(
@@ -69,7 +32,7 @@ def plan_keys(
     now: datetime.datetime,
     adopt: bool = False,
     purge: bool = False,
-) -> list[Action]:
+) -> list[KeyAction]:
     """The action for every wanted key, in their order, then what ``purge`` removes; or one error naming every key that cannot be had.
 
     ``current`` holds all Secrets of the namespace that carry the selector ``labels`` or have a wanted name; stand-ins and earlier values
@@ -88,30 +51,30 @@ def plan_keys(
 
 
 def _is_ours(key: StoredKey, labels: t.Mapping[str, str]) -> bool:
-    return key.carries(MANAGED) and key.carries(labels)
+    return key.carries(MANAGED_BY) and key.carries(labels)
 
 
-def _action(before: StoredKey | None, key: ApiKey, namespace: str, labels: t.Mapping[str, str], now: datetime.datetime) -> Action:
+def _action(before: StoredKey | None, key: ApiKey, namespace: str, labels: t.Mapping[str, str], now: datetime.datetime) -> KeyAction:
     if key.revoked:
         return _revocation(before, key, namespace, labels, now)
     if key.grant is None:
-        return _removal(before, "state is absent") if before else Action(Verb.NONE, key.name, None, None)
+        return _removal(before, "state is absent") if before else KeyAction(KeyVerb.NONE, key.name, None, None)
     if before is None:
         new = StoredKey(key.name, namespace, key.grant, key.value, labels_of(labels), key.owner or None, key.rotation)
-        return Action(Verb.CREATE, key.name, None, new, ("there is no such key",), generate=key.value is None)
+        return KeyAction(KeyVerb.CREATE, key.name, None, new, ("there is no such key",), generate=key.value is None)
     return _change(before, key, key.grant, labels, now)
 
 
-def _removal(before: StoredKey, reason: str) -> Action:
-    return Action(Verb.DELETE, before.name, before, None, (reason,), drop=tuple(one.name for one in before.previous))
+def _removal(before: StoredKey, reason: str) -> KeyAction:
+    return KeyAction(KeyVerb.DELETE, before.name, before, None, (reason,), drop=tuple(one.name for one in before.previous))
 
 
-def _revocation(before: StoredKey | None, key: ApiKey, namespace: str, labels: t.Mapping[str, str], now: datetime.datetime) -> Action:
-    known = before or StoredKey(key.name, namespace, NOBODY, None)
+def _revocation(before: StoredKey | None, key: ApiKey, namespace: str, labels: t.Mapping[str, str], now: datetime.datetime) -> KeyAction:
+    known = before or StoredKey(key.name, namespace, NO_GRANT, None)
     values = {one for one in (known.value, key.value, *(old.value for old in known.previous)) if one}
     fingerprints = tuple(sorted({*known.fingerprints, *map(fingerprint, values)}))
     if known.revoked_at and fingerprints == known.fingerprints and not (known.previous or known.refreshing or known.value):
-        return Action(Verb.NONE, key.name, before, before)
+        return KeyAction(KeyVerb.NONE, key.name, before, before)
     after = dataclasses.replace(
         known,
         value=None,
@@ -122,10 +85,10 @@ def _revocation(before: StoredKey | None, key: ApiKey, namespace: str, labels: t
         leaking=False,
         previous=(),
     )
-    return Action(Verb.REVOKE, key.name, before, after, ("state is revoked",), drop=tuple(one.name for one in known.previous))
+    return KeyAction(KeyVerb.REVOKE, key.name, before, after, ("state is revoked",), drop=tuple(one.name for one in known.previous))
 
 
-def _change(before: StoredKey, key: ApiKey, wanted: Grant, labels: t.Mapping[str, str], now: datetime.datetime) -> Action:
+def _change(before: StoredKey, key: ApiKey, wanted: Grant, labels: t.Mapping[str, str], now: datetime.datetime) -> KeyAction:
     grant = dataclasses.replace(wanted, expires_at=before.grant.expires_at) if key.keep_expiry else wanted
     rotates = key.rotation not in (None, before.rotation)
     after = dataclasses.replace(
@@ -148,8 +111,8 @@ def _change(before: StoredKey, key: ApiKey, wanted: Grant, labels: t.Mapping[str
         *(["earlier values change along"] if follow else []),
         *(["an earlier value has expired"] if any(is_past(old.grant.expires_at, now) for old in before.previous) else []),
     ]
-    unnoticed = same and (grant != before.grant or before.refreshing or interrupted or not before.carries(MANAGED))
-    action = Action(
+    unnoticed = same and (grant != before.grant or before.refreshing or interrupted or not before.carries(MANAGED_BY))
+    action = KeyAction(
         _verb(before, after, rotates=rotates, refresh=bool(unnoticed or follow), drop=bool(drop)),
         key.name,
         before,
@@ -189,26 +152,26 @@ def _earlier_values(
     return tuple(follow), tuple(drop)
 
 
-def _living(before: StoredKey, action: Action) -> tuple[StoredKey, ...]:
+def _living(before: StoredKey, action: KeyAction) -> tuple[StoredKey, ...]:
     """The earlier values that are left afterwards."""
     changed = {after.name: after for _before, after in action.follow}
     return tuple(changed.get(old.name, old) for old in before.previous if old.name not in action.drop)
 
 
-def _verb(before: StoredKey, after: StoredKey, *, rotates: bool, refresh: bool, drop: bool) -> Verb:
-    if not before.carries(MANAGED):
-        return Verb.ADOPT
+def _verb(before: StoredKey, after: StoredKey, *, rotates: bool, refresh: bool, drop: bool) -> KeyVerb:
+    if not before.carries(MANAGED_BY):
+        return KeyVerb.ADOPT
     if rotates:
-        return Verb.ROTATE
+        return KeyVerb.ROTATE
     if refresh:
-        return Verb.REFRESH
+        return KeyVerb.REFRESH
     if after != before:
-        return Verb.UPDATE
-    return Verb.CLEAN_UP if drop else Verb.NONE
+        return KeyVerb.UPDATE
+    return KeyVerb.CLEAN_UP if drop else KeyVerb.NONE
 
 
 def _reasons(before: StoredKey, after: StoredKey, *, rotates: bool) -> t.Iterator[str]:
-    if not before.carries(MANAGED):
+    if not before.carries(MANAGED_BY):
         yield "it was made by somebody else"
     for field in ("user", "tier", "groups", "expires_at"):
         if getattr(after.grant, field) != getattr(before.grant, field):

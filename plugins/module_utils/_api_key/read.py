@@ -11,8 +11,9 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import STAND_IN_SUFFIX, StoredKey, owner_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import PREVIOUS, STAND_IN, from_secret
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.key_forms import STAND_IN_SUFFIX, owner_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import SECRETS, Kube
 
@@ -20,7 +21,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._kube import SECRETS,
 _NO_RELEASES = "type!=helm.sh/release.v1"
 
 
-def read_keys(kube: Kube, namespace: str, labels: t.Mapping[str, str], names: t.Collection[str] = ()) -> dict[str, StoredKey]:
+def stored_keys(kube: Kube, namespace: str, labels: t.Mapping[str, str], names: t.Collection[str] = ()) -> dict[str, StoredKey]:
     """The Secrets of a namespace that carry the selector ``labels`` or have one of ``names``, in one paged LIST.
 
     A stand-in marks its key as refreshing, and earlier values are ``previous`` of theirs.

@@ -25,9 +25,10 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import STAND_IN_SUFFIX, StoredKey
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import body_of, mark_of, stand_in_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.write import Writer
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.key_forms import STAND_IN_SUFFIX
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import KubeError
 from ansible_collections.kuadrant.llm.plugins.module_utils._parallel import for_each
 

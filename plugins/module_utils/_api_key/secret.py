@@ -15,18 +15,19 @@ from __future__ import annotations
 import base64
 import binascii
 import dataclasses
-import re
-import secrets
-import string
 import typing as t
-import zlib
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import STAND_IN_SUFFIX, Grant, StoredKey, previous_name
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.key_forms import STAND_IN_SUFFIX, previous_name
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys import Grant
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import (
+    EXPIRY_ANNOTATION,
+    GROUPS_ANNOTATION,
+    MANAGED_BY,
+    TIER_ANNOTATION,
+    USER_ANNOTATION,
+)
 
-USER = "secret.kuadrant.io/user-id"
-TIER = "secret.kuadrant.io/plan-id"
-GROUPS = "kuadrant.io/groups"
-EXPIRES_AT = "secret.kuadrant.io/expires-at"
 OWNER = "kuadrant.llm/owner"
 ROTATION = "kuadrant.llm/rotation"
 CHANGED_AT = "kuadrant.llm/changed-at"
@@ -37,44 +38,14 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # holds the k
 
 WATCHED = {"authorino.kuadrant.io/managed-by": "authorino"}
 AUTH_SECRET = {"kuadrant.io/auth-secret": "true"}
-MANAGED = {"app.kubernetes.io/managed-by": "kuadrant.llm"}
 STAND_IN = {"kuadrant.llm/stand-in": "true"}
 PREVIOUS = {"kuadrant.llm/previous": "true"}
 REVOKED = {"kuadrant.llm/revoked": "true"}
 
-_ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
-_KEY = re.compile(r"(llm_([0-9A-Za-z]{8})_[0-9A-Za-z]{33})([0-9A-Za-z]{6})")
-
-
-def new_value() -> str:
-    """``llm_<key id, 8>_<secret, 33><checksum, 6>`` in base 62: 196 random bits, and a CRC 32 by which scanners tell a key from chance."""
-    key_id, secret = ("".join(secrets.choice(_ALPHABET) for _position in range(length)) for length in (8, 33))
-    body = f"llm_{key_id}_{secret}"
-    return body + _checksum(body)
-
-
-def is_generated(value: str) -> bool:
-    """Whether this is a key of our making, by form and checksum."""
-    match = _KEY.fullmatch(value)
-    return match is not None and match[3] == _checksum(match[1])
-
-
-def is_damaged(value: str) -> bool:
-    """Whether this looks like a key of our making that was not copied whole."""
-    return value.startswith("llm_") and len(value) in range(50, 55) and not is_generated(value)
-
-
-def _checksum(text: str) -> str:
-    number, digits = zlib.crc32(text.encode()), ""
-    while len(digits) < 6:
-        number, digit = divmod(number, 62)
-        digits = _ALPHABET[digit] + digits
-    return digits
-
 
 def labels_of(selector: t.Mapping[str, str]) -> dict[str, str]:
     """All labels of a key Secret that the ``selector`` labels shall find."""
-    return {**selector, **WATCHED, **AUTH_SECRET, **MANAGED}
+    return {**selector, **WATCHED, **AUTH_SECRET, **MANAGED_BY}
 
 
 def tombstone_labels(labels: t.Mapping[str, str], selector: t.Mapping[str, str]) -> dict[str, str]:
@@ -86,10 +57,10 @@ def annotations_of(key: StoredKey) -> dict[str, str | None]:
     """The annotations that say what is known of the key, apart from its value; None removes one (merge patch)."""
     grant = key.grant
     return {
-        USER: grant.user,
-        TIER: grant.tier,
-        GROUPS: ",".join(grant.groups),
-        EXPIRES_AT: grant.expires_at,
+        USER_ANNOTATION: grant.user,
+        TIER_ANNOTATION: grant.tier,
+        GROUPS_ANNOTATION: ",".join(grant.groups),
+        EXPIRY_ANNOTATION: grant.expires_at,
         OWNER: key.owner,
         ROTATION: key.rotation,
         REVOKED_AT: key.revoked_at,
@@ -148,11 +119,11 @@ def from_secret(secret: t.Mapping[str, t.Any]) -> StoredKey:
     """Read a Secret; what it lacks is None or empty."""
     metadata = secret["metadata"]
     annotations = metadata.get("annotations") or {}
-    groups = tuple(group.strip() for group in annotations.get(GROUPS, "").split(",") if group.strip())
+    groups = tuple(group.strip() for group in annotations.get(GROUPS_ANNOTATION, "").split(",") if group.strip())
     return StoredKey(
         name=metadata["name"],
         namespace=metadata.get("namespace", ""),
-        grant=Grant(annotations.get(USER), annotations.get(TIER), groups, annotations.get(EXPIRES_AT)),
+        grant=Grant(annotations.get(USER_ANNOTATION), annotations.get(TIER_ANNOTATION), groups, annotations.get(EXPIRY_ANNOTATION)),
         value=_decoded((secret.get("data") or {}).get("api_key")),
         labels=metadata.get("labels") or {},
         owner=annotations.get(OWNER),

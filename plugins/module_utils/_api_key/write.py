@@ -12,8 +12,9 @@ import dataclasses
 import time
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import STAND_IN_SUFFIX, StoredKey
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import WATCHED, from_secret, patch_of, watched_patch
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.key_forms import STAND_IN_SUFFIX
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import SECRETS, Kube, KubeError
 
 #: Seconds after which Authorino has seen what was written: it publishes nothing to wait for.

@@ -11,8 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import ApiKey
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys import read_keys
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys import ApiKey, read_keys
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import Problems
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import DEFAULT_TIERS, Rate, Tier, read_tiers
 

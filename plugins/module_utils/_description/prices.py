@@ -12,8 +12,8 @@ import dataclasses
 import typing as t
 from decimal import Decimal, InvalidOperation
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.meters import LIMITED_REQUESTS, REQUESTS, TOKENS, UNMETERED_REQUESTS
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.meters import LIMITED_REQUESTS, REQUESTS, TOKENS, UNMETERED_REQUESTS
 
 # Field of a price: its meter, and for how many units of it the price is.
 PRICE_FIELDS: t.Final[dict[str, tuple[str, int]]] = {

@@ -16,11 +16,11 @@ from decimal import Decimal
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import PRICE_FIELDS, parse_amount
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At, Problems
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import duration_ms, parts_of_duration
 
-# A duration of the Gateway API (GEP-2257), as in the RateLimitPolicy CRD of kuadrant-operator: no days, no fractions.
-_WINDOW = re.compile(r"([0-9]{1,5}(h|m|s|ms)){1,4}")
-_WINDOW_PART = re.compile(r"([0-9]+)(h|ms|m|s)")
-_MILLISECONDS = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
+# What the RateLimitPolicy CRD of kuadrant-operator takes of a duration, as the Gateway API does (GEP-2257): no days, and not too long.
+_WINDOW_UNITS = frozenset({"h", "m", "s", "ms"})
+_WINDOW_PARTS, _WINDOW_DIGITS = 4, 5
 
 # The name becomes the name of a limit, a label value in Prometheus and a string in CEL and Rego.
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -192,9 +192,14 @@ def _read_limit(value: t.Any, noun: str, at: At) -> int | None:
 
 def parse_window(window: str) -> int:
     """Seconds of a Kuadrant duration such as ``2m``, ``1h30m``. Raises GatewayError without naming the entry."""
-    if not _WINDOW.fullmatch(window):
+    try:
+        parts = parts_of_duration(window)
+    except ValueError:
+        parts = []
+    fitting = all(unit in _WINDOW_UNITS and len(number) <= _WINDOW_DIGITS for number, unit in parts)
+    if not fitting or not 1 <= len(parts) <= _WINDOW_PARTS:
         raise GatewayError(f"{window!r} is not a duration that Kuadrant accepts. Kuadrant accepts h, m, s, ms, e.g. 24h instead of 1d")
-    milliseconds = sum(int(number) * _MILLISECONDS[unit] for number, unit in _WINDOW_PART.findall(window))
+    milliseconds = duration_ms(window)
     # Limitador counts in whole seconds, and kuadrant-operator drops the rest.
     if milliseconds < 1000 or milliseconds % 1000:
         raise GatewayError(f"{window!r} is {milliseconds} ms, but Limitador counts in whole seconds. Use 1s or more, e.g. 24h")

@@ -23,11 +23,11 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.records impor
     read_totals,
 )
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.seal import Head, Record
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import Entry
+    from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import LedgerEntry
     from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
 
 
@@ -46,7 +46,7 @@ def verify(ledger: Ledger, expected_head: str | None = None) -> Verified:
     :param expected_head: the hash of an earlier head, kept elsewhere. A chain cannot tell by itself that its last files were removed.
     """
     head, lines = Head(), 0
-    closes: dict[int, Entry] = {}
+    closes: dict[int, LedgerEntry] = {}
     states: dict[int, Counts] = {}
     seen = expected_head is None or expected_head == head.sha256
     entries = ledger.entries()
@@ -68,7 +68,7 @@ def verify(ledger: Ledger, expected_head: str | None = None) -> Verified:
     return Verified(len(entries), lines, head)
 
 
-def _check_close(ledger: Ledger, entry: Entry, records: t.Sequence[Record]) -> None:
+def _check_close(ledger: Ledger, entry: LedgerEntry, records: t.Sequence[Record]) -> None:
     counts: Counts = {}
     path, span = ledger.path(entry.path), _span(entry)
     for number, record in enumerate(records[1:], 2):
@@ -83,7 +83,7 @@ def _check_close(ledger: Ledger, entry: Entry, records: t.Sequence[Record]) -> N
 
 
 def _check_corrections(
-    ledger: Ledger, entry: Entry, records: t.Sequence[Record], closes: t.Mapping[int, Entry], states: dict[int, Counts]
+    ledger: Ledger, entry: LedgerEntry, records: t.Sequence[Record], closes: t.Mapping[int, LedgerEntry], states: dict[int, Counts]
 ) -> None:
     where = ledger.line_of(entry, 1)
     of = closes.get(records[0]["corrects"])
@@ -105,7 +105,7 @@ def _check_corrections(
     apply(counts, records)
 
 
-def _span(entry: Entry) -> tuple[str, str]:
+def _span(entry: LedgerEntry) -> tuple[str, str]:
     return format_time(entry.period.start), format_time(entry.period.end)
 
 
@@ -114,7 +114,7 @@ def _check_line(span: tuple[str, str], record: Record, kind: str, where: str) ->
         raise GatewayError(f"{where}: is no {kind} of {span[0]} to {span[1]}.")
 
 
-def _check_overlaps(ledger: Ledger, closes: list[Entry]) -> None:
+def _check_overlaps(ledger: Ledger, closes: list[LedgerEntry]) -> None:
     closes.sort(key=lambda entry: entry.period)
     for first, second in itertools.pairwise(closes):
         if second.period.start < first.period.end:

@@ -15,10 +15,10 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import Gatewa
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger import records, seal
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.read import state
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger, next_entry
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import Entry, Period
+    from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import LedgerEntry, Period
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage
 
 CLOSED = "closed"
@@ -29,7 +29,7 @@ Record: t.TypeAlias = seal.Record
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
+class CloseResult:
     """What became of one period. ``lines``: how many were added after the header; ``corrections`` are those of a closed period."""
 
     period: Period
@@ -54,7 +54,7 @@ class Closing:
     """One run. ``measure`` gives the usage of a period, ``source`` says from which counters. ``dry_run``: everything but the writing."""
 
     def __init__(self, ledger: Ledger, measure: t.Callable[[Period], PeriodUsage], source: Record, *, dry_run: bool = False) -> None:
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[CloseResult] = []
         self._ledger = ledger
         self._measure = measure
         self._source = source
@@ -73,11 +73,11 @@ class Closing:
         for period in periods:
             self.outcomes.append(self._recheck(period) if period in closed else self._close(period))
 
-    def _close(self, period: Period) -> Outcome:
+    def _close(self, period: Period) -> CloseResult:
         entry = next_entry(self._entries, period)
         return self._append(entry, CLOSED, records.close_records(entry, self._measure(period), self._source))
 
-    def _recheck(self, period: Period) -> Outcome:
+    def _recheck(self, period: Period) -> CloseResult:
         of, counts, facts = state(self._ledger, self._entries, period)
         usage = self._measure(period)
         gone = records.vanished(facts, records.facts_of(usage))
@@ -87,31 +87,31 @@ class Closing:
                 "Probably they are past its retention; measure again only what it still holds."
             )
         if records.same((counts, facts), (records.counts_of(usage), records.facts_of(usage))):
-            return Outcome(period, UNCHANGED)
+            return CloseResult(period, UNCHANGED)
         lines = _Lines(self._ledger, of)
         entry = next_entry(self._entries, period, correction=True)
         rows = records.correction_records(entry, usage, counts, of, lines.find, self._source)
         return self._append(entry, CORRECTED, rows, tuple(rows[1:]))
 
-    def _append(self, entry: Entry, action: str, rows: t.Iterable[Record], corrections: tuple[Record, ...] = ()) -> Outcome:
+    def _append(self, entry: LedgerEntry, action: str, rows: t.Iterable[Record], corrections: tuple[Record, ...] = ()) -> CloseResult:
         before = self.head
         content, self.head = seal.seal_all(rows, before)
         if not self._dry_run:
             self._ledger.append(entry, content)
         self._entries.append(entry)
-        return Outcome(entry.period, action, entry.path, self.head, self.head.seq - before.seq - 1, corrections)
+        return CloseResult(entry.period, action, entry.path, self.head, self.head.seq - before.seq - 1, corrections)
 
 
 class _Lines:
     """Where a close counts what; read when it is needed first."""
 
-    def __init__(self, ledger: Ledger, of: Entry) -> None:
+    def __init__(self, ledger: Ledger, of: LedgerEntry) -> None:
         self._ledger = ledger
         self._of = of
-        self._lines: dict[records.Key, tuple[int, str]] = {}
+        self._lines: dict[records.LineKey, tuple[int, str]] = {}
         self._header: tuple[int, str] | None = None
 
-    def find(self, key: records.Key) -> tuple[int, str]:
+    def find(self, key: records.LineKey) -> tuple[int, str]:
         """Number and hash of the line; the header's if the close did not count it."""
         if self._header is None:
             (header, *rows), _head = self._ledger.records(self._of)

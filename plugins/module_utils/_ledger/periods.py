@@ -15,7 +15,7 @@ import re
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time, parse_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time, parse_time
 
 HOUR = "hour"
 DAY = "day"
@@ -46,7 +46,7 @@ class Period:
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
+class LedgerEntry:
     """One file of a ledger: its number in the chain, its period, and whether it corrects an earlier close of that period."""
 
     number: int
@@ -60,7 +60,7 @@ class Entry:
         return f"{self.period.text[:7]}/{self.number:06d}_{self.period.text}_{self.period.unit}{suffix}.jsonl"
 
 
-def parse_name(name: str) -> Entry | None:
+def parse_name(name: str) -> LedgerEntry | None:
     """The entry that a file's name stands for; None if it is no file of a ledger."""
     found = _NAME.fullmatch(name)
     if found is None:
@@ -72,10 +72,10 @@ def parse_name(name: str) -> Entry | None:
         start = parse_time(f"{day}T{hour or '00'}:00:00Z", "start")
     except GatewayError:
         return None
-    return Entry(int(number), Period(start, unit), suffix is not None)
+    return LedgerEntry(int(number), Period(start, unit), suffix is not None)
 
 
-def due(closed: t.Iterable[Period], unit: str, now: int, start: int | None = None, end: int | None = None) -> list[Period]:
+def periods_due(closed: t.Iterable[Period], unit: str, now: int, start: int | None = None, end: int | None = None) -> list[Period]:
     """The periods to close or to measure again, in order: (start, end] as far as it is over at ``now``, in whole units.
 
     Without ``start``, from the end of the last close on, or the last unit that is over if there is none. Closed periods within are taken as
@@ -129,7 +129,7 @@ def cover(closed: t.Sequence[Period], start: int, end: int) -> list[Period]:
     return within
 
 
-def gaps(closed: t.Iterable[Period]) -> list[tuple[int, int]]:
+def unclosed(closed: t.Iterable[Period]) -> list[tuple[int, int]]:
     """What is not closed between the first close and the last."""
     taken = sorted(closed)
     return list(_uncovered(taken, taken[0].start, taken[-1].end)) if taken else []

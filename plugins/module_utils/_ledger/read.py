@@ -12,7 +12,8 @@ import collections
 import itertools
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import Entry, Period, cover
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.meters import METERS
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import LedgerEntry, Period, cover
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.records import (
     CORRECTION,
     WHO,
@@ -25,8 +26,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.records impor
 )
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import UsageLine
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Key, Measured, order
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.meters import METERS
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import LabelValues, Measured, order
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, add_counts
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, merged_scrapes
 
@@ -64,7 +64,7 @@ def read_periods(directory: str, bounds: t.Sequence[int]) -> list[PeriodUsage]:
     return found
 
 
-def corrected(ledger: Ledger, header: Record, rechecks: t.Iterable[Entry]) -> tuple[Counts, Facts, int]:
+def corrected(ledger: Ledger, header: Record, rechecks: t.Iterable[LedgerEntry]) -> tuple[Counts, Facts, int]:
     """What a close says after its corrections: counts, facts, and how many lines were corrected."""
     counts, facts, corrections = read_totals(header), read_facts(header), 0
     for entry in rechecks:
@@ -82,15 +82,15 @@ def apply(counts: Counts, records: t.Iterable[Record]) -> None:
             counts[read_key(record)] = read_count(record["now"])
 
 
-def state(ledger: Ledger, entries: t.Sequence[Entry], period: Period) -> tuple[Entry, Counts, Facts]:
+def state(ledger: Ledger, entries: t.Sequence[LedgerEntry], period: Period) -> tuple[LedgerEntry, Counts, Facts]:
     """A closed period as the ledger has it now, and the entry of its close."""
     close = next(entry for entry in entries if entry.period == period and not entry.correction)
     counts, facts, _corrections = corrected(ledger, ledger.header(close), _rechecks(entries).get(period, []))
     return close, counts, facts
 
 
-def _rechecks(entries: t.Iterable[Entry]) -> dict[Period, list[Entry]]:
-    found: dict[Period, list[Entry]] = collections.defaultdict(list)
+def _rechecks(entries: t.Iterable[LedgerEntry]) -> dict[Period, list[LedgerEntry]]:
+    found: dict[Period, list[LedgerEntry]] = collections.defaultdict(list)
     for entry in entries:
         if entry.correction:
             found[entry.period].append(entry)
@@ -169,7 +169,7 @@ def _rank(meter: str) -> int:
 
 def _sum_measured(parts: t.Sequence[Measured]) -> Measured:
     kinds = sorted({kind for one in parts for kind in one.counts})
-    counts: dict[str, dict[Key, Count]] = {kind: add_counts(one.of(kind) for one in parts) for kind in kinds}
+    counts: dict[str, dict[LabelValues, Count]] = {kind: add_counts(one.of(kind) for one in parts) for kind in kinds}
     unseen = sum((one.unseen for one in parts), Count())
     notes = tuple(sorted({note for one in parts for note in one.notes}))
     return Measured(counts, unseen, tuple(merged_scrapes(one.scrapes for one in parts)), notes)

@@ -15,15 +15,15 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.meters import METERS
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.seal import Record
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Measured, order
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.meters import METERS
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import Entry, Period
+    from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import LedgerEntry, Period
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage
 
 VERSION = 1
@@ -36,8 +36,8 @@ WHO = ("user", "group", "tier", "model")
 _RANKS = {meter: rank for rank, meter in enumerate(METERS)}
 
 # User, group, tier, model, meter.
-Key: t.TypeAlias = "tuple[str | None, str | None, str | None, str | None, str]"
-Counts: t.TypeAlias = "dict[Key, Count]"
+LineKey: t.TypeAlias = "tuple[str | None, str | None, str | None, str | None, str]"
+Counts: t.TypeAlias = "dict[LineKey, Count]"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ def facts_of(usage: PeriodUsage) -> Facts:
     return Facts(usage.unseen, usage.served, dict(usage.reasons), usage.scrapes, usage.notes, usage.silent)
 
 
-def close_records(entry: Entry, usage: PeriodUsage, source: Record) -> t.Iterator[Record]:
+def close_records(entry: LedgerEntry, usage: PeriodUsage, source: Record) -> t.Iterator[Record]:
     """``source``: which counters were read, for whoever wonders later what a ledger is about."""
     counts = counts_of(usage)
     span = _span(entry.period)
@@ -81,7 +81,7 @@ def close_records(entry: Entry, usage: PeriodUsage, source: Record) -> t.Iterato
 
 
 def correction_records(
-    entry: Entry, usage: PeriodUsage, before: Counts, of: Entry, find: t.Callable[[Key], tuple[int, str]], source: Record
+    entry: LedgerEntry, usage: PeriodUsage, before: Counts, of: LedgerEntry, find: t.Callable[[LineKey], tuple[int, str]], source: Record
 ) -> list[Record]:
     """What was measured again and differs from ``before``, what the ledger said until now.
 
@@ -140,7 +140,7 @@ def vanished(before: Facts, after: Facts) -> str | None:
     return None
 
 
-def read_key(record: Record) -> Key:
+def read_key(record: Record) -> LineKey:
     return record["user"], record["group"], record["tier"], record["model"], record["meter"]
 
 
@@ -191,7 +191,7 @@ def supported(header: Record, where: str) -> None:
         )
 
 
-def _changed(before: Counts, after: Counts) -> t.Iterator[tuple[Key, Count]]:
+def _changed(before: Counts, after: Counts) -> t.Iterator[tuple[LineKey, Count]]:
     nothing = Count()
     for key in before.keys() | after.keys():
         count = after.get(key, nothing)
@@ -203,7 +203,7 @@ def _span(period: Period) -> Record:
     return {"start": format_time(period.start), "end": format_time(period.end)}
 
 
-def _order(row: tuple[Key, Count]) -> t.Any:
+def _order(row: tuple[LineKey, Count]) -> t.Any:
     user, group, tier, model, meter = row[0]
     # A meter that this version does not know comes last.
     return order((user, group, tier, model)), _RANKS.get(meter, len(METERS)), meter
@@ -213,7 +213,7 @@ def _address(entry: t.Mapping[str, t.Any]) -> tuple[str, str]:
     return entry["instance"], entry["job"]
 
 
-def _write_key(key: Key) -> Record:
+def _write_key(key: LineKey) -> Record:
     return dict(zip(("user", "group", "tier", "model", "meter"), key, strict=True))
 
 
@@ -243,7 +243,7 @@ def _write_facts(facts: Facts) -> Record:
     }
 
 
-def _totals(rows: t.Iterable[tuple[Key, Count]]) -> Record:
+def _totals(rows: t.Iterable[tuple[LineKey, Count]]) -> Record:
     """``who`` are user, group, tier and model; ``exact`` has indexes and quantities by meter; ``bounded`` what has notes or bounds."""
     index: dict[tuple[str | None, ...], int] = {}
     exact: dict[str, tuple[list[int], list[int]]] = {}

@@ -14,12 +14,12 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, UnknownUsageError, failing_to
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.close import UNCHANGED, Closing
-from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import Period, due
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import Period, periods_due
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time, parse_duration, parse_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, period_usage, unknown_usage
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import Question, parse_source, read_usage
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import OBSERVER_LABELS
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time, parse_duration, parse_time
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
@@ -66,7 +66,7 @@ def run(request: Request, prometheus: Prometheus, *, dry_run: bool) -> dict[str,
         try:
             with failing_to(f"close periods in {request.directory}"):
                 closing = Closing(ledger, _measure(request, prometheus), _source(request.source), dry_run=dry_run)
-                closing.close(due(closing.periods, request.unit, prometheus.now_ms() - request.delay, request.start, request.end))
+                closing.close(periods_due(closing.periods, request.unit, prometheus.now_ms() - request.delay, request.start, request.end))
         except GatewayError as exc:
             done = _result(closing) if closing is not None else {}
             raise GatewayError(exc.message, **exc.details, **done) from exc

@@ -20,9 +20,9 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger import seal
-from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import Entry, Period, parse_name
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import LedgerEntry, Period, parse_name
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.records import CLOSE, RECHECK, supported
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 
 LOCK = ".lock"
 _UNFINISHED = ".unfinished"
@@ -34,9 +34,9 @@ class Ledger:
     def __init__(self, directory: str) -> None:
         self.directory = directory
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[LedgerEntry]:
         """In the order of the chain. Raises GatewayError if a file is missing in it, or there twice."""
-        found: list[Entry] = []
+        found: list[LedgerEntry] = []
         for folder, name in self._names():
             entry = parse_name(name)
             if entry is None:
@@ -60,7 +60,7 @@ class Ledger:
         """What writers that were killed left behind; no part of the ledger."""
         return sorted(self.path(folder, name) for folder, name in self._names() if name.endswith(_UNFINISHED))
 
-    def header(self, entry: Entry) -> seal.Record:
+    def header(self, entry: LedgerEntry) -> seal.Record:
         """The first line of a file, its hash checked, and that it says what the file's name says."""
         with self._reading(entry) as stream:
             line = stream.readline()
@@ -69,12 +69,12 @@ class Ledger:
             raise GatewayError(f"{where}: has no end of line, so it was changed or cut off.")
         return checked_header(entry, seal.unseal(line[:-1], where), where)
 
-    def lines(self, entry: Entry) -> list[bytes]:
+    def lines(self, entry: LedgerEntry) -> list[bytes]:
         """Every line of a file, unchecked but for the last one's end."""
         with self._reading(entry) as stream:
             return seal.split(stream.read(), self.path(entry.path))
 
-    def records(self, entry: Entry, head: seal.Head | None = None) -> tuple[list[seal.Record], seal.Head]:
+    def records(self, entry: LedgerEntry, head: seal.Head | None = None) -> tuple[list[seal.Record], seal.Head]:
         """Every record of a file, the chain within it checked, and the head after it.
 
         :param head: the line before the file; None: what the first line says.
@@ -96,7 +96,7 @@ class Ledger:
             raise GatewayError(f"{path}: has {len(found) - 1} lines after its header, which says {found[0]['lines']}.")
         return found, head
 
-    def head(self, entries: t.Sequence[Entry]) -> seal.Head:
+    def head(self, entries: t.Sequence[LedgerEntry]) -> seal.Head:
         return self.records(entries[-1])[1] if entries else seal.Head()
 
     @contextlib.contextmanager
@@ -121,7 +121,7 @@ class Ledger:
         finally:
             os.close(handle)
 
-    def append(self, entry: Entry, content: bytes) -> None:
+    def append(self, entry: LedgerEntry, content: bytes) -> None:
         """Add one file. Only within :meth:`writing`."""
         final = self.path(entry.path)
         folder = os.path.dirname(final)
@@ -142,7 +142,7 @@ class Ledger:
     def path(self, *parts: str) -> str:
         return os.path.join(self.directory, *parts)
 
-    def line_of(self, entry: Entry, number: int) -> str:
+    def line_of(self, entry: LedgerEntry, number: int) -> str:
         return f"{self.path(entry.path)} line {number}"
 
     def _names(self) -> t.Iterator[tuple[str, str]]:
@@ -154,7 +154,7 @@ class Ledger:
                     yield from zip(itertools.repeat(folder), sorted(os.listdir(self.path(folder))))
 
     @contextlib.contextmanager
-    def _reading(self, entry: Entry) -> t.Iterator[t.BinaryIO]:
+    def _reading(self, entry: LedgerEntry) -> t.Iterator[t.BinaryIO]:
         with self._failing("read"), open(self.path(entry.path), "rb") as stream:
             yield stream
 
@@ -166,7 +166,7 @@ class Ledger:
             raise GatewayError(f"Cannot {verb} {exc.filename or self.directory}: {exc.strerror}. Check permissions and space.") from exc
 
 
-def checked_header(entry: Entry, header: seal.Record, where: str) -> seal.Record:
+def checked_header(entry: LedgerEntry, header: seal.Record, where: str) -> seal.Record:
     """The header, if it belongs to a file of that name."""
     supported(header, where)
     period = entry.period
@@ -176,8 +176,8 @@ def checked_header(entry: Entry, header: seal.Record, where: str) -> seal.Record
     return header
 
 
-def next_entry(entries: t.Sequence[Entry], period: Period, *, correction: bool = False) -> Entry:
-    return Entry(len(entries) + 1, period, correction)
+def next_entry(entries: t.Sequence[LedgerEntry], period: Period, *, correction: bool = False) -> LedgerEntry:
+    return LedgerEntry(len(entries) + 1, period, correction)
 
 
 def _sync(folder: str) -> None:

@@ -12,87 +12,20 @@ what was seen of it; its bounds are those of what was spent.
 
 from __future__ import annotations
 
-import dataclasses
 import decimal
 import typing as t
 from decimal import Decimal
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import parse_amount
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At, Problems
-from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.budgets import Budget
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import Cost, total
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import Charge
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 
-BUDGETS = "llm_gateway_budgets"
-OF = ("user", "group", "tier")
-THRESHOLDS = (50, 80, 100)
 _CENT = Decimal("0.01")
 _TENTH = Decimal("0.1")
 # Enough for any quotient; what comes of it is rounded once.
 _DIVIDE = decimal.Context(prec=60, rounding=decimal.ROUND_HALF_EVEN)
-
-
-@dataclasses.dataclass(frozen=True)
-class Budget:
-    """``amount`` of the bill's currency a calendar month, in UTC, for one user, group or tier; thresholds are in percent."""
-
-    of: str
-    name: str
-    amount: Decimal
-    thresholds: tuple[int, ...] = THRESHOLDS
-
-    def covers(self, charge: Charge) -> bool:
-        account = charge.account
-        return self.name in account.groups if self.of == "group" else self.name == getattr(account, self.of)
-
-
-def parse_budgets(raw: t.Any) -> list[Budget]:
-    """Raises GatewayError that lists every problem, each with the entry and the field, as in ``llm_gateway_budgets[1]: amount: ...``."""
-    problems = Problems()
-    budgets: dict[tuple[str, str], Budget] = {}
-    for index, entry in problems.entries(BUDGETS, raw):
-        at = problems.at(f"{BUDGETS}[{index}]")
-        at.only_fields(entry, (*OF, "amount", "thresholds"))
-        named = [(of, name) for of in OF if (name := at.text(entry, of, required=False)) is not None]
-        amount = _read_amount(entry.get("amount"), at)
-        thresholds = _read_thresholds(entry.get("thresholds"), at)
-        if len(named) != 1:
-            at.add("user", "name exactly one user, group or tier")
-        elif named[0] in budgets:
-            at.add(named[0][0], f"{named[0][1]!r} has a budget already; keep one of them")
-        elif amount is not None:
-            budgets[named[0]] = Budget(*named[0], amount, thresholds)
-    problems.raise_if_any()
-    return list(budgets.values())
-
-
-def _read_amount(value: t.Any, at: At) -> Decimal | None:
-    if value is None:
-        at.add("amount", "is required")
-        return None
-    try:
-        amount = parse_amount(value)
-    except GatewayError as exc:
-        at.add("amount", exc.message)
-        return None
-    if not amount:
-        at.add("amount", "must be more than 0; to refuse all requests, use a limit")
-        return None
-    return amount
-
-
-def _read_thresholds(value: t.Any, at: At) -> tuple[int, ...]:
-    if value is None:
-        return THRESHOLDS
-    fitting = (
-        isinstance(value, list) and value and all(isinstance(one, int) and not isinstance(one, bool) and 0 < one <= 1000 for one in value)
-    )
-    if not fitting:
-        at.add("thresholds", f"{value!r} must be a list of percentages, whole numbers from 1 to 1000")
-        return THRESHOLDS
-    return tuple(sorted(set(value)))
 
 
 def budget_facts(budgets: t.Iterable[Budget], charges: t.Sequence[Charge], unseen_upper: bool, until: int) -> list[dict[str, t.Any]]:
@@ -107,7 +40,7 @@ def budget_facts(budgets: t.Iterable[Budget], charges: t.Sequence[Charge], unsee
     first, following = month_of(until - 1)
     found = []
     for budget in budgets:
-        spent = total(charge.cost for charge in charges if charge.start >= first and budget.covers(charge))
+        spent = total(charge.cost for charge in charges if charge.start >= first and budget.covers(charge.account))
         spent = Cost(spent.lower, None) if unseen_upper else spent
         times = (following - first, until - first)
         forecast = Cost(_times(spent.lower, *times), None if spent.upper is None else _times(spent.upper, *times))

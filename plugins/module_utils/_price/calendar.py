@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import datetime
 
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-_MILLISECOND = datetime.timedelta(milliseconds=1)
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import moment_of, ms_of
 
 
 def month_of(ms: int) -> tuple[int, int]:
     """Start of the month that contains this time, and start of the next one."""
-    moment = _EPOCH + ms * _MILLISECOND
+    moment = moment_of(ms)
     first = moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     following = (first + datetime.timedelta(days=32)).replace(day=1)
-    return (first - _EPOCH) // _MILLISECOND, (following - _EPOCH) // _MILLISECOND
+    return ms_of(first), ms_of(following)
 
 
 def months(start: int, end: int) -> list[tuple[int, int]]:
@@ -32,4 +31,4 @@ def months(start: int, end: int) -> list[tuple[int, int]]:
 
 def month_name(ms: int) -> str:
     """Such as ``2026-11``."""
-    return f"{_EPOCH + ms * _MILLISECOND:%Y-%m}"
+    return f"{moment_of(ms):%Y-%m}"

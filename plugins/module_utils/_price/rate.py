@@ -23,14 +23,21 @@ import itertools
 import typing as t
 from decimal import Decimal
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description import meters
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import (
+    FEE,
+    PAYERS,
+    Account,
+    PriceBook,
+    PriceEntry,
+    describe_account,
+)
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import Price
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import FEE, PER, Account, Entry, PriceBook, describe
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_name, month_of, months
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import EXACT, Cost, places
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage import meters
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import UsageLine
@@ -38,10 +45,10 @@ if t.TYPE_CHECKING:
 _NAMED = 10
 _DAY_MS = 86_400_000
 NOBODY = "no user and no tier, hence no price: not in the cost"
-UNMETERED = "the answers carried no usage, hence no tokens to bill: not in the cost; the price unmetered_request would bill them"
+UNMETERED_NOTE = "the answers carried no usage, hence no tokens to bill: not in the cost; the price unmetered_request would bill them"
 
 
-class Measured(t.Protocol):
+class PeriodToPrice(t.Protocol):
     """A part of the period within which no price changes: what was used in (start, end]."""
 
     @property
@@ -64,7 +71,7 @@ class Charge:
     meter: str
     quantity: Count
     billable: Count
-    entry: Entry | None
+    entry: PriceEntry | None
     price: Price | None
     cost: Cost
     notes: tuple[str, ...] = ()
@@ -104,7 +111,7 @@ def cuts(books: t.Iterable[PriceBook], start: int, end: int, *, whole_month: boo
     return list(itertools.pairwise(edges))
 
 
-def rate(book: PriceBook, parts: t.Sequence[Measured], start: int, tiers: t.Collection[str] = ()) -> Rated:
+def rate(book: PriceBook, parts: t.Sequence[PeriodToPrice], start: int, tiers: t.Collection[str] = ()) -> Rated:
     """Price what was used. Parts before ``start`` are not billed; they tell what was included and used up before.
 
     Raises GatewayError that names the accounts whose usage has no price.
@@ -122,12 +129,12 @@ def rate(book: PriceBook, parts: t.Sequence[Measured], start: int, tiers: t.Coll
 
 
 class _Rating:
-    def __init__(self, book: PriceBook, parts: t.Sequence[Measured], start: int, tiers: t.Collection[str]) -> None:
+    def __init__(self, book: PriceBook, parts: t.Sequence[PeriodToPrice], start: int, tiers: t.Collection[str]) -> None:
         self.book, self.parts, self.start, self.tiers = book, parts, start, tiers
         self.problems: list[str] = []
         self.used: dict[tuple[Account, str, str | None, int], Count] = {}
         self.unsold: set[str] = set()
-        self.entries: dict[tuple[Account, str, int], Entry | None] = {}
+        self.entries: dict[tuple[Account, str, int], PriceEntry | None] = {}
 
     def result(self) -> Rated:
         parts = [self._tally(part) for part in self.parts]
@@ -160,7 +167,7 @@ class _Rating:
             tuple(remarks),
         )
 
-    def _tally(self, part: Measured) -> dict[Account, dict[str, Count]]:
+    def _tally(self, part: PeriodToPrice) -> dict[Account, dict[str, Count]]:
         found: dict[Account, dict[str, Count]] = {}
         accounts: dict[tuple[str | None, ...], Account] = {}
         for line in part.lines:
@@ -201,7 +208,7 @@ class _Rating:
                         )
         return found
 
-    def _find(self, account: Account, meter: str, index: int) -> Entry | None:
+    def _find(self, account: Account, meter: str, index: int) -> PriceEntry | None:
         if account.user is None and account.tier is None:
             return None
         key = (account, meter, index)
@@ -209,20 +216,20 @@ class _Rating:
             self.entries[key] = self.book.find(account, meter, self.parts[index].start)
         return self.entries[key]
 
-    def _same(self, account: Account, meter: str, one: int, other: int, entry: Entry | None) -> bool:
+    def _same(self, account: Account, meter: str, one: int, other: int, entry: PriceEntry | None) -> bool:
         """Whether a charge goes on from a part into another one next to it."""
         edge = max(self.parts[one].start, self.parts[other].start)
         if edge == self.start or month_of(edge)[0] == edge:
             return False
         return self._find(account, meter, other) is entry
 
-    def _lasts(self, account: Account, meter: str, index: int, entry: Entry | None) -> int:
+    def _lasts(self, account: Account, meter: str, index: int, entry: PriceEntry | None) -> int:
         last = index + 1
         while last < len(self.parts) and self._same(account, meter, last - 1, last, entry):
             last += 1
         return last
 
-    def _since(self, account: Account, meter: str, index: int, entry: Entry | None) -> int:
+    def _since(self, account: Account, meter: str, index: int, entry: PriceEntry | None) -> int:
         """A charge stands for all the time in which its price holds, also if the account used nothing at first."""
         first = index
         while first > 0 and self._same(account, meter, first, first - 1, entry):
@@ -239,7 +246,9 @@ class _Rating:
         upper = None if quantity.upper is None else max(0, quantity.upper - cached.lower)
         return Count(lower, upper, quantity.notes | cached.notes)
 
-    def _charge(self, start: int, end: int, account: Account, meter: str, quantity: Count, unseen: Count, entry: Entry | None) -> Charge:
+    def _charge(
+        self, start: int, end: int, account: Account, meter: str, quantity: Count, unseen: Count, entry: PriceEntry | None
+    ) -> Charge:
         notes: list[str] = []
         price = None if entry is None else entry.prices[meter]
         shown = quantity + unseen
@@ -254,7 +263,7 @@ class _Rating:
             notes.append(f"{included} {meter} a month are included per {entry.per}")
         return Charge(start, end, account, meter, shown, billable, entry, price, cost, (*sorted(shown.notes), *notes))
 
-    def _billable(self, entry: Entry, account: Account, meter: str, start: int, quantity: Count) -> Count:
+    def _billable(self, entry: PriceEntry, account: Account, meter: str, start: int, quantity: Count) -> Count:
         if not self.book.includes:
             return quantity
         key = (entry.scope, meter, t.cast("str | None", getattr(account, entry.per)), month_of(start)[0])
@@ -278,7 +287,7 @@ class _Rating:
             return []
         tokens_sold = self.book.sells(*meters.TOKENS)
         if meter == meters.UNMETERED_REQUESTS:
-            return [UNMETERED] if tokens_sold else []
+            return [UNMETERED_NOTE] if tokens_sold else []
         sold = self.book.sells(meters.REQUESTS) if meter == meters.REQUESTS else tokens_sold
         if sold or not self.book.entries:
             self.problems.append(f"{quantity.lower} {meter} of {self._why(account, meter)}")
@@ -289,8 +298,8 @@ class _Rating:
     def _why(self, account: Account, meter: str) -> str:
         if self.book.name != "tiers":
             if account.tier is not None and self.tiers and account.tier not in self.tiers:
-                return f"{describe(account)}, whose tier is not in tiers"
-            return f"{describe(account)}, for which {self.book.name} has no entry"
+                return f"{describe_account(account)}, whose tier is not in tiers"
+            return f"{describe_account(account)}, for which {self.book.name} has no entry"
         who = f"user {account.user or '(none)'}"
         if account.tier is None:
             return f"{who} carry no tier"
@@ -310,7 +319,7 @@ class _Rating:
                 for charge in charges
                 if since <= charge.start < until and charge.meter != meters.LIMITED_REQUESTS
             }
-            for per in PER:
+            for per in PAYERS:
                 meter = f"{FEE} per {per}"
                 payers = {self._payer(account, per) for account in active} | {
                     self._payer(entry.scope, per)
@@ -323,7 +332,7 @@ class _Rating:
         # Of a user in several groups or tiers, an entry takes its fee once.
         once: dict[tuple[t.Any, ...], Charge] = {}
         for charge in sorted(found, key=lambda charge: charge.order):
-            entry = t.cast("Entry", charge.entry)
+            entry = t.cast("PriceEntry", charge.entry)
             once.setdefault((entry.name, getattr(charge.account, entry.per), charge.start), charge)
         return list(once.values())
 
@@ -336,7 +345,7 @@ class _Rating:
     def _fees_of(self, payer: Account, meter: str, since: int, until: int) -> t.Iterator[Charge]:
         for first, following in months(since, until):
             edges = sorted({max(since, first), min(until, following), *self.book.dates(max(since, first), min(until, following))})
-            pieces: list[tuple[Entry, int, int]] = []
+            pieces: list[tuple[PriceEntry, int, int]] = []
             for start, end in itertools.pairwise(edges):
                 entry = self.book.find(payer, meter, start)
                 if entry is None:

@@ -12,12 +12,12 @@ import dataclasses
 import typing as t
 from decimal import Decimal
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import FEE, Account
+from ansible_collections.kuadrant.llm.plugins.module_utils._description import meters
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import FEE, Account
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import ZERO, Cost, money, places, total
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import Charge, Rated
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage import meters
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, bounds
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 
 _PLACES = 2
 # What sums call the meters. Prompt tokens are with the cached ones here, which are a part of them.

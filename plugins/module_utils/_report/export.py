@@ -8,13 +8,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import typing as t
 
-# Spreadsheets take text that begins so for a formula, and run it; full-width forms count as well (OWASP, "CSV Injection").
-_FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import csv_text, harmless
+
 _TEXT = frozenset({"user", "group", "tier", "model", "price_entry"})
 CSV_COLUMNS = (
     *("start", "end", "user", "group", "tier", "model", "meter", "quantity", "quantity_upper", "included", "billable", "billable_upper"),
@@ -37,21 +35,5 @@ def to_csv(report: t.Mapping[str, t.Any]) -> str:
     )
 
 
-def csv_text(columns: t.Sequence[str], records: t.Iterable[t.Mapping[str, t.Any]]) -> str:
-    stream = io.StringIO()
-    # As RFC 4180 has it; and only what is part of the line end is sure to be quoted inside a field.
-    writer = csv.writer(stream, lineterminator="\r\n")
-    writer.writerow(columns)
-    writer.writerows([record[name] for name in columns] for record in records)
-    return stream.getvalue()
-
-
 def to_json(report: t.Mapping[str, t.Any]) -> str:
     return json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-
-
-def harmless(text: str | None) -> str:
-    """Text that a spreadsheet shows and does not run: an apostrophe goes before a formula (a tab would be stripped by Excel)."""
-    if not text:
-        return ""
-    return "'" + text if text.startswith(_FORMULA_STARTS) or text.lstrip().startswith(_FORMULA_STARTS) else text

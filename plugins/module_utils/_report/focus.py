@@ -20,13 +20,13 @@ import json
 import typing as t
 from decimal import Decimal
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description import meters
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import FEE
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import Price
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import FEE
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import EXACT, plain
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.export import csv_text, harmless
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage import meters
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time, parse_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import csv_text, harmless
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time, parse_time
 
 _TAG = "kuadrant.llm/"
 _NAMES = {

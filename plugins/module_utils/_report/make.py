@@ -12,23 +12,24 @@ import dataclasses
 import itertools
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.budgets import Budget, parse_budgets
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.currencies import parse_currency
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import PriceBook, of_tiers, parse_price_book
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, UnknownUsageError, failing_to
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.read import read_period
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import PriceBook, of_tiers, parse_price_book
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.budget import Budget, budget_facts, parse_budgets
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.budget import budget_facts
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_of
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import parse_currency
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import cuts, rate
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import Bill, what_if
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import chargeback_report
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Bucket, Read, buckets, read_parts, read_timeline
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import require_users, usage_lines
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import connect, pass_on_warnings
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import connect_prometheus, pass_on_warnings
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, period_usage
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import check_namespaces, parse_question, read_usage
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -41,7 +42,7 @@ _HOURS_AT_MOST = 72
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
+class Pricing:
     """What the options say, checked before anything is read."""
 
     book: PriceBook
@@ -72,7 +73,7 @@ class Source:
     causes: tuple[str, ...] | None = None
 
 
-def parse_wanted(params: t.Mapping[str, t.Any]) -> Wanted:
+def parse_pricing(params: t.Mapping[str, t.Any]) -> Pricing:
     """Raises GatewayError naming the option, the entry and the field."""
     tiers = parse_tiers(params["tiers"])
     names = frozenset(tier.name for tier in tiers)
@@ -92,10 +93,10 @@ def parse_wanted(params: t.Mapping[str, t.Any]) -> Wanted:
             raise GatewayError(
                 f"what_if_price_book: its currency is {other.currency}, that of the bill is {book.currency}; they cannot be compared"
             )
-    return Wanted(book, other, names, tuple(parse_budgets(params["budgets"])))
+    return Pricing(book, other, names, tuple(parse_budgets(params["budgets"])))
 
 
-def make_report(source: Source, wanted: Wanted, timeline: str) -> dict[str, t.Any]:
+def make_report(source: Source, wanted: Pricing, timeline: str) -> dict[str, t.Any]:
     start, end = source.start, source.end
     books = [wanted.book, *([] if wanted.other is None else [wanted.other])]
     edges = cuts(books, start, end, whole_month=bool(wanted.budgets))
@@ -141,8 +142,8 @@ def _bucket_length(timeline: str, length: int) -> int:
     return {"hour": _HOUR, "day": _DAY}[timeline]
 
 
-def from_prometheus(module: AnsibleModule, wanted: Wanted, timeline: str) -> dict[str, t.Any]:
-    prometheus = connect(module)
+def from_prometheus(module: AnsibleModule, wanted: Pricing, timeline: str) -> dict[str, t.Any]:
+    prometheus = connect_prometheus(module)
 
     def read(question: Question) -> PeriodUsage:
         return period_usage(read_usage(prometheus, question))
@@ -168,7 +169,7 @@ def from_prometheus(module: AnsibleModule, wanted: Wanted, timeline: str) -> dic
     return report
 
 
-def from_ledger(module: AnsibleModule, wanted: Wanted, timeline: str) -> dict[str, t.Any]:
+def from_ledger(module: AnsibleModule, wanted: Pricing, timeline: str) -> dict[str, t.Any]:
     directory = module.params["ledger_dir"]
     with failing_to("read the ledger"):
         ledger = Ledger(directory)

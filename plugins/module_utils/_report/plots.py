@@ -15,7 +15,7 @@ import xml.etree.ElementTree as ET
 from ansible.module_utils.basic import missing_required_lib
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.table import visible
+from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import visible
 
 try:
     import pygal

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage import meters
+from ansible_collections.kuadrant.llm.plugins.module_utils._description import meters
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, add_counts
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tokens import LIMITER_SILENT, SERVED_METRICS, causes
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import Account
+    from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import Account
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage
 
 # Of answers that told only their total, nobody knows the parts.

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description import meters
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import FIGURES, Bill
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.reconcile import reconcile
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Bucket
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.table import render_table
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage import meters
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, merged_scrapes
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import PriceBook
+    from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import PriceBook
 
 _TOKENS = ("prompt", "completion", "cached", "unsplit")
 

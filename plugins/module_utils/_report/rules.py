@@ -20,18 +20,18 @@ Names with ``llm_`` are those of the first chargeback demo.
 from __future__ import annotations
 
 import dataclasses
-import json
-import re
 import typing as t
 from decimal import Decimal
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import Account
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import Account
+from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import promql_string, re2_escape
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import duration_ms, parts_of_duration
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import OBSERVER_LABELS
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import Entry, PriceBook
-    from ansible_collections.kuadrant.llm.plugins.module_utils._price.budget import Budget
+    from ansible_collections.kuadrant.llm.plugins.module_utils._description.budgets import Budget
+    from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import PriceBook, PriceEntry
 
 _WHO = "user, group, tier"
 _BY_USER = f"sum by ({_WHO})"
@@ -68,9 +68,13 @@ class Watch:
     unattributed_share: float = 0.05
 
     def __post_init__(self) -> None:
-        matched = re.fullmatch(r"([0-9]+)(s|m)", self.interval)
-        seconds = int(matched[1]) * {"s": 1, "m": 60}[matched[2]] if matched else 0
-        if not 1 <= seconds <= 240:
+        try:
+            parts = parts_of_duration(self.interval)
+        except ValueError:
+            parts = []
+        # Prometheus takes more; one number of minutes or seconds is enough for what has to be below five minutes.
+        written = len(parts) == 1 and parts[0][1] in ("m", "s")
+        if not written or not 1_000 <= duration_ms(self.interval) <= 240_000:
             raise GatewayError(
                 f"interval: {self.interval!r} is not a time such as 2m or 30s, at most 4m; Prometheus forgets a figure after five minutes"
             )
@@ -187,7 +191,7 @@ def _costs(book: PriceBook) -> t.Iterator[dict[str, t.Any]]:
     yield _record(f"llm_cost_by_tier_{code}", 'sum by (tier) (llm:cost:increase1d{tier!=""})')
 
 
-def _entries(book: PriceBook, meter: str) -> list[Entry]:
+def _entries(book: PriceBook, meter: str) -> list[PriceEntry]:
     """Those that price the meter, the one that is looked at first in front: a later one takes over from one that is as specific."""
     found = [entry for entry in book.entries if meter in entry.prices]
     return sorted(found, key=lambda entry: (entry.rank, entry.begins), reverse=True)
@@ -196,15 +200,15 @@ def _entries(book: PriceBook, meter: str) -> list[Entry]:
 def _select(metric: str, meter: str, scope: Account) -> str:
     """A selector of usage that an entry or a budget is about. Usage of nobody, without a tier, has no price."""
     matchers = [f'meter="{meter}"'] if meter else []
-    matchers += [f"{name}={quote(value)}" for name in ("user", "tier", "model") if (value := getattr(scope, name)) is not None]
+    matchers += [f"{name}={promql_string(value)}" for name in ("user", "tier", "model") if (value := getattr(scope, name)) is not None]
     if scope.group is not None:
-        matchers.append(f"group=~{quote(f'(.+,)?{_re2(scope.group)}(,.+)?')}")
+        matchers.append(f"group=~{promql_string(f'(.+,)?{re2_escape(scope.group)}(,.+)?')}")
     if scope.user is None and scope.tier is None:
         matchers.append('user!=""')
     return f"{metric}{{{', '.join(matchers)}}}"
 
 
-def _dates(entry: Entry) -> str:
+def _dates(entry: PriceEntry) -> str:
     """Only while the entry holds."""
     start = "" if entry.start is None else f" >= {_seconds(entry.start)}"
     end = "" if entry.end is None else f" < {_seconds(entry.end)}"
@@ -320,7 +324,7 @@ def _budget_alerts(budgets: t.Sequence[Budget]) -> t.Iterator[dict[str, t.Any]]:
     for budget in budgets:
         by_thresholds.setdefault(budget.thresholds, []).append(_title(budget))
     for thresholds, names in by_thresholds.items():
-        some = f"{{budget=~{quote('|'.join(_re2(name) for name in names))}}}" if len(by_thresholds) > 1 else ""
+        some = f"{{budget=~{promql_string('|'.join(re2_escape(name) for name in names))}}}" if len(by_thresholds) > 1 else ""
         for threshold, following in zip(thresholds, (*thresholds[1:], None), strict=True):
             below = "" if following is None else f" < {following / 100:g}"
             yield _alert(
@@ -332,15 +336,6 @@ def _budget_alerts(budgets: t.Sequence[Budget]) -> t.Iterator[dict[str, t.Any]]:
                 "The report is for money: it has the exact cost, what is included, and fees.",
                 threshold=str(threshold),
             )
-
-
-def quote(text: str) -> str:
-    """As a string of PromQL, whose escapes are those of JSON."""
-    return json.dumps(text, ensure_ascii=False)
-
-
-def _re2(text: str) -> str:
-    return re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", text)
 
 
 def _seconds(milliseconds: int) -> str:

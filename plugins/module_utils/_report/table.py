@@ -11,6 +11,8 @@ from __future__ import annotations
 import typing as t
 import unicodedata
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import visible
+
 _GAP = "  "
 _NONE = "-"
 
@@ -49,22 +51,6 @@ def _text(value: t.Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(_text(item) for item in value) or _NONE
     return visible(str(value))
-
-
-def visible(text: str) -> str:
-    """Without characters that move, hide or turn what stands around them; each is shown as its code instead."""
-    return "".join(_shown(character) for character in text)
-
-
-def _shown(character: str) -> str:
-    # Controls, line and paragraph separators, halves of a character, and the marks that turn the direction of what follows.
-    if unicodedata.category(character) in ("Cc", "Zl", "Zp", "Cs") or unicodedata.bidirectional(character) in _DIRECTIONS:
-        code = ord(character)
-        return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
-    return character
-
-
-_DIRECTIONS = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 
 
 def _is_number(value: t.Any) -> bool:

@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""Read what a cluster has around a target, carry out a plan, and wait until Kuadrant enforces it."""
+"""Read what a cluster has around a target, and hand a plan to the engine that carries it out and waits until Kuadrant enforces it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Object, Resource
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects import apply as objects
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.wait import Clock
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import Outcome
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import CLASSES, Awaited
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import wait as wait_for
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import DataPlane, Surroundings
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import topology
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import Action, Verb
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import API_VERSIONS, MANAGED_BY, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import Step
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import API_VERSIONS, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
 
 _PLURALS = {
     "AuthPolicy": "authpolicies",
@@ -32,10 +37,7 @@ RESOURCES = {**POLICIES, "EnvoyFilter": ENVOY_FILTERS}
 KUADRANTS = Resource("kuadrant.io/v1beta1", "Kuadrant", "kuadrants")
 _GATEWAY_API = "gateway.networking.k8s.io/v1"
 GATEWAYS = Resource(_GATEWAY_API, "Gateway", "gateways")
-CLASSES = Resource(_GATEWAY_API, "GatewayClass", "gatewayclasses")
 ROUTES = {"HTTPRoute": Resource(_GATEWAY_API, "HTTPRoute", "httproutes"), "GRPCRoute": Resource(_GATEWAY_API, "GRPCRoute", "grpcroutes")}
-
-PAUSE = 1.0  # seconds between two looks at the conditions
 
 
 def look_around(kube: Kube, target: Target, kinds: t.Iterable[str]) -> Surroundings:
@@ -102,48 +104,13 @@ def require_kuadrant(kube: Kube, what: str) -> None:
         raise GatewayError(f"Nothing can enforce {what}, because Kuadrant is not ready: {' '.join(lacking)}")
 
 
-def carry_out(kube: Kube, actions: t.Iterable[Action], *, check: bool) -> t.Iterator[tuple[Action, Object | None, Object | None]]:
-    """Do each action; yield it with the object before and after. With ``check``, the API server only says what an update would do."""
-    for action in actions:
-        resource = RESOURCES[action.kind]
-        after: Object | None = action.before
-        if action.verb is Verb.CREATE:
-            after = action.after
-            if not check:
-                kube.create(resource, action.namespace, t.cast("Object", after))
-        elif action.verb is Verb.DELETE and action.before:
-            after = None
-            if not check:
-                kube.delete(resource, action.namespace, action.name, uid=action.before["metadata"].get("uid"))
-        elif action.verb in (Verb.UPDATE, Verb.ADOPT):
-            # What the API server fills in comes back: only its answer tells whether anything changes.
-            after = kube.patch(resource, action.namespace, action.name, _patch(action), dry_run=check)
-        yield action, action.before, after
+def carry_out(kube: Kube, steps: t.Iterable[Step], *, check: bool) -> t.Iterator[tuple[Step, Outcome]]:
+    """Do each step; with ``check``, the API server only says what it would do."""
+    for step in steps:
+        yield step, objects.carry_out(kube, RESOURCES[step.kind], step.namespace, step.name, step.before, step.write, check=check)
 
 
-def _patch(action: Action) -> Object:
-    # Without a resourceVersion: Kuadrant writes statuses all the time, and only the spec matters.
-    after = t.cast("Object", action.after)
-    return {"metadata": {"labels": after["metadata"]["labels"]}, "spec": after["spec"]}
-
-
-def unmet(kube: Kube, actions: t.Iterable[Action], *, allow_partial: bool) -> dict[str, list[str]]:
-    """What each policy still lacks, by ``<kind> <namespace>/<name>``; those that lack nothing are left out."""
-    lacking = {}
-    for action in actions:
-        found = _get(kube, POLICIES[action.kind], action.namespace, action.name)
-        problems = unmet_conditions({"kind": action.kind, **found} if found else None, allow_partial=allow_partial)
-        if problems:
-            lacking[f"{action.kind} {action.namespace}/{action.name}"] = problems
-    return lacking
-
-
-def wait(kube: Kube, actions: t.Sequence[Action], *, timeout: float, allow_partial: bool, clock: Clock | None = None) -> None:
+def wait(kube: Kube, outcomes: t.Iterable[Outcome], *, timeout: float, allow_partial: bool, clock: Clock | None = None) -> None:
     """Return when all policies are enforced at their present generation; raise GatewayError with what is lacking after ``timeout`` s."""
-    clock = clock or Clock()
-    end = clock.now() + timeout
-    while lacking := unmet(kube, actions, allow_partial=allow_partial):
-        if clock.now() >= end:
-            said = " ".join(f"{what} is not in effect after {timeout:g} s: {' '.join(problems)}" for what, problems in lacking.items())
-            raise GatewayError(said, problems=[f"{what}: {problem}" for what, problems in lacking.items() for problem in problems])
-        clock.sleep(min(PAUSE, max(end - clock.now(), 0.01)))
+    awaited = [Awaited(one.resource, one.namespace, one.name, one.after) for one in outcomes]
+    wait_for(kube, awaited, timeout=timeout, allow_partial=allow_partial, clock=clock)

@@ -15,7 +15,8 @@ from __future__ import annotations
 import json
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import MANAGED_BY, MODEL_HEADER, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import MODEL_HEADER, Target
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Tier

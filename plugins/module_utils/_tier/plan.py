@@ -9,22 +9,16 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY, is_managed
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import Method
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.plan import Request, Write, decide
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import OVERRIDES, SAME_TARGET, Foreign
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import MANAGED_BY, Target, converging, targets
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import Target, targets
 
 Object: t.TypeAlias = dict[str, t.Any]
-
-
-class Verb(enum.StrEnum):
-    CREATE = "create"
-    UPDATE = "update"
-    ADOPT = "adopt"  # an update of a policy that somebody else made
-    DELETE = "delete"
-    NONE = "none"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,21 +34,25 @@ class Wanted:
 
 
 @dataclasses.dataclass(frozen=True)
-class Action:
-    """One step: ``before`` is the object as it is (None: there is none), ``after`` a merge patch or the new object (None: it goes)."""
+class Step:
+    """What is asked of the API server for one object: ``before`` is it as it is (None: there is none).
 
-    verb: Verb
+    ``awaited``: it is there afterwards. ``adopts``: it belongs to others so far.
+    """
+
     kind: str
     namespace: str
     name: str
     before: Object | None
-    after: Object | None
+    write: Write
+    awaited: bool = False
+    adopts: bool = False
 
 
-def plan(wanted: t.Sequence[Wanted], current: t.Mapping[str, t.Sequence[Object]], *, adopt: bool, allow_partial: bool) -> list[Action]:
-    """The action for each wanted object, or one GatewayError naming everything in the way. ``current`` has all objects, by kind."""
+def plan(wanted: t.Sequence[Wanted], current: t.Mapping[str, t.Sequence[Object]], *, adopt: bool, allow_partial: bool) -> list[Step]:
+    """The step for each wanted object, or one GatewayError naming everything in the way. ``current`` has all objects, by kind."""
     problems: list[str] = []
-    actions = []
+    steps = []
     for want in wanted:
         here = [obj for obj in current.get(want.kind, ()) if obj["metadata"].get("namespace") == want.namespace]
         rivals = [one for one in want.foreign if one.relation == SAME_TARGET]
@@ -66,24 +64,19 @@ def plan(wanted: t.Sequence[Wanted], current: t.Mapping[str, t.Sequence[Object]]
                     f"{want.kind} {want.name} in namespace {want.namespace} targets {ref.get('kind')} {ref.get('name')}, "
                     "which would be without it. Choose another name, or make that one absent first."
                 )
-            actions.append(Action(Verb.NONE, want.kind, want.namespace, want.name, None, None))
+            steps.append(_nothing(want))
             continue
         if namesake is None and adopt and len(rivals) == 1:
             adopted = rivals.pop().name
             namesake = next(obj for obj in here if obj["metadata"]["name"] == adopted)
         if want.definition is None:
-            actions.append(_removal(want, namesake))
+            steps.append(_removal(want, namesake))
             continue
         problems += _obstacles(want, namesake, rivals, adopt=adopt, allow_partial=allow_partial)
-        actions.append(_presence(want, want.definition, namesake))
+        steps.append(_presence(want, want.definition, namesake))
     if problems:
         raise GatewayError(" ".join(problems), problems=problems)
-    return actions
-
-
-def managed(obj: Object) -> bool:
-    """Whether this collection made or adopted it."""
-    return MANAGED_BY.items() <= (obj["metadata"].get("labels") or {}).items()
+    return steps
 
 
 def shown(obj: Object | None) -> Object | None:
@@ -97,7 +90,7 @@ def shown(obj: Object | None) -> Object | None:
 def _obstacles(want: Wanted, namesake: Object | None, rivals: t.Sequence[Foreign], *, adopt: bool, allow_partial: bool) -> t.Iterator[str]:
     if rivals:
         yield _rivalry(rivals, adopt=adopt)
-    elif namesake is not None and not managed(namesake) and not adopt:
+    elif namesake is not None and not is_managed(namesake) and not adopt:
         yield (
             f"{want.kind} {want.name} in namespace {want.namespace} exists and was not made by this collection. "
             "Set adopt: true to take it over (check mode with diff shows what changes), or choose another name."
@@ -110,28 +103,20 @@ def _obstacles(want: Wanted, namesake: Object | None, rivals: t.Sequence[Foreign
         )
 
 
-def _removal(want: Wanted, before: Object | None) -> Action:
-    if before is None or not managed(before):
-        return Action(Verb.NONE, want.kind, want.namespace, want.name, None, None)
-    return Action(Verb.DELETE, want.kind, want.namespace, before["metadata"]["name"], before, None)
+def _nothing(want: Wanted) -> Step:
+    return Step(want.kind, want.namespace, want.name, None, Write(Request.NOTHING))
 
 
-def _presence(want: Wanted, definition: Object, before: Object | None) -> Action:
-    if before is None:
-        return Action(Verb.CREATE, want.kind, want.namespace, want.name, None, definition)
-    name = before["metadata"]["name"]
-    patch = converging({**definition, "metadata": {**definition["metadata"], "name": name}}, [before])
-    verb = Verb.NONE if not _changes(patch, before) else Verb.UPDATE if managed(before) else Verb.ADOPT
-    return Action(verb, want.kind, want.namespace, name, before, patch)
+def _removal(want: Wanted, before: Object | None) -> Step:
+    if before is None or not is_managed(before):
+        return _nothing(want)
+    return Step(want.kind, want.namespace, before["metadata"]["name"], before, Write(Request.DELETE))
 
 
-def _changes(patch: t.Any, current: t.Any) -> bool:
-    """Whether a merge patch would change anything."""
-    if not isinstance(patch, dict):
-        return bool(patch != current)
-    if not isinstance(current, dict):
-        return True
-    return any(_changes(value, current.get(name)) for name, value in patch.items())
+def _presence(want: Wanted, definition: Object, before: Object | None) -> Step:
+    name = want.name if before is None else before["metadata"]["name"]
+    write = decide(definition, before, Method.EXACT)
+    return Step(want.kind, want.namespace, name, before, write, awaited=True, adopts=before is not None and not is_managed(before))
 
 
 def _rivalry(rivals: t.Sequence[Foreign], *, adopt: bool) -> str:

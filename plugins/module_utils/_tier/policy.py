@@ -17,16 +17,16 @@ import json
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import (
+    EXPIRY_ANNOTATION,
+    GROUPS_ANNOTATION,
+    MANAGED_BY,
+    TIER_ANNOTATION,
+    USER_ANNOTATION,
+)
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Rate, Tier
-
-MANAGED_BY = {"app.kubernetes.io/managed-by": "kuadrant.llm"}
-
-USER_ANNOTATION = "secret.kuadrant.io/user-id"
-GROUPS_ANNOTATION = "kuadrant.io/groups"
-TIER_ANNOTATION = "secret.kuadrant.io/plan-id"
-EXPIRY_ANNOTATION = "secret.kuadrant.io/expires-at"
 
 # What the gateway knows of a caller, and the key annotation that says it.
 IDENTITY = {"userid": USER_ANNOTATION, "groups": GROUPS_ANNOTATION, "tier": TIER_ANNOTATION}
@@ -225,22 +225,6 @@ def telemetry_policy(*, name: str, target: Target) -> dict[str, t.Any]:
     """User, group and tier as labels of Limitador's metrics, for a Limitador that does not take them from the limits' counters."""
     labels = {"user": "auth.identity.userid", "group": "auth.identity.groups", "tier": "auth.identity.tier"}
     return _policy("TelemetryPolicy", name, target, {"metrics": {"default": {"labels": labels}}})
-
-
-def converging(policy: t.Mapping[str, t.Any], policies: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
-    """``policy`` as a merge patch for its namesake among ``policies``: what the namesake's spec has beyond it becomes null."""
-    for current in policies:
-        if current["metadata"]["name"] == policy["metadata"]["name"]:
-            return {**policy, "spec": _with_nulls(policy["spec"], current.get("spec") or {})}
-    return dict(policy)
-
-
-def _with_nulls(wanted: t.Mapping[str, t.Any], current: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    merged: dict[str, t.Any] = {key: None for key in current if key not in wanted}
-    for key, value in wanted.items():
-        before = current.get(key)
-        merged[key] = _with_nulls(value, before) if isinstance(value, dict) and isinstance(before, dict) else value
-    return merged
 
 
 def targets(policy: t.Mapping[str, t.Any], target: Target) -> bool:

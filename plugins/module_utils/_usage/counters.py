@@ -20,8 +20,16 @@ import itertools
 import math
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import CALLS, Count, Interval, Life, Nouns, Series, Target
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import (
+    CALL_NOUNS,
+    Count,
+    Interval,
+    Life,
+    Nouns,
+    ScrapeTarget,
+    Series,
+)
 
 # How far the clocks of those who scrape and of who is scraped may be apart.
 CLOCKS_MS = 5_000
@@ -94,7 +102,7 @@ def witnesses(series: t.Iterable[Series]) -> dict[tuple[str, str | None], Series
     return found
 
 
-def losses(target: Target, series: t.Collection[Series]) -> Losses:
+def losses(target: ScrapeTarget, series: t.Collection[Series]) -> Losses:
     """``series`` are all counters of the target; their samples are at its scrapes.
 
     It keeps a series as long as it runs, so one that goes down, or that a scrape no longer has, is a start anew for all of them. The
@@ -132,7 +140,7 @@ def losses(target: Target, series: t.Collection[Series]) -> Losses:
     return Losses(*(tuple((moment, following[moment]) for moment in sorted(kind)) for kind in (certain, possible, lost & went_on)))
 
 
-def count(one: Series, target: Target, lost: Losses, start: int, what: Nouns = CALLS) -> Count:
+def count(one: Series, target: ScrapeTarget, lost: Losses, start: int, what: Nouns = CALL_NOUNS) -> Count:
     """What one counter counted that scrapes after ``start`` saw.
 
     Samples and scrapes end with the period, and reach back to the last scrape at or before its start, if there is one. A counter that
@@ -167,7 +175,7 @@ def count(one: Series, target: Target, lost: Losses, start: int, what: Nouns = C
     return Count(lower, lower + unproved, frozenset(notes))
 
 
-def _taken_over(target: Target, start: int) -> dict[int, Life]:
+def _taken_over(target: ScrapeTarget, start: int) -> dict[int, Life]:
     """Scrapes that met other counters than the ones before, with their life: it began before the period, and before the other was left."""
     found: dict[int, Life] = {}
     for (first, life), (last, following) in itertools.pairwise(_known_lives(target)):
@@ -176,7 +184,7 @@ def _taken_over(target: Target, start: int) -> dict[int, Life]:
     return found
 
 
-def _known_lives(target: Target) -> list[tuple[int, Life]]:
+def _known_lives(target: ScrapeTarget) -> list[tuple[int, Life]]:
     """By the position of the scrape that showed it."""
     return [(index, life) for index, moment in enumerate(target.scrapes) if (life := target.lives.get(moment)) is not None]
 
@@ -187,7 +195,7 @@ def usual_interval(scrapes: t.Sequence[int]) -> int | None:
     return steps[len(steps) // 2] if steps else None
 
 
-def gaps(scrapes: t.Sequence[int], start: int) -> list[Interval]:
+def scrape_gaps(scrapes: t.Sequence[int], start: int) -> list[Interval]:
     """Where at least one scrape is missing, in the period that begins at ``start``."""
     usual = usual_interval(scrapes)
     if usual is None:
@@ -195,7 +203,7 @@ def gaps(scrapes: t.Sequence[int], start: int) -> list[Interval]:
     return [(a, b) for a, b in itertools.pairwise(scrapes) if b > start and 2 * (b - a) > 3 * usual]
 
 
-def due(scrapes: t.Sequence[int], *, unknown_interval: int = 60_000) -> int:
+def scrape_due(scrapes: t.Sequence[int], *, unknown_interval: int = 60_000) -> int:
     """When the next scrape should have come at the latest, with half an interval of patience."""
     return scrapes[-1] + (usual_interval(scrapes) or unknown_interval) * 3 // 2
 
@@ -206,6 +214,6 @@ def last_if_unseen(views: t.Collection[t.Sequence[int]], start: int, end: int) -
     What no scrape ever saw counts in that period.
     """
     seen = [scrapes for scrapes in views if scrapes]
-    if not seen or not start < max(map(due, seen)) <= end:
+    if not seen or not start < max(map(scrape_due, seen)) <= end:
         return None
     return max(scrapes[-1] for scrapes in seen)

@@ -17,16 +17,16 @@ import bisect
 import dataclasses
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import CALLS, Count, Interval, Nouns, Series, Target
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import CALL_NOUNS, Count, Interval, Nouns, ScrapeTarget, Series
 
 
 @dataclasses.dataclass(frozen=True)
 class View:
     """One view of a process, and where it shows that counters were lost."""
 
-    target: Target
+    target: ScrapeTarget
     lost: counters.Losses
 
     def last_scrape(self, edge: int) -> int | None:
@@ -52,7 +52,7 @@ class Edge:
 class Edges:
     """``view`` is counted, ``others`` are views of the same process."""
 
-    def __init__(self, view: View, others: t.Sequence[View], start: int, end: int, what: Nouns = CALLS) -> None:
+    def __init__(self, view: View, others: t.Sequence[View], start: int, end: int, what: Nouns = CALL_NOUNS) -> None:
         self._view, self._start, self._what = view, start, what
         self._before, self._after = ([_edge(view, other, moment) for other in others] for moment in (start, end))
         self._unsure_before, self._unsure_after = (

@@ -11,13 +11,13 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.meters import LIMITED_REQUESTS, REQUESTS, UNMETERED_REQUESTS
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import tokens
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.meters import LIMITED_REQUESTS, REQUESTS, UNMETERED_REQUESTS
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import LABELS_REMEDY, Usage
 
-TOKEN_METERS = {part: f"{part}_tokens" for part in tokens.PARTS}
+TOKEN_METERS = {part: f"{part}_tokens" for part in tokens.TOKEN_PARTS}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,15 +13,23 @@ import itertools
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters, edges, shared, targets, twins
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import CALLS, MAX_COUNT, Count, Interval, Nouns, Series, Target
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import (
+    CALL_NOUNS,
+    MAX_COUNT,
+    Count,
+    Interval,
+    Nouns,
+    ScrapeTarget,
+    Series,
+)
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import RawSeries
 
 # Values of labels, None where the series has none.
-Key: t.TypeAlias = "tuple[str | None, ...]"
+LabelValues: t.TypeAlias = "tuple[str | None, ...]"
 
 _NOTHING = Series({}, ())
 
@@ -30,12 +38,12 @@ _NOTHING = Series({}, ())
 class Measured:
     """``counts``: by kind of counter, then by label values; without ``unseen``, what no scrape saw, which may belong to any of them."""
 
-    counts: dict[str, dict[Key, Count]]
+    counts: dict[str, dict[LabelValues, Count]]
     unseen: Count
     scrapes: tuple[dict[str, t.Any], ...]
     notes: tuple[str, ...]
 
-    def of(self, kind: str) -> dict[Key, Count]:
+    def of(self, kind: str) -> dict[LabelValues, Count]:
         return self.counts.get(kind, {})
 
 
@@ -54,13 +62,13 @@ def to_series(raw: RawSeries) -> Series:
 
 
 def measure(
-    scraped: t.Sequence[Target],
+    scraped: t.Sequence[ScrapeTarget],
     series: t.Mapping[str, t.Sequence[Series]],
     labels: t.Mapping[str, t.Sequence[str]],
     *,
     start: int,
     end: int,
-    what: Nouns = CALLS,
+    what: Nouns = CALL_NOUNS,
     observers: t.Collection[str] = targets.OBSERVER_LABELS,
 ) -> Measured:
     """``series`` are counters by kind, ``labels`` the labels that tell the counts of a kind apart; all samples are at or before ``end``."""
@@ -70,7 +78,7 @@ def measure(
     ]
     kept, left_out = targets.without_duplicates([one for one in everything if one.target.scrapes], start, end, observers)
     doubts = twins.doubtful(kept, start, observers, what)
-    counts: dict[str, dict[Key, Count]] = {}
+    counts: dict[str, dict[LabelValues, Count]] = {}
     scrapes: list[dict[str, t.Any]] = []
     notes: list[str] = []
     blind: set[str] = set()
@@ -90,13 +98,13 @@ def measure(
             if not grown.nothing:
                 of_kind, key = counts.setdefault(one.kind, {}), _key(one.labels, labels[one.kind])
                 of_kind[key] = of_kind.get(key, Count()) + grown
-        missed = counters.gaps(target.scrapes, start)
+        missed = counters.scrape_gaps(target.scrapes, start)
         within = lost.after(start)
         blind.update(_blind(observed, within, last, start, what))
         notes.extend(_notes(target, missed))
         scrapes.append(_describe(target, start, within.certain, missed))
     notes.extend(
-        f"{targets.describe(one.target, twin.target)} is the same {what.target} as {targets.describe(twin.target, one.target)}; "
+        f"{targets.address_of(one.target, twin.target)} is the same {what.target} as {targets.address_of(twin.target, one.target)}; "
         "counted once, from the latter"
         for one, twin in left_out
     )
@@ -104,7 +112,7 @@ def measure(
     return Measured(counts, Count(0, None if blind else 0, frozenset(blind)), tuple(scrapes), tuple(sorted(blind.union(notes))))
 
 
-def _counts(observed: targets.Observed, lost: counters.Losses, start: int, end: int, what: Nouns) -> t.Iterator[tuple[Series, Count]]:
+def _counts(observed: targets.ObservedTarget, lost: counters.Losses, start: int, end: int, what: Nouns) -> t.Iterator[tuple[Series, Count]]:
     """What each counter of a process counted, also one that only another view has shown so far."""
     if not observed.others:
         yield from ((one, counters.count(one, observed.target, lost, start, what)) for one in observed.series)
@@ -122,17 +130,17 @@ def _at_most(count: Count, lower: int, note: str) -> Count:
     return count if lower >= count.lower else Count(lower, count.upper, count.notes | {note})
 
 
-def order(key: Key) -> tuple[tuple[bool, str], ...]:
+def order(key: LabelValues) -> tuple[tuple[bool, str], ...]:
     """By each value in turn; what has none comes last."""
     return tuple((value is None, value or "") for value in key)
 
 
-def _key(labels: t.Mapping[str, str], names: t.Iterable[str]) -> Key:
+def _key(labels: t.Mapping[str, str], names: t.Iterable[str]) -> LabelValues:
     # To Prometheus, an empty label is a missing one.
     return tuple(labels.get(name) or None for name in names)
 
 
-def _describe(target: Target, start: int, restarts: t.Iterable[Interval], missed: t.Iterable[Interval]) -> dict[str, t.Any]:
+def _describe(target: ScrapeTarget, start: int, restarts: t.Iterable[Interval], missed: t.Iterable[Interval]) -> dict[str, t.Any]:
     within = [moment for moment in target.scrapes if moment > start]
     usual = counters.usual_interval(target.scrapes)
     return {
@@ -151,7 +159,7 @@ def _interval(interval: Interval) -> dict[str, str]:
     return {"after": format_time(interval[0]), "until": format_time(interval[1])}
 
 
-def _blind(observed: targets.Observed, lost: counters.Losses, last: int | None, start: int, what: Nouns) -> t.Iterator[str]:
+def _blind(observed: targets.ObservedTarget, lost: counters.Losses, last: int | None, start: int, what: Nouns) -> t.Iterator[str]:
     """When the target counted what no scrape saw, or may have."""
     target = observed.target
     for after, until in lost.certain:
@@ -179,7 +187,7 @@ def _blind(observed: targets.Observed, lost: counters.Losses, last: int | None, 
         yield f"{target.name} was not scraped after {format_time(last)}; its later {what.counted} are unknown"
 
 
-def _notes(target: Target, missed: t.Collection[Interval]) -> t.Iterator[str]:
+def _notes(target: ScrapeTarget, missed: t.Collection[Interval]) -> t.Iterator[str]:
     if missed:
         longest = max(until - after for after, until in missed) / 1000
         yield f"{target.name}: {len(missed)} gaps in its scrapes, the longest {longest:g} s; harmless unless it started anew in one"

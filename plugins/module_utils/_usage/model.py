@@ -28,9 +28,9 @@ class Nouns:
     counted: str
 
 
-CALLS = Nouns("limiter", "calls")
-TOKENS = Nouns("model server", "tokens")
-REQUESTS = Nouns("gateway", "requests")
+CALL_NOUNS = Nouns("limiter", "calls")
+TOKEN_NOUNS = Nouns("model server", "tokens")
+REQUEST_NOUNS = Nouns("gateway", "requests")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Life:
 
 
 @dataclasses.dataclass(frozen=True)
-class Target:
+class ScrapeTarget:
     """One address that Prometheus scrapes, with the times of its successful scrapes, in order, and the lives that they showed, by time."""
 
     labels: dict[str, str]

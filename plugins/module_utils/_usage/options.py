@@ -45,7 +45,7 @@ MUTUALLY_EXCLUSIVE = [("start", "period")]
 REQUIRED_ONE_OF = [("start", "period")]
 
 
-def connect(module: AnsibleModule) -> Prometheus:
+def connect_prometheus(module: AnsibleModule) -> Prometheus:
     """A client for the Prometheus that the module's options name."""
     params = module.params
     return Prometheus(
@@ -63,9 +63,9 @@ def pass_on_warnings(module: AnsibleModule, prometheus: Prometheus) -> None:
         module.warn(f"Prometheus at {prometheus.url}: {warning}")
 
 
-def measure(module: AnsibleModule) -> Usage:
+def measure_usage(module: AnsibleModule) -> Usage:
     """The usage that the module's options ask for."""
-    prometheus = connect(module)
+    prometheus = connect_prometheus(module)
     with failing_to("measure usage"):
         question = parse_question(module.params, prometheus.now_ms())
         usage = read_usage(prometheus, question)

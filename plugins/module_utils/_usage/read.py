@@ -15,14 +15,23 @@ import time
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, UnknownUsageError
-from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus, RawSeries, narrowed, quote
+from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus, RawSeries, narrowed
+from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import promql_string, re2_escape
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import duration_ms, format_time, parse_duration, parse_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import tokens
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Measured, measure, to_series
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import REQUESTS, TOKENS, Count, Nouns, Sample, Series, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import (
+    REQUEST_NOUNS,
+    TOKEN_NOUNS,
+    Count,
+    Nouns,
+    Sample,
+    ScrapeTarget,
+    Series,
+)
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import AUTHORIZED, LIMITED, Usage, tally
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import JOB_LABELS, OBSERVER_LABELS, with_lives
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.thin import Thin
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time, parse_duration, parse_time
 
 # Limitador's own sign of life, present from its first scrape on, also before any call: a sample of it is a successful scrape of a limiter.
 SCRAPED = "limitador_up"
@@ -111,7 +120,7 @@ def wait_for_scrape(prometheus: Prometheus, question: Question, servers: str = "
         time.sleep(_POLL_SECONDS)
 
 
-def _check_beginning(prometheus: Prometheus, scraped: t.Sequence[Target], start: int) -> str | None:
+def _check_beginning(prometheus: Prometheus, scraped: t.Sequence[ScrapeTarget], start: int) -> str | None:
     """What to note if Prometheus has nothing from the period's start. Raises GatewayError if it has thrown that away."""
     first = min((target.scrapes[0] for target in scraped), default=start)
     if first <= start or prometheus.vector("count(up)", start):
@@ -138,11 +147,9 @@ def _kept_since(retention: str, now: int) -> int | None:
     """Samples from before may be gone: by age, or, if the size is limited, any."""
     if re.search(r"[0-9][KMGTPE]?i?B", retention):
         return now
-    match = re.fullmatch(r"(?:([0-9]+)y)?(.*)", retention)
-    years, rest = match.groups() if match else (None, retention)
     try:
-        return now - int(years or 0) * 365 * 86_400_000 - (parse_duration(rest, "retention") if rest else 0)
-    except GatewayError:
+        return now - duration_ms(retention)
+    except ValueError:
         return None
 
 
@@ -169,7 +176,7 @@ def check_namespaces(prometheus: Prometheus, question: Question, usage: Usage) -
 
 def selector(metric: str, labels: t.Mapping[str, str], *more: str) -> str:
     """A PromQL selector of one metric whose labels equal ``labels``."""
-    matchers = [f"{label}={quote(value)}" for label, value in sorted(labels.items())]
+    matchers = [f"{label}={promql_string(value)}" for label, value in sorted(labels.items())]
     return f"{metric}{{{','.join([*matchers, *more])}}}"
 
 
@@ -212,25 +219,27 @@ def _up(prometheus: Prometheus, question: Question, counter: str) -> str:
     if not found:
         return ""
     # The pairs of job and instance are told apart when series are put to targets; a pair too many only costs its samples.
-    matchers = (f"{label}=~{quote('|'.join(sorted({re.escape(labels.get(label, '')) for labels, _value in found})))}" for label in _ADDRESS)
+    matchers = (
+        f"{label}=~{promql_string('|'.join(sorted({re2_escape(labels.get(label, '')) for labels, _value in found})))}" for label in _ADDRESS
+    )
     return selector("up", {}, *matchers)
 
 
 def _served(prometheus: Prometheus, question: Question, up: str, end: int) -> Measured:
     """What the model servers counted."""
     counters = {part: selector(metric, question.model_server_labels) for part, metric in tokens.SERVED_METRICS.items()}
-    return _of_processes(prometheus, question, up, end, counters, tokens.SERVED_LABELS, TOKENS)
+    return _of_processes(prometheus, question, up, end, counters, tokens.SERVED_LABELS, TOKEN_NOUNS)
 
 
 def _silent(prometheus: Prometheus, question: Question, end: int) -> Count | None:
     """Requests that gateways let pass because the limiter did not answer; None if Prometheus does not know."""
-    named = f"{{__name__=~{quote(tokens.SILENT_METRICS)}}}"
+    named = f"{{__name__=~{promql_string(tokens.SILENT_METRICS)}}}"
     counts = []
     for metric in prometheus.label_values("__name__", named, question.start, end):
         counter = selector(metric, {})
         up = _up(prometheus, question, counter)
         if up:
-            found = _of_processes(prometheus, question, up, end, {metric: counter}, {metric: ()}, REQUESTS)
+            found = _of_processes(prometheus, question, up, end, {metric: counter}, {metric: ()}, REQUEST_NOUNS)
             counts.append(found.of(metric).get((), Count()) + found.unseen)
     return sum(counts, Count()) if counts else None
 
@@ -257,9 +266,9 @@ def _successful(up: t.Iterable[RawSeries]) -> list[RawSeries]:
     return [RawSeries(one.labels, tuple(sample for sample in one.samples if float(sample[1]) == 1)) for one in up]
 
 
-def _target(sign: RawSeries) -> Target:
+def _target(sign: RawSeries) -> ScrapeTarget:
     labels = {label: value for label, value in sign.labels.items() if label != "__name__"}
-    return Target(labels, tuple(moment for moment, _value in sign.samples))
+    return ScrapeTarget(labels, tuple(moment for moment, _value in sign.samples))
 
 
 def _sign_of_life(sign: RawSeries) -> tuple[dict[str, str], str, list[Sample]]:
@@ -268,7 +277,7 @@ def _sign_of_life(sign: RawSeries) -> tuple[dict[str, str], str, list[Sample]]:
     return labels, labels.pop("life", ""), samples
 
 
-def _begin(scraped: t.Iterable[Target], start: int) -> int:
+def _begin(scraped: t.Iterable[ScrapeTarget], start: int) -> int:
     """Just before the last scrape at or before the start, of any limiter that was scraped in the period."""
     last_before = []
     for target in scraped:
@@ -279,14 +288,14 @@ def _begin(scraped: t.Iterable[Target], start: int) -> int:
 
 
 def _series(
-    prometheus: Prometheus, scraped: t.Sequence[Target], selectors: t.Mapping[str, str], begin: int, start: int, end: int
+    prometheus: Prometheus, scraped: t.Sequence[ScrapeTarget], selectors: t.Mapping[str, str], begin: int, start: int, end: int
 ) -> dict[str, list[Series]]:
     """Every counter by kind. Of a target that has very many, only the samples that matter (thin.py); of the others, each one."""
     found: dict[str, list[Series]] = {kind: [] for kind in selectors}
     # What is still to be read, as more matchers.
     rest: list[list[str]] = [[]]
     for target in _crowded(prometheus, scraped, selectors, start, end):
-        job, instance = (quote(target.labels[label]) for label in _ADDRESS)
+        job, instance = (promql_string(target.labels[label]) for label in _ADDRESS)
         own = {kind: narrowed(selector, f"job={job}", f"instance={instance}") for kind, selector in selectors.items()}
         thin = Thin(prometheus, target, _from_baseline(target, start, end)).read(own)
         if thin is not None:
@@ -300,13 +309,15 @@ def _series(
     return found
 
 
-def _from_baseline(target: Target, start: int, end: int) -> list[int]:
+def _from_baseline(target: ScrapeTarget, start: int, end: int) -> list[int]:
     """Its scrapes in (start, end], and the last one before."""
     first = max((moment for moment in target.scrapes if moment <= start), default=start)
     return [moment for moment in target.scrapes if first <= moment <= end]
 
 
-def _crowded(prometheus: Prometheus, scraped: t.Sequence[Target], selectors: t.Mapping[str, str], start: int, end: int) -> list[Target]:
+def _crowded(
+    prometheus: Prometheus, scraped: t.Sequence[ScrapeTarget], selectors: t.Mapping[str, str], start: int, end: int
+) -> list[ScrapeTarget]:
     """Targets with more samples than fit into one answer. Not those whose counters another target may show too: they are compared."""
     times = {}
     for target in scraped:
@@ -334,9 +345,9 @@ def _crowded(prometheus: Prometheus, scraped: t.Sequence[Target], selectors: t.M
 def _counter(metric: str, question: Question, *more: str) -> str:
     matchers = list(more)
     if len(question.namespaces) == 1:
-        matchers.append(f"limitador_namespace={quote(question.namespaces[0])}")
+        matchers.append(f"limitador_namespace={promql_string(question.namespaces[0])}")
     elif question.namespaces:
-        matchers.append(f"limitador_namespace=~{quote('|'.join(re.escape(namespace) for namespace in question.namespaces))}")
+        matchers.append(f"limitador_namespace=~{promql_string('|'.join(re2_escape(namespace) for namespace in question.namespaces))}")
     return selector(metric, question.match_labels, *matchers)
 
 

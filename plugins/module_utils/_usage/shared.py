@@ -21,9 +21,9 @@ import operator
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Life, Nouns, Series, Target
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Life, Nouns, ScrapeTarget, Series
 
 # Counters that are looked at: more add nothing but time.
 _BUSIEST = 30
@@ -46,7 +46,7 @@ class SharedAddressError(GatewayError):
     """One address leads to more than one process, so that nobody knows what either of them counted."""
 
 
-def checked_lives(target: Target, series: t.Collection[Series], start: int, what: Nouns) -> Target:
+def checked_lives(target: ScrapeTarget, series: t.Collection[Series], start: int, what: Nouns) -> ScrapeTarget:
     """``target``, if one process can have shown its lives. Raises SharedAddressError if one returned after another.
 
     Without a name, lives are told apart by their start, which a clock that is set and set back changes as well: it takes a counter that
@@ -80,8 +80,11 @@ def _went_down(series: t.Iterable[Series], first: int, last: int) -> bool:
     return False
 
 
-def turns(target: Target, series: t.Collection[Series], start: int, what: Nouns) -> Turns | None:
-    """Which scrapes may be of another process than the others; None if nothing says so. Raises SharedAddressError if there are two for sure."""
+def turns(target: ScrapeTarget, series: t.Collection[Series], start: int, what: Nouns) -> Turns | None:
+    """Which scrapes may be of another process than the others; None if nothing says so.
+
+    Raises SharedAddressError if there are two for sure.
+    """
     scrapes = _from_baseline(target.scrapes, start)
     vectors = _vectors(series, scrapes)
     down = [index for index in range(1, len(scrapes)) if not _fits(vectors[index - 1], vectors[index])]
@@ -110,7 +113,7 @@ def turns(target: Target, series: t.Collection[Series], start: int, what: Nouns)
     return dict(zip(scrapes, sides, strict=True))
 
 
-def least(one: Series, target: Target, sides: Turns, start: int) -> int:
+def least(one: Series, target: ScrapeTarget, sides: Turns, start: int) -> int:
     """What the counter counted after ``start`` at least, if the scrapes are of two processes."""
     grown = 0
     last: dict[int, int] = {}
@@ -130,7 +133,7 @@ def least(one: Series, target: Target, sides: Turns, start: int) -> int:
     return grown
 
 
-def note(target: Target, what: Nouns) -> str:
+def note(target: ScrapeTarget, what: Nouns) -> str:
     return (
         f"{target.name} started again more than once, or two {what.target}s answer at that address; the lower figures hold for both. "
         f"Scrape each {what.target} by an address of its own"
@@ -139,8 +142,8 @@ def note(target: Target, what: Nouns) -> str:
 
 def _remedy(what: Nouns) -> str:
     return (
-        f"more than one {what.target} answers at that address (a Service, a virtual address or a proxy), and each scrape meets one of them. "
-        f"Scrape every {what.target} by itself, such as by a PodMonitor, a ServiceMonitor or the endpoints of the Service, and remove the "
+        f"more than one {what.target} answers at that address (a Service, a virtual address or a proxy), and each scrape meets one of "
+        f"them. Scrape every {what.target} by itself, such as by a PodMonitor, a ServiceMonitor or the endpoints of the Service, and remove the "
         "shared address from the targets; no figure of this period can be trusted."
     )
 
@@ -175,7 +178,7 @@ def _apart(one: _Vector, other: _Vector) -> int:
     return sum(map(abs, map(operator.sub, one, other)))
 
 
-def _another_life(target: Target, moment: int, later: int) -> bool:
+def _another_life(target: ScrapeTarget, moment: int, later: int) -> bool:
     life, following = target.lives.get(moment), target.lives.get(later)
     return life is not None and following is not None and not life.same(following)
 
@@ -204,7 +207,10 @@ def _came_back(vectors: t.Sequence[_Vector], down: t.Collection[int]) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class _Split:
-    """Scrapes put to sequences that each rise. ``lasts``: position of the last one of each; ``path``: the sequence of each scrape, backwards."""
+    """Scrapes put to sequences that each rise.
+
+    ``lasts``: the position of the last scrape of each; ``path``: the sequence of each scrape, backwards.
+    """
 
     lasts: tuple[int, ...]
     grown: int
@@ -220,7 +226,7 @@ class _Split:
 
 
 def _split(vectors: t.Sequence[_Vector], down: t.Collection[int]) -> tuple[_Split, bool]:
-    """The fewest rising sequences that the scrapes fit into, and of those the ones that grow least; and whether they are too few for chance."""
+    """The fewest rising sequences that the scrapes fit into, of those the ones that grow least, and whether they are too few for chance."""
     best = [_Split((0,), 0, (None, 0))]
     turned = 0
     for index in range(1, len(vectors)):

@@ -11,11 +11,11 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import tokens
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Measured, measure, order
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, Row, Series, Target, figures
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, Row, ScrapeTarget, Series, figures
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import OBSERVER_LABELS
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import format_time
 
 AUTHORIZED = "authorized"
 LIMITED = "limited"
@@ -25,7 +25,7 @@ LABELS_REMEDY = (
     "they passed without an API key, or the limiter's counters have no labels: use the custom Limitador, or a TelemetryPolicy "
     "(chargeback_labels: telemetry_policy) with the one of Kuadrant"
 )
-LABELS = {AUTHORIZED: _LABELS, LIMITED: _LABELS, **tokens.LABELS}
+LABELS = {AUTHORIZED: _LABELS, LIMITED: _LABELS, **tokens.TOKEN_LABELS}
 _Who: t.TypeAlias = "tuple[str | None, str | None, str | None]"
 _NO_TOKENS = tokens.Accounting((), None, Count())
 
@@ -79,7 +79,7 @@ def totals(rows: t.Iterable[Row], unseen: Count) -> dict[str, int | None]:
 
 
 def tally(
-    scraped: t.Sequence[Target],
+    scraped: t.Sequence[ScrapeTarget],
     series: t.Mapping[str, t.Sequence[Series]],
     *,
     start: int,

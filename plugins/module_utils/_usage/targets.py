@@ -15,7 +15,7 @@ import itertools
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Interval, Life, Sample, Series, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Interval, Life, Sample, ScrapeTarget, Series
 
 # Labels that say who looked, not what was looked at: two targets that differ in nothing else are one process. Those of the first kind say
 # by which job; those of the second name a replica of the server, and each site may have others (observer_labels).
@@ -37,15 +37,15 @@ Own: t.TypeAlias = "tuple[str, tuple[tuple[str, str], ...]]"
 
 
 @dataclasses.dataclass(frozen=True)
-class Observed:
+class ObservedTarget:
     """A target and every counter that was scraped from it."""
 
-    target: Target
+    target: ScrapeTarget
     series: tuple[Series, ...]
     # Where a view that is part of this one saw counters go back.
     went_back: tuple[Interval, ...] = ()
     # Views of the same process that are no part of this one.
-    others: tuple[Observed, ...] = ()
+    others: tuple[ObservedTarget, ...] = ()
     # The scrapes of each view that is part of this one, if there are several.
     parts: tuple[tuple[int, ...], ...] = ()
 
@@ -60,7 +60,9 @@ class Observed:
         return {own(one, self.target): one for one in self.series}
 
 
-def with_lives(scraped: t.Sequence[Target], signs: t.Iterable[tuple[t.Mapping[str, str], str, t.Iterable[Sample]]]) -> list[Target]:
+def with_lives(
+    scraped: t.Sequence[ScrapeTarget], signs: t.Iterable[tuple[t.Mapping[str, str], str, t.Iterable[Sample]]]
+) -> list[ScrapeTarget]:
     """``scraped`` with the lives that ``signs`` show: labels, the life's name or nothing, and since when (milliseconds) by time."""
     found: dict[int, dict[int, Life]] = collections.defaultdict(dict)
     for labels, name, samples in signs:
@@ -70,17 +72,17 @@ def with_lives(scraped: t.Sequence[Target], signs: t.Iterable[tuple[t.Mapping[st
     return [dataclasses.replace(target, lives=found[id(target)]) if id(target) in found else target for target in scraped]
 
 
-def assign(scraped: t.Sequence[Target], series: t.Iterable[Series]) -> list[Observed]:
+def assign(scraped: t.Sequence[ScrapeTarget], series: t.Iterable[Series]) -> list[ObservedTarget]:
     """Put each series to the target whose labels it carries, the most of them where several fit.
 
     ``scraped`` are the targets that ``limitador_up`` shows. A series without one (its samples were dropped on the way) makes a target
     from its job and instance. A scrape is also proved by any sample of the target: all samples of one scrape have its timestamp.
     """
-    by_address: dict[tuple[str, str], list[Target]] = collections.defaultdict(list)
+    by_address: dict[tuple[str, str], list[ScrapeTarget]] = collections.defaultdict(list)
     for target in scraped:
         by_address[_address(target.labels)].append(target)
     members: dict[int, list[Series]] = collections.defaultdict(list)
-    targets: dict[int, Target] = dict(enumerate(scraped))
+    targets: dict[int, ScrapeTarget] = dict(enumerate(scraped))
     index_of = {id(target): index for index, target in targets.items()}
     made: dict[tuple[str, str], int] = {}
     for one in series:
@@ -92,17 +94,17 @@ def assign(scraped: t.Sequence[Target], series: t.Iterable[Series]) -> list[Obse
             index = made[address]
         else:
             index = made[address] = len(targets)
-            targets[index] = Target({"job": address[0], "instance": address[1]}, ())
+            targets[index] = ScrapeTarget({"job": address[0], "instance": address[1]}, ())
         members[index].append(one)
     return [_observed(target, members[index]) for index, target in targets.items()]
 
 
-def own(one: Series, target: Target) -> Own:
+def own(one: Series, target: ScrapeTarget) -> Own:
     """What tells a counter apart from the others of its target."""
     return one.kind, tuple(sorted((label, value) for label, value in one.labels.items() if label not in target.labels))
 
 
-def same_process(first: Target, second: Target, observers: t.Collection[str] = OBSERVER_LABELS) -> bool:
+def same_process(first: ScrapeTarget, second: ScrapeTarget, observers: t.Collection[str] = OBSERVER_LABELS) -> bool:
     """Two views of one process: the same address, alive at the same time, differing only in who looked."""
     if not first.scrapes or not second.scrapes or not first.labels.get("instance"):
         return False
@@ -117,8 +119,8 @@ def same_process(first: Target, second: Target, observers: t.Collection[str] = O
 
 
 def without_duplicates(
-    observed: t.Sequence[Observed], start: int, end: int, observers: t.Collection[str] = OBSERVER_LABELS
-) -> tuple[list[Observed], list[tuple[Observed, Observed]]]:
+    observed: t.Sequence[ObservedTarget], start: int, end: int, observers: t.Collection[str] = OBSERVER_LABELS
+) -> tuple[list[ObservedTarget], list[tuple[ObservedTarget, ObservedTarget]]]:
     """One view of each process, and the pairs (left out, kept). Adding two views of one process would bill twice.
 
     Views of counters with the same named life are joined: what one of them missed, another may have seen, and counters that moved to
@@ -126,9 +128,9 @@ def without_duplicates(
     two servers differ, and a sample out of order looks like a restart. What the others saw matters at the edges of the period alone
     (edges.py).
     """
-    kept: list[Observed] = []
-    others: dict[int, list[Observed]] = collections.defaultdict(list)
-    left_out: list[tuple[Observed, Observed]] = []
+    kept: list[ObservedTarget] = []
+    others: dict[int, list[ObservedTarget]] = collections.defaultdict(list)
+    left_out: list[tuple[ObservedTarget, ObservedTarget]] = []
     single = []
     for views in _by_life(observed, start):
         one = _join(views)
@@ -144,15 +146,15 @@ def without_duplicates(
     return [dataclasses.replace(one, others=tuple(others[id(one)])) for one in kept], left_out
 
 
-def _preference(observed: Observed, start: int, end: int) -> tuple[object, ...]:
+def _preference(observed: ObservedTarget, start: int, end: int) -> tuple[object, ...]:
     """Those that saw the period come first, then those with a life, and then those that saw all of it."""
     target = observed.target
     within = sum(moment > start for moment in target.scrapes)
-    complete = target.scrapes[0] <= start and max(map(counters.due, observed.views)) > end
+    complete = target.scrapes[0] <= start and max(map(counters.scrape_due, observed.views)) > end
     return not within, not target.lives, not complete, 0 if complete else -within, sorted(target.labels.items())
 
 
-def describe(target: Target, twin: Target | None = None) -> str:
+def address_of(target: ScrapeTarget, twin: ScrapeTarget | None = None) -> str:
     """Its address, with the labels in which it differs from ``twin``."""
     if twin is None:
         return target.name
@@ -160,14 +162,14 @@ def describe(target: Target, twin: Target | None = None) -> str:
     return f"{target.name} ({', '.join(f'{label}={target.labels[label]}' for label in differing)})"
 
 
-def _observed(target: Target, members: list[Series]) -> Observed:
+def _observed(target: ScrapeTarget, members: list[Series]) -> ObservedTarget:
     scrapes = sorted(set(target.scrapes).union(moment for one in members for moment, _value in one.samples))
-    return Observed(Target(target.labels, tuple(scrapes), target.lives), tuple(members))
+    return ObservedTarget(ScrapeTarget(target.labels, tuple(scrapes), target.lives), tuple(members))
 
 
-def _by_life(observed: t.Iterable[Observed], start: int) -> list[list[Observed]]:
+def _by_life(observed: t.Iterable[ObservedTarget], start: int) -> list[list[ObservedTarget]]:
     """Views of the same counters together. Where one does not know its life at a scrape that matters, only if they follow one another."""
-    groups: list[list[Observed]] = []
+    groups: list[list[ObservedTarget]] = []
     for one in observed:
         names = _names(one)
         same = [group for group in groups if any(names & _names(view) for view in group)]
@@ -176,11 +178,11 @@ def _by_life(observed: t.Iterable[Observed], start: int) -> list[list[Observed]]
     return [part for group in groups for part in ([group] if _may_be_joined(group, start) else [[view] for view in group])]
 
 
-def _names(one: Observed) -> set[str]:
+def _names(one: ObservedTarget) -> set[str]:
     return {life.name for life in one.target.lives.values() if life.name}
 
 
-def _may_be_joined(views: t.Sequence[Observed], start: int) -> bool:
+def _may_be_joined(views: t.Sequence[ObservedTarget], start: int) -> bool:
     scraped = sorted((view.target.scrapes for view in views), key=lambda scrapes: scrapes[0])
     in_turn = all(earlier[-1] < later[0] for earlier, later in itertools.pairwise(scraped))
     return in_turn or all(moment in view.target.lives for view in views for moment in _from_baseline(view.target.scrapes, start))
@@ -190,7 +192,7 @@ def _from_baseline(scrapes: t.Sequence[int], start: int) -> t.Sequence[int]:
     return scrapes[max(0, bisect.bisect_right(scrapes, start) - 1) :]
 
 
-def _join(views: list[Observed]) -> Observed:
+def _join(views: list[ObservedTarget]) -> ObservedTarget:
     """One account out of several of the same counters, under the labels of the one that was scraped last.
 
     Within a life counters only grow, so what is known at a scrape is the highest value that any view has shown until then: an older
@@ -229,7 +231,7 @@ def _join(views: list[Observed]) -> Observed:
     )
     back = sorted({interval for view in views for interval in counters.losses(view.target, view.series).back})
     parts = tuple(view.target.scrapes for view in views)
-    return Observed(Target(main.target.labels, tuple(scrapes), lives), series, tuple(back), parts=parts)
+    return ObservedTarget(ScrapeTarget(main.target.labels, tuple(scrapes), lives), series, tuple(back), parts=parts)
 
 
 def _address(labels: t.Mapping[str, str]) -> tuple[str, str]:
@@ -247,7 +249,7 @@ def _fit(target: t.Mapping[str, str], series: t.Mapping[str, str]) -> _Fit | Non
     return -lacking, len(target) - lacking
 
 
-def _best(fitting: t.Sequence[tuple[_Fit, Target]]) -> Target | None:
+def _best(fitting: t.Sequence[tuple[_Fit, ScrapeTarget]]) -> ScrapeTarget | None:
     best = max((fit for fit, _target in fitting), default=None)
     found = [target for fit, target in fitting if fit == best]
     return found[0] if len(found) == 1 else None

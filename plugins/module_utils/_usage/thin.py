@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import re
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus, RawSeries, narrowed, quote
+from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus, RawSeries, narrowed
+from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import promql_string, re2_escape
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import to_series
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Sample, Series, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Sample, ScrapeTarget, Series
 
 # Letters of the users' names in one selector.
 _USERS_LENGTH = 60_000
@@ -87,7 +87,7 @@ class _Shard:
 class Thin:
     """The counters of one target, at ``scrapes``, its scrapes in the period with the last one before."""
 
-    def __init__(self, prometheus: Prometheus, target: Target, scrapes: t.Sequence[int], limits: Limits = Limits()) -> None:
+    def __init__(self, prometheus: Prometheus, target: ScrapeTarget, scrapes: t.Sequence[int], limits: Limits = Limits()) -> None:
         self._prometheus = prometheus
         self._target = target
         self._scrapes = scrapes
@@ -199,10 +199,10 @@ def user_matchers(users: t.Iterable[str], at_once: int) -> t.Iterator[str]:
     batch: list[str] = []
     length = 0
     for user in sorted(users):
-        batch.append(re.escape(user))
+        batch.append(re2_escape(user))
         length += len(batch[-1]) + 1
         if len(batch) >= at_once or length >= _USERS_LENGTH:
-            yield f"user=~{quote('|'.join(batch))}"
+            yield f"user=~{promql_string('|'.join(batch))}"
             batch, length = [], 0
     if batch:
-        yield f"user=~{quote('|'.join(batch))}"
+        yield f"user=~{promql_string('|'.join(batch))}"

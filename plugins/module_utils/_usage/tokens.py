@@ -11,24 +11,24 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Key, Measured, order
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import LabelValues, Measured, order
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, add_counts, bounds
 
 # Kinds of the limiter's counters, and the metrics that they are. Kuadrant's Limitador has none of them.
-TOKENS = "tokens"
-CACHED_TOKENS = "cached_tokens"
+REPORTED = "tokens"
+REPORTED_CACHED = "cached_tokens"
 METERED = "metered"
 UNMETERED = "unmetered"
-METRICS = {TOKENS: "reported_tokens", CACHED_TOKENS: "cached_tokens", METERED: "metered_calls", UNMETERED: "unmetered_calls"}
+METRICS = {REPORTED: "reported_tokens", REPORTED_CACHED: "cached_tokens", METERED: "metered_calls", UNMETERED: "unmetered_calls"}
 _WHO = ("user", "group", "tier", "model")
-LABELS = {TOKENS: (*_WHO, "type"), CACHED_TOKENS: _WHO, METERED: _WHO, UNMETERED: (*_WHO, "reason")}
+TOKEN_LABELS = {REPORTED: (*_WHO, "type"), REPORTED_CACHED: _WHO, METERED: _WHO, UNMETERED: (*_WHO, "reason")}
 
 # Parts of an answer's tokens. Of the unsplit ones only the sum is known; the cached ones are some of the prompt's, not beside them.
 PROMPT = "prompt"
 COMPLETION = "completion"
 UNSPLIT = "unsplit"
 CACHED = "cached"
-PARTS = (PROMPT, COMPLETION, UNSPLIT, CACHED)
+TOKEN_PARTS = (PROMPT, COMPLETION, UNSPLIT, CACHED)
 
 # The model servers' own counters, as vLLM and its simulator name them.
 SERVED_METRICS = {PROMPT: "vllm:prompt_tokens_total", COMPLETION: "vllm:generation_tokens_total"}
@@ -53,7 +53,7 @@ _CAUSES = {
 class TokenRow:
     """Tokens of one user, group, tier and model by part, and finished requests: with usage, and without it by reason."""
 
-    who: Key
+    who: LabelValues
     parts: dict[str, Count]
     metered: Count
     unmetered: dict[str, Count]
@@ -95,7 +95,7 @@ class Accounting:
 
     @property
     def parts(self) -> dict[str, Count]:
-        return {part: _sum(row.parts[part] for row in self.proved) + self.unseen for part in PARTS}
+        return {part: _sum(row.parts[part] for row in self.proved) + self.unseen for part in TOKEN_PARTS}
 
     @property
     def reasons(self) -> dict[str, Count]:
@@ -137,12 +137,12 @@ class Accounting:
     def _models(self, served: Measured) -> t.Iterator[dict[str, t.Any]]:
         ours: dict[str | None, dict[str, Count]] = {}
         for row in self.proved:
-            of_model = ours.setdefault(row.who[-1], dict.fromkeys(PARTS, Count()))
+            of_model = ours.setdefault(row.who[-1], dict.fromkeys(TOKEN_PARTS, Count()))
             of_model.update({part: of_model[part] + count for part, count in row.parts.items()})
         names = {key[0] for part in SERVED_METRICS for key in served.of(part)} | {name for name in ours if not _empty(ours[name])}
         for name in sorted(names, key=lambda name: order((name,))):
             theirs = {part: served.of(part).get((name,), Count()) for part in SERVED_METRICS}
-            yield {"model": name, **_remainder(theirs, ours.get(name, dict.fromkeys(PARTS, Count())))}
+            yield {"model": name, **_remainder(theirs, ours.get(name, dict.fromkeys(TOKEN_PARTS, Count())))}
 
     def _requests(self) -> dict[str, int]:
         """Requests whose tokens belong to nobody, by cause; at least so many."""
@@ -154,14 +154,14 @@ class Accounting:
 
 def account(measured: Measured, served: Measured | None, *, authorized: Count = _NONE, silent: Count | None = None) -> Accounting:
     """``measured`` by the limiters, ``served`` by the model servers; the rest as in :class:`Accounting`."""
-    tokens, cached, metered, unmetered = (measured.of(kind) for kind in (TOKENS, CACHED_TOKENS, METERED, UNMETERED))
+    tokens, cached, metered, unmetered = (measured.of(kind) for kind in (REPORTED, REPORTED_CACHED, METERED, UNMETERED))
     whose = sorted({key[: len(_WHO)] for kind in (tokens, cached, metered, unmetered) for key in kind}, key=order)
-    reasons: dict[Key, dict[str, Count]] = {}
+    reasons: dict[LabelValues, dict[str, Count]] = {}
     for key, count in unmetered.items():
         reasons.setdefault(key[:-1], {})[key[-1] or ""] = count
     rows = []
     for who in whose:
-        parts = {part: tokens.get((*who, part), Count()) for part in PARTS if part != CACHED} | {CACHED: cached.get(who, Count())}
+        parts = {part: tokens.get((*who, part), Count()) for part in TOKEN_PARTS if part != CACHED} | {CACHED: cached.get(who, Count())}
         rows.append(TokenRow(who, parts, metered.get(who, Count()), reasons.get(who, {})))
     return Accounting(tuple(rows), served, measured.unseen, authorized, silent)
 
@@ -184,7 +184,7 @@ def _sum(counts: t.Iterable[Count]) -> Count:
 
 def _figures(parts: t.Mapping[str, Count], metered: Count, unmetered: Count) -> dict[str, int | None]:
     return {
-        **{name: figure for part in PARTS for name, figure in bounds(part, parts[part]).items()},
+        **{name: figure for part in TOKEN_PARTS for name, figure in bounds(part, parts[part]).items()},
         **bounds("metered", metered),
         **bounds("unmetered", unmetered),
     }

@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""Targets that are taken for two and show the same figures all the same: one process, seen under a label that is not known for an observer's.
+"""Targets that are taken for two and show the same figures: one process, seen under a label that is not known for an observer's.
 
 Adding them would bill twice, and leaving one out may lose what is another process. So a bill of them is refused, with what to do.
 """
@@ -17,21 +17,22 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Nouns, Series, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Nouns, ScrapeTarget, Series
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import Observed
+    from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import ObservedTarget
 
-# How often both must have counted the same at the same time, by how they differ: one label at the same address, several labels, the address.
+# How often both must have counted the same at the same time, by how they differ: in one label at the same address, in several, in the address.
 # Two limiters whose callers are independent hardly do it once; those behind one load balancer may have the same few calls.
 _STEPS = {"label": 1, "labels": 3, "address": 20}
 # Of the scrapes that can be compared, so many per hundred may differ: a counter that was lost between two of them.
 _DIFFERING = 10
 
 
-def doubtful(kept: t.Sequence[Observed], start: int, observers: t.Collection[str], what: Nouns) -> dict[int, str]:
-    """Targets, by id, of which nobody can tell whether another one shows the same counters, with a note: too little happened while both were
-    looked at. What they counted is not proved.
+def doubtful(kept: t.Sequence[ObservedTarget], start: int, observers: t.Collection[str], what: Nouns) -> dict[int, str]:
+    """Targets, by id, of which nothing tells whether another one shows the same counters, with a note.
+
+    Too little happened while both were looked at, so what they counted is not proved.
 
     Raises GatewayError that names two targets, and the labels in which they differ, if they do show one and the same counters.
     """
@@ -45,9 +46,9 @@ def doubtful(kept: t.Sequence[Observed], start: int, observers: t.Collection[str
         labels = ", ".join(f"{label}: {one.target.labels[label]} and {other.target.labels[label]}" for label in differing)
         if same:
             raise GatewayError(
-                f"Two targets, {one.target.name} and {other.target.name}, that differ in {labels}, show the same figures at the same times: "
-                f"most likely they are one {what.target} that is scraped twice, and both would be billed. If {' or '.join(differing)} says "
-                "who looked, such as the name of a replica of Prometheus, add it to observer_labels; if the address differs, scrape each "
+                f"Two targets, {one.target.name} and {other.target.name}, that differ in {labels}, show the same figures at the same "
+                f"times: most likely they are one {what.target} that is scraped twice, and both would be billed. If {' or '.join(differing)} "
+                "says who looked, such as the name of a replica of Prometheus, add it to observer_labels; if the address differs, scrape each "
                 f"{what.target} once; if they are two {what.target}s for all that, measure each with match_labels."
             )
         if same is None and "instance" not in differing:
@@ -59,21 +60,21 @@ def doubtful(kept: t.Sequence[Observed], start: int, observers: t.Collection[str
     return found
 
 
-def _differing(one: Target, other: Target, observers: t.Collection[str]) -> list[str]:
+def _differing(one: ScrapeTarget, other: ScrapeTarget, observers: t.Collection[str]) -> list[str]:
     """Labels that both have with different values. None, for those that are certainly two: their address and more differ."""
     shared = (one.labels.keys() & other.labels.keys()) - set(observers)
     found = sorted(label for label in shared if one.labels[label] != other.labels[label])
     return found if "instance" not in found or found == ["instance"] else []
 
 
-def _other_lives(one: Target, other: Target) -> bool:
+def _other_lives(one: ScrapeTarget, other: ScrapeTarget) -> bool:
     """Whether their lives tell them apart."""
     if not one.lives or not other.lives:
         return False
     return not any(mine.same(theirs) for mine in set(one.lives.values()) for theirs in set(other.lives.values()))
 
 
-def _same_figures(one: Observed, other: Observed, start: int, needed: int) -> bool | None:
+def _same_figures(one: ObservedTarget, other: ObservedTarget, start: int, needed: int) -> bool | None:
     """None if too little was counted to tell."""
     low = max(_from_baseline(one.target.scrapes, start)[0], _from_baseline(other.target.scrapes, start)[0])
     high = min(one.target.scrapes[-1], other.target.scrapes[-1])

@@ -13,7 +13,7 @@ import pytest
 from local_controller import native, routes
 from local_controller.envoy import Upstreams
 from local_controller.kube import Resource, key_of
-from local_controller.translate import Refusal
+from local_controller.refusals import Refusal
 
 from .conftest import FakeKube, action_set_name
 

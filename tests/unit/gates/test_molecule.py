@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every role has a scenario, and the scenario `alternative` flips every default of every role."""
+"""The scenario `roles` tests every role, and the scenario `alternative` flips every default of every role."""
 
 from __future__ import annotations
 
@@ -25,17 +25,41 @@ def exceptions() -> dict[str, str]:
     return load(ALTERNATIVE / "files/exceptions.yml")
 
 
-def test_every_role_has_a_scenario_and_a_place_in_the_order() -> None:
+def needs() -> dict[str, list[str]]:
+    return t.cast("dict[str, list[str]]", load(ROOT / "molecule/roles/vars/main.yml")["roles_needs"])
+
+
+def test_every_role_is_in_the_scenario_roles_with_something_to_verify() -> None:
     # The local stack is what the scenarios default and service stand on.
     wanted = set(ROLES) - {"local_stack"}
-    assert set(load(ROOT / "molecule/shared/vars/main.yml")["shared_needs"]) == wanted
-    assert {role for role in wanted if not (ROOT / "molecule" / role / "verify.yml").exists()} == set()
+    assert set(needs()) == wanted
+    assert {path.stem for path in (ROOT / "molecule/roles/verify").glob("*.yml")} == wanted
+    for role in wanted:
+        tasks = yaml.safe_load((ROOT / f"molecule/roles/verify/{role}.yml").read_text())
+        assert any("ansible.builtin.assert" in task for task in tasks), f"{role}: nothing is asserted"
 
 
 def test_roles_are_ordered_by_what_they_stand_on() -> None:
-    needs = load(ROOT / "molecule/shared/vars/main.yml")["shared_needs"]
-    order = list(needs)
-    assert [(role, need) for role, wanted in needs.items() for need in wanted if order.index(need) > order.index(role)] == []
+    order = list(needs())
+    assert [(role, need) for role, wanted in needs().items() for need in wanted if order.index(need) > order.index(role)] == []
+    # LLM_TEST_ROLES=<role> installs what is listed and no more.
+    assert [role for role, wanted in needs().items() if any(set(needs()[need]) - set(wanted) for need in wanted)] == []
+
+
+def test_the_inventory_has_a_host_for_each_role_in_that_order() -> None:
+    group = load(ROOT / "molecule/shared/inventory/hosts.yml")["all"]["children"]["roles"]
+    assert list(group["hosts"]) == list(needs())
+
+
+def test_every_play_of_the_scenario_roles_takes_one_role_after_the_other() -> None:
+    plays = [
+        play for name in ("converge", "verify", "cleanup") for play in yaml.safe_load((ROOT / f"molecule/roles/{name}.yml").read_text())
+    ]
+    assert [(play["hosts"], play["serial"], play.get("order", "inventory")) for play in plays] == [
+        ("roles", 1, "inventory"),
+        ("roles", 1, "inventory"),
+        ("roles", 1, "reverse_inventory"),
+    ]
 
 
 @pytest.mark.parametrize("role", sorted(set(ROLES) - set(exceptions())))

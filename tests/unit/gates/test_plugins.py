@@ -2,11 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The public face of the plugins: groups, attributes, examples, and the one gate to Kubernetes."""
+"""The public face of the plugins: groups, attributes and examples."""
 
 from __future__ import annotations
 
-import ast
 import re
 import subprocess
 import typing as t
@@ -145,26 +144,6 @@ def test_examples_pass_the_syntax_check(root: Path, plugin_docs: Docs, ansible_e
         ["ansible-playbook", "--syntax-check", str(playbook)], cwd=root, env=ansible_env, check=False, capture_output=True, text=True
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
-
-
-def test_only_one_file_imports_a_kubernetes_client(root: Path) -> None:
-    def imports(path: Path) -> set[str]:
-        tree = ast.walk(ast.parse(path.read_text()))
-        names: set[str] = set()
-        for node in tree:
-            if isinstance(node, ast.Import):
-                names |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                names.add(node.module)
-        return names
-
-    prefixes = ("kubernetes", "ansible_collections.kubernetes")
-    importers = {
-        path.relative_to(root).as_posix()
-        for path in (root / "plugins").rglob("*.py")
-        if any(name == prefix or name.startswith(f"{prefix}.") for name in imports(path) for prefix in prefixes)
-    }
-    assert importers <= {"plugins/module_utils/_kube.py"}
 
 
 def test_private_utilities_say_so(root: Path) -> None:

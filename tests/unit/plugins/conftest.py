@@ -38,11 +38,13 @@ class FakeKube:
     """:class:`Kube` on a dictionary: versions, uids, merge patches and preconditions as the API server has them.
 
     ``writes`` lists what was written; ``allowed`` is how many more writes succeed; ``on_write`` sees each one after it was done.
+    ``missing`` are namespaces that do not exist; :meth:`serve` says what discovery finds.
     """
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str | None, str], Object] = {}
         self.paths: dict[str, Object] = {}
+        self.missing: set[str] = set()
         self.writes: list[tuple[str, str]] = []
         self.allowed: int | None = None
         self.on_write: t.Callable[[str, Object], None] = lambda _verb, _body: None
@@ -51,6 +53,11 @@ class FakeKube:
 
     def ask(self, path: str) -> Object | None:
         return copy.deepcopy(self.paths.get(path))
+
+    def serve(self, api_version: str, kind: str, plural: str, *, namespaced: bool = True) -> None:
+        path = f"/{'apis' if '/' in api_version else 'api'}/{api_version}"
+        entry = {"name": plural, "kind": kind, "namespaced": namespaced, "verbs": ["get", "list"]}
+        self.paths.setdefault(path, {"resources": []})["resources"].append(entry)
 
     def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         return copy.deepcopy(self.objects.get((resource.plural, namespace, name)))
@@ -71,18 +78,44 @@ class FakeKube:
                 yield copy.deepcopy(body)
 
     @_one_at_a_time
-    def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
+    def create(self, resource: Resource, namespace: str | None, body: Object, *, dry_run: bool = False) -> Object:
         name = body["metadata"]["name"]
+        self._refuse_missing(namespace)
         if (resource.plural, namespace, name) in self.objects:
             raise KubeError(f'{resource.plural} "{name}" already exists', 409, "AlreadyExists")
         body = copy.deepcopy(body)
         body["metadata"] |= {"namespace": namespace, "uid": f"uid-{self._version}", "creationTimestamp": "2026-11-23T00:00:00Z"}
-        return self._write("create", resource, namespace, body)
+        return body if dry_run else self._write("create", resource, namespace, body)
 
     @_one_at_a_time
-    def patch(self, resource: Resource, namespace: str, name: str, body: Object, *, dry_run: bool = False) -> Object:
+    def apply(self, resource: Resource, namespace: str | None, name: str, body: Object, *, dry_run: bool = False) -> Object:
+        """Server-side apply of mappings; a list is one value. Who owns what is told as the API server tells it."""
+        self._refuse_missing(namespace)
+        current = self.objects.get((resource.plural, namespace, name))
+        stamp = {"namespace": namespace, "uid": f"uid-{self._version}", "creationTimestamp": "2026-11-23T00:00:00Z"}
+        result: Object = copy.deepcopy(current) if current else {"metadata": {"name": name, **stamp}}
+        entries = result["metadata"].pop("managedFields", [])
+        others = [entry for entry in entries if (entry["manager"], entry["operation"]) != ("kuadrant.llm", "Apply")]
+        before: Object = next((entry["fieldsV1"] for entry in entries if entry not in others), {})
+        wanted = owned(body)
+        _forget(result, before, [wanted, *(entry["fieldsV1"] for entry in others)])
+        result = t.cast("Object", merged(result, copy.deepcopy(body)))
+        result["metadata"]["managedFields"] = [*others, {"manager": "kuadrant.llm", "operation": "Apply", "fieldsV1": wanted}]
+        if dry_run or result == current:
+            return result
+        return self._write("apply", resource, namespace, result)
+
+    def _refuse_missing(self, namespace: str | None) -> None:
+        if namespace in self.missing:
+            raise KubeError(f'namespaces "{namespace}" not found', 404, "NotFound")
+
+    @_one_at_a_time
+    def patch(
+        self, resource: Resource, namespace: str | None, name: str, body: Object, *, strategic: bool = False, dry_run: bool = False
+    ) -> Object:
+        del strategic
         current = self._existing(resource, namespace, name)
-        version = body["metadata"].get("resourceVersion")
+        version = body.get("metadata", {}).get("resourceVersion")
         if version is not None and version != current["metadata"]["resourceVersion"]:
             raise KubeError(f'{resource.plural} "{name}" was changed meanwhile', 409, "Conflict")
         if dry_run:
@@ -90,23 +123,28 @@ class FakeKube:
         return self._write("patch", resource, namespace, merged(current, body))
 
     @_one_at_a_time
-    def replace(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:
+    def replace(self, resource: Resource, namespace: str | None, name: str, body: Object) -> Object:
         metadata = self._existing(resource, namespace, name)["metadata"]
         body = copy.deepcopy(body)
         body["metadata"] |= {field: metadata[field] for field in ("namespace", "uid", "creationTimestamp")}
         return self._write("replace", resource, namespace, body)
 
     @_one_at_a_time
-    def delete(self, resource: Resource, namespace: str, name: str, uid: str | None = None) -> bool:
+    def delete(self, resource: Resource, namespace: str | None, name: str, uid: str | None = None, *, dry_run: bool = False) -> bool:
         body = self.objects.get((resource.plural, namespace, name))
         if body is None:
             return False
         if uid not in (None, body["metadata"]["uid"]):
             raise KubeError(f'{resource.plural} "{name}" is another one', 409, "Conflict")
+        if dry_run:
+            return True
+        if body["metadata"].get("finalizers"):
+            body["metadata"]["deletionTimestamp"] = "2026-11-23T00:00:00Z"
+            return True
         self._write("delete", resource, namespace, body)
         return True
 
-    def _existing(self, resource: Resource, namespace: str, name: str) -> Object:
+    def _existing(self, resource: Resource, namespace: str | None, name: str) -> Object:
         if (resource.plural, namespace, name) not in self.objects:
             raise KubeError(f'{resource.plural} "{name}" not found', 404, "NotFound")
         return self.objects[resource.plural, namespace, name]
@@ -126,6 +164,26 @@ class FakeKube:
         self.writes.append((verb, name))
         self.on_write(verb, copy.deepcopy(body))
         return copy.deepcopy(body)
+
+
+def owned(body: Object) -> Object:
+    """``fieldsV1`` of what an apply sends, without what tells which object it is."""
+    metadata = {name: value for name, value in body["metadata"].items() if name not in ("name", "namespace")}
+    return _fields({**{name: value for name, value in body.items() if name not in ("apiVersion", "kind")}, "metadata": metadata})
+
+
+def _fields(value: t.Any) -> Object:
+    return {f"f:{name}": _fields(item) for name, item in value.items()} if isinstance(value, dict) else {}
+
+
+def _forget(value: Object, owned_before: Object, owners: list[Object]) -> None:
+    for key, below in owned_before.items():
+        name = key.removeprefix("f:")
+        still = [owner[key] for owner in owners if key in owner]
+        if not still:
+            value.pop(name, None)
+        elif isinstance(value.get(name), dict):
+            _forget(value[name], below, still)
 
 
 def merged(current: t.Any, patch: t.Any) -> t.Any:

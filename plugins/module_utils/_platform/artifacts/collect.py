@@ -38,7 +38,7 @@ _LOGIN = "Log in to the registry, correct the version (llm_gateway_versions), or
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ImageTool:
-    """crane or skopeo, by the name of the program; ``plain_http`` also accepts certificates that nobody knows."""
+    """crane or skopeo, by the name of the program; ``plain_http`` also accepts certificates of unknown authorities."""
 
     program: str
     plain_http: bool = False

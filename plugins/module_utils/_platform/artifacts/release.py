@@ -8,11 +8,17 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import dataclasses
 import datetime as dt
+import gzip
+import json
+import re
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube import SECRETS, Kube, Object
 
 Map: t.TypeAlias = t.Mapping[str, t.Any]
 KEYS = ("name", "namespace", "chart", "values", "wait_for", "state")
@@ -29,8 +35,43 @@ class Plan:
     problem: str = ""
 
 
+def read_release(kube: Kube, name: str, namespace: str) -> Object:
+    """The newest revision of a release: ``{status, revision, updated, chart, values}``, empty when there is none.
+
+    Helm keeps each revision in a Secret ``sh.helm.release.v1.<name>.v<revision>`` (source: helm.sh/helm/v3/pkg/storage/driver/secrets.go).
+    """
+    labels = {"owner": "helm", "name": name}
+    revisions = list(kube.iterate(SECRETS, namespace, labels, metadata_only=True))
+    if not revisions:
+        return {}
+    newest = max(revisions, key=lambda one: int(one["metadata"]["labels"].get("version", 0)))["metadata"]["name"]
+    secret = kube.get(SECRETS, namespace, newest)
+    return decoded(secret) if secret else {}
+
+
+def decoded(secret: Object) -> Object:
+    """What Helm keeps in a Secret, which is base64 of base64 of compressed JSON; raises GatewayError for anything else."""
+    try:
+        packed = base64.b64decode(base64.b64decode(secret["data"]["release"]))
+        release = json.loads(gzip.decompress(packed) if packed[:2] == b"\x1f\x8b" else packed)
+        info, chart = release["info"], release["chart"]["metadata"]
+        return {
+            "status": info["status"],
+            "revision": str(release["version"]),
+            "updated": info.get("last_deployed", ""),
+            "chart": f"{chart['name']}-{chart['version']}",
+            "values": release.get("config") or {},
+        }
+    except (KeyError, TypeError, ValueError, OSError, EOFError, binascii.Error) as exc:
+        name = secret["metadata"]["name"]
+        raise GatewayError(
+            f"Secret {name} in namespace {secret['metadata'].get('namespace')} does not hold a revision of Helm 3. "
+            "See what wrote it; helm list --all-namespaces tells which releases Helm knows."
+        ) from exc
+
+
 def plan_release(wanted: Map, found: Map, chart: Map, pending_minutes: int, now: dt.datetime) -> Plan:
-    """``found`` is the status of kubernetes.core.helm_info with all states, empty when there is no release.
+    """``found`` is what :func:`read_release` returned.
 
     Helm's states: deployed, failed, pending-install, pending-upgrade, pending-rollback, uninstalling, uninstalled, superseded, unknown.
     """
@@ -92,10 +133,6 @@ def _differences(wanted: Map, found: Map, target: str) -> list[str]:
 
 
 def _minutes_since(moment: str, now: dt.datetime) -> float | None:
-    """Helm prints ``2026-11-23 20:50:11.123456789 +0000 UTC``; None for what cannot be read."""
-    parts = moment.split()
-    try:
-        then = dt.datetime.strptime(f"{parts[0]} {parts[1][:8]} {parts[2]}", "%Y-%m-%d %H:%M:%S %z")
-    except (ValueError, IndexError):
-        return None
-    return (now - then).total_seconds() / 60
+    """Helm writes RFC 3339 with nanoseconds, such as ``2026-11-23T20:50:11.123456789+01:00``; None for what cannot be read."""
+    found = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)", moment)
+    return (now - dt.datetime.fromisoformat(found[1] + found[2])).total_seconds() / 60 if found else None

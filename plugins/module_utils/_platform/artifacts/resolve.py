@@ -162,7 +162,7 @@ def _manifest(entry: Map, chosen: Map, mirror: Mirror, sha256: str | None) -> di
     upstream = entry["url"].replace("{version}", version)
     source = f"{mirror.manifests}/{file}" if mirror.manifests else upstream
     remote = source.startswith(("http://", "https://"))
-    # A mirror may have assembled the file anew: only the bundle knows the sum of what it wrote.
+    # A mirror may have assembled the file again: only the bundle knows the sum of what it wrote.
     known = sha256 or (None if mirror.manifests else entry.get("sha256", {}).get(version))
     return {
         "name": entry["name"],

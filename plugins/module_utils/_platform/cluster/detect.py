@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""One function per component: from what was read to what is there, whose it is, and what is wrong with it. Nothing here asks anybody."""
+"""One function per component: from what was read to what is there, who owns it, and what is wrong with it. Pure."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def detect_istio(cluster: Cluster, now: datetime.datetime) -> Object:
         "revisions": revisions,
         "crds": all(name in cluster.resources for name in ISTIO_CRDS),
         "operator": _program(operators[0], lambda image: "operator" in image) if operators else None,
-        "classes": [_gateway_class(one) for one in sorted(cluster.gateway_classes, key=name_of)],
+        "classes": [gateway_class(one) for one in sorted(cluster.gateway_classes, key=name_of)],
     }
 
 
@@ -137,7 +137,7 @@ def _rank(revision: Object, record: Object | None) -> tuple[bool, bool, str]:
 
 
 def _outside(cluster: Cluster, now: datetime.datetime) -> Object | None:
-    """An istiod that is no Deployment here (a hosted control plane, a process): its lease is renewed, whoever holds it."""
+    """An istiod that is no Deployment here (a hosted control plane, a process): its lease is renewed."""
     for lease in cluster.leases:
         name, renewed = metadata(lease)["name"], (lease.get("spec") or {}).get("renewTime")
         found = re.fullmatch(r"istio-gateway-deployment(?:-(.+))?", name)
@@ -147,7 +147,7 @@ def _outside(cluster: Cluster, now: datetime.datetime) -> Object | None:
     return None
 
 
-def _gateway_class(one: Object) -> Object:
+def gateway_class(one: Object) -> Object:
     accepted = condition(one, "Accepted")
     return {
         "name": metadata(one)["name"],
@@ -178,7 +178,7 @@ def detect_kuadrant(cluster: Cluster) -> Object:
     found = _program(operators[0], lambda image: bool(_KUADRANT.search(image))) if operators else None
     owner = found["owner"] if found else None
     return {
-        # Without its CRDs there is no Kuadrant, so a resource that somebody brought to Ready has an operator, be it outside of the cluster.
+        # Without its CRDs there is no Kuadrant, so a resource that is Ready has an operator, be it outside of the cluster.
         "present": found is not None or bool(instance and instance["ready"]),
         "version": found and found["version"],
         "namespace": found["namespace"] if found else instance and instance["namespace"],

@@ -16,8 +16,7 @@ Object: t.TypeAlias = dict[str, t.Any]
 
 COMPONENTS = ("kubernetes", "gateway_api", "istio", "kuadrant", "prometheus")
 
-#: Written by role platform, tasks record: "kuadrant.llm installed this component into this namespace".
-RECORD_LABELS = {"app.kubernetes.io/managed-by": "kuadrant.llm"}
+#: Begins the name of the ConfigMap in which module platform_record notes that this collection installed a component.
 RECORD_PREFIX = "kuadrant-llm-"
 
 

@@ -14,8 +14,9 @@ import datetime
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Resource
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster import detect
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import RECORD_LABELS, Cluster, Object, metadata
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import Cluster, Object, metadata
 
 CLUSTER_VERSIONS = Resource("config.openshift.io/v1", "ClusterVersion", "clusterversions")
 CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps")
@@ -40,9 +41,8 @@ GROUPS = (
 THREADS = 8
 
 
-def inspect(kube: Kube, components: t.Collection[str], now: datetime.datetime) -> Object:
-    """``{<component>: {…}, problems: […]}`` of the components that are asked for."""
-    cluster = read_cluster(kube, components)
+def components_of(cluster: Cluster, components: t.Collection[str], now: datetime.datetime) -> dict[str, Object]:
+    """What there is of each component that is asked for; what is wrong goes to the problems of ``cluster``."""
     detectors: dict[str, t.Callable[[], Object]] = {
         "kubernetes": lambda: detect.detect_kubernetes(cluster),
         "gateway_api": lambda: detect.detect_gateway_api(cluster),
@@ -50,13 +50,12 @@ def inspect(kube: Kube, components: t.Collection[str], now: datetime.datetime) -
         "kuadrant": lambda: detect.detect_kuadrant(cluster),
         "prometheus": lambda: detect.detect_prometheus(cluster),
     }
-    found = {name: detectors[name]() for name in detectors if name in components}
-    return {**found, "problems": cluster.problems}
+    return {name: detectors[name]() for name in detectors if name in components}
 
 
 def read_cluster(kube: Kube, components: t.Collection[str]) -> Cluster:
     cluster = Cluster()
-    reader = _Reader(kube, cluster)
+    reader = Reader(kube, cluster)
     cluster.version = str((kube.ask("/version") or {}).get("gitVersion") or "")
     served = {
         group["name"]: [version["version"] for version in group["versions"]] for group in (kube.ask("/apis") or {}).get("groups") or ()
@@ -66,11 +65,11 @@ def read_cluster(kube: Kube, components: t.Collection[str]) -> Cluster:
         cluster.cluster_version = reader.one(CLUSTER_VERSIONS, "version")
     if not set(components) - {"kubernetes"}:
         return cluster
-    cluster.crds = {metadata(crd)["name"]: crd for crd in reader.all(CRDS, "whose they are and of which version", metadata_only=True)}
+    cluster.crds = {metadata(crd)["name"]: crd for crd in reader.all(CRDS, "who owns them and their versions", metadata_only=True)}
     cluster.resources = frozenset(cluster.crds) | frozenset(
         _discovered(kube, served) if "customresourcedefinitions" in cluster.unread else ()
     )
-    cluster.records = reader.all(CONFIG_MAPS, "what kuadrant.llm has installed", labels=RECORD_LABELS)
+    cluster.records = reader.all(CONFIG_MAPS, "what kuadrant.llm has installed", labels=MANAGED_BY)
     if {"istio", "kuadrant", "prometheus"} & set(components):
         cluster.deployments = reader.all(DEPLOYMENTS, "which operators run")
     if "istio" in components and "gateway.networking.k8s.io" in served:
@@ -86,7 +85,9 @@ def read_cluster(kube: Kube, components: t.Collection[str]) -> Cluster:
     return cluster
 
 
-class _Reader:
+class Reader:
+    """Lists and gets; what may not be read becomes a problem of ``cluster``."""
+
     def __init__(self, kube: Kube, cluster: Cluster) -> None:
         self._kube = kube
         self._cluster = cluster
@@ -96,7 +97,7 @@ class _Reader:
         try:
             return list(self._kube.iterate(resource, namespace, **options))
         except KubeError as exc:
-            if exc.status != 404:  # its group may be served without it, as while somebody installs the definitions
+            if exc.status != 404:  # its group may be served without it, as while the definitions are being installed
                 self._note(exc, resource, "list", told, namespace)
             return []
 

@@ -4,38 +4,191 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""What role istio has to do with the Gateway API and the Istio that a cluster has, and the values of istiod's chart."""
+"""What role istio has to do with the Gateway API and the Istio that a cluster has. Pure."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import typing as t
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Object
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.objects import (
+    definition_reference,
+    namespace,
+    record,
+    record_reference,
+    reference,
+    told,
+)
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.istio.values import istiod_values
 
 Map: t.TypeAlias = t.Mapping[str, t.Any]
 
 # Kuadrant 1.5 uses features of the Gateway API from 1.4 on. Istio before 1.27 attaches EnvoyFilters with targetRefs to the wrong workloads
 # (istio issue 56417), which would enforce policies where they do not belong.
 GATEWAY_API_MINIMUM, ISTIO_MINIMUM = "1.4.0", "1.27.0"
-CONTROLLER = "istio.io/gateway-controller"
+CONTROLLERS = ("istio.io/gateway-controller", "istio.io/unmanaged-gateway", "istio.io/mesh-controller")
+BASE, ISTIOD = "istio-base", "istiod"
 
 
-def plan(info: Map, provider: str, state: str, versions: Map) -> dict[str, t.Any]:
-    """``{gateway_api, istio, problems, notes}``: the actions are apply, keep, install, adopt, remove and none.
+@dataclasses.dataclass(frozen=True, slots=True)
+class IstioWish:
+    """What role istio wants: its variables, and what role platform chose (versions, images, pull secret)."""
 
-    ``info`` is what platform_info returns for gateway_api and istio; ``versions`` are the chosen ones of both.
+    state: str = "present"
+    provider: str = "auto"
+    namespace: str = "istio-system"
+    versions: Map = dataclasses.field(default_factory=dict)
+    images: Map = dataclasses.field(default_factory=dict)
+    pull_secret: str = ""
+    resources: Map = dataclasses.field(default_factory=dict)
+    inference_extension: bool = False
+    values: Map = dataclasses.field(default_factory=dict)
+    remove_crds: bool = False
+    remove_gateway_api: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Remains:
+    """What a removal of Istio has to look at beside what every run reads.
+
+    ``config_maps`` are those that istiod writes into every namespace, ``definitions`` the names of the resource definitions of our release;
+    ``objects`` are of their kinds, ``gateway_objects`` of the kinds of the Gateway API (:func:`objects_of`).
     """
-    gateway_api, istio = info["gateway_api"], info["istio"]
-    if state == "absent":
-        notes = [] if istio["ours"] or not istio["present"] else [f"Istio {istio['version']} stays: {_owned(istio)}."]
-        return {
-            "gateway_api": "remove" if gateway_api["ours"] else "none",
-            "istio": "remove" if istio["ours"] else "none",
-            "problems": [],
-            "notes": notes,
-        }
-    action, problems, notes = _istio(istio, provider)
-    api, api_problems, api_notes = _gateway_api(gateway_api, provider if action != "adopt" else "existing", str(versions["gateway_api"]))
-    return {"gateway_api": api, "istio": action, "problems": api_problems + problems, "notes": api_notes + notes}
+
+    config_maps: t.Sequence[Object] = ()
+    definitions: t.Sequence[str] = ()
+    objects: t.Sequence[Object] = ()
+    gateway_objects: t.Sequence[Object] = ()
+
+
+def home(info: Map, wish: IstioWish) -> str:
+    """The namespace of Istio: where ours is, it stays."""
+    return str(info["istio"]["record"]["namespace"] if info["istio"]["ours"] else wish.namespace)
+
+
+def plan_istio(info: Map, wish: IstioWish, remains: Remains) -> dict[str, t.Any]:
+    """``{gateway_api, istio, namespace, problems, notes, definitions, releases, leftovers, remove_gateway_api}``.
+
+    The actions ``gateway_api`` and ``istio`` are apply, keep, install, adopt, remove and none; ``info`` is what was found of both.
+    ``definitions`` are the namespace and our records: applied before the installation, deleted after the removal. ``releases`` are those of
+    Helm, in the order of the work; ``leftovers`` are deleted when these are gone.
+    """
+    if wish.state == "absent":
+        return _absent(info, wish, remains)
+    found_api, found = info["gateway_api"], info["istio"]
+    action, problems, notes = _istio(found, wish.provider)
+    wanted = str(wish.versions["gateway_api"])
+    api, api_problems, api_notes = _gateway_api(found_api, wish.provider if action != "adopt" else "existing", wanted)
+    where = home(info, wish)
+    records = []
+    if api == "apply":
+        noted = found_api["record"] if found_api["ours"] else None
+        records.append(record("gateway_api", (noted or {}).get("namespace", where), version=wanted, provider="manifest", noted=noted))
+    if action == "install":
+        noted = found["record"] if found["ours"] else None
+        records.append(record("istio", where, version=str(wish.versions["istio"]), provider="helm", noted=noted))
+    spaces = dict.fromkeys(one["metadata"]["namespace"] for one in records)
+    return {
+        "gateway_api": api,
+        "istio": action,
+        "namespace": where,
+        "problems": api_problems + problems,
+        "notes": api_notes + notes,
+        "definitions": [*map(namespace, spaces), *records],
+        "releases": _releases(wish, where) if action == "install" else [],
+        "leftovers": [],
+        "remove_gateway_api": False,
+    }
+
+
+def _releases(wish: IstioWish, where: str) -> list[Object]:
+    """The charts as role platform's tasks release take them, resource definitions first."""
+    revision = wish.values.get("revision") or ""
+    # The revision decides which webhook checks the configuration of Istio.
+    base = {"defaultRevision": revision or "default", "global": {"istioNamespace": where}}
+    values = istiod_values(
+        wish.images,
+        str(wish.versions["istio"]),
+        namespace=where,
+        resources=wish.resources,
+        inference=wish.inference_extension,
+        pull_secret=wish.pull_secret,
+        extra=wish.values,
+    )
+    return [
+        {"name": BASE, "namespace": where, "chart": "istio_base", "values": base},
+        {
+            "name": ISTIOD,
+            "namespace": where,
+            "chart": "istiod",
+            "values": values,
+            "wait_for": ["Deployment/istiod" + (f"-{revision}" if revision else "")],
+        },
+    ]
+
+
+def _absent(info: Map, wish: IstioWish, remains: Remains) -> dict[str, t.Any]:
+    found_api, found, where = info["gateway_api"], info["istio"], home(info, wish)
+    ours = found["ours"]
+    notes = [] if ours or not found["present"] else [f"Istio {found['version']} stays: {_owned(found)}."]
+    releases: list[Object] = []
+    leftovers: list[Object] = []
+    definitions: list[Object] = []
+    if ours:
+        releases = [
+            {"name": name, "namespace": where, "chart": chart, "state": "absent"}
+            for name, chart in ((ISTIOD, "istiod"), (BASE, "istio_base"))
+        ]
+        leftovers, kept = _leftovers(info, wish, remains, where)
+        notes += kept
+        definitions.append(record_reference("istio", where))
+    goes = False
+    if found_api["ours"]:
+        users = _gateway_api_users(remains.gateway_objects, info["istio"]["classes"], CONTROLLERS if ours else ())
+        goes = wish.remove_gateway_api and not users
+        if not goes:
+            why = f"there is {told(users)}" if wish.remove_gateway_api else "istio_remove_gateway_api is false"
+            notes.append(f"The Gateway API stays: {why}. It no longer counts as ours, and the next installation uses it as it is.")
+        definitions.append(record_reference("gateway_api", found_api["record"]["namespace"]))
+    return {
+        "gateway_api": "remove" if found_api["ours"] else "none",
+        "istio": "remove" if ours else "none",
+        "namespace": where,
+        "problems": [],
+        "notes": notes,
+        "definitions": [*definitions, namespace(where)],
+        "releases": releases,
+        "leftovers": leftovers,
+        "remove_gateway_api": goes,
+    }
+
+
+def _leftovers(info: Map, wish: IstioWish, remains: Remains, where: str) -> tuple[list[Object], list[str]]:
+    """What istiod created and Helm does not know, and the resource definitions, which Helm keeps because objects of others hang on them."""
+    roots = [
+        reference("v1", "ConfigMap", one["metadata"]["name"], one["metadata"]["namespace"])
+        for one in remains.config_maps
+        if one["metadata"]["name"] in ("istio-ca-root-cert", "istio-ca-crl")
+    ]
+    classes = [
+        reference("gateway.networking.k8s.io/v1", "GatewayClass", one["name"])
+        for one in info["istio"]["classes"]
+        if one["controller"] in CONTROLLERS
+    ]
+    leftovers = [*roots, *classes, reference("v1", "Secret", "istio-ca-secret", where)]
+    if not wish.remove_crds:
+        return leftovers, []
+    if remains.objects:
+        return leftovers, [f"Istio's resource definitions stay, because there is {told(remains.objects)}."]
+    return leftovers + [definition_reference(name) for name in remains.definitions], []
+
+
+def _gateway_api_users(objects: t.Iterable[Object], classes: t.Iterable[Map], leaving: t.Collection[str]) -> list[Object]:
+    """What needs the Gateway API; classes of the controllers that are ``leaving`` do not count."""
+    gone = {one["name"] for one in classes if one["controller"] in leaving}
+    return [one for one in objects if one["kind"] != "GatewayClass" or one["metadata"]["name"] not in gone]
 
 
 def _gateway_api(found: Map, provider: str, wanted: str) -> tuple[str, list[str], list[str]]:
@@ -87,7 +240,7 @@ def _istio(found: Map, provider: str) -> tuple[str, list[str], list[str]]:
     if operator and not present:
         problem = (
             f"Operator {operator.get('name')} in namespace {operator.get('namespace')} manages Istio on this cluster, "
-            "and there is no Istio yet. Make its Istio resource and run again, or remove the operator."
+            "and there is no Istio yet. Create its Istio resource and run again, or remove the operator."
         )
         return "none", [problem], []
     return "install", [], []
@@ -100,68 +253,8 @@ def _owned(found: Map) -> str:
     if owner.get("kind") in ("olm", "operator"):
         where = f" in namespace {owner['namespace']}" if owner.get("namespace") else ""
         return f"it belongs to operator {owner.get('name')}{where}"
-    return "somebody else applied it"
-
-
-def class_problem(classes: t.Iterable[Map], name: str) -> str:
-    """Why Gateways of this class would not run, or empty."""
-    known = list(classes)
-    found = next((one for one in known if one["name"] == name), None)
-    if found is not None:
-        if found["accepted"]:
-            return ""
-        return f"GatewayClass {name} of controller {found['controller']} is not accepted: {found['message'] or 'nobody says why'}."
-    others = [one["name"] for one in known if one["controller"] == CONTROLLER and one["accepted"]]
-    hint = (
-        f"Istio's are {', '.join(others)}: set llm_gateway_class." if others else "istiod makes it when it starts and leads: see its log."
-    )
-    return f"There is no GatewayClass {name}. {hint}"
-
-
-def istiod_values(
-    images: Map, version: str, *, namespace: str, resources: Map, inference: bool, pull_secret: str, extra: Map
-) -> dict[str, t.Any]:
-    """Values of the chart istiod: pinned images, small requests, and on top what the user says, merged key by key."""
-    pilot, proxy = images["istio_pilot"], images["istio_proxy"]
-    values: dict[str, t.Any] = {
-        # Whole references, so that a digest can stand in them. Hub and tag are for what this role does not name.
-        "image": pilot,
-        "resources": dict(resources),
-        "global": {
-            "hub": re.sub(r"/[^/]*$", "", pilot),
-            "tag": version,
-            # The chart does not look at the namespace of its release.
-            "istioNamespace": namespace,
-            "proxy": {"image": proxy},
-            "proxy_init": {"image": proxy},
-        },
-    }
-    if inference:
-        values["env"] = {"ENABLE_GATEWAY_API_INFERENCE_EXTENSION": "true"}
-    if pull_secret:
-        values["global"]["imagePullSecrets"] = [pull_secret]
-    return merged(values, extra)
-
-
-def merged(base: Map, over: Map) -> dict[str, t.Any]:
-    """``over`` on ``base``: mappings key by key, everything else replaced."""
-    result = dict(base)
-    for key, value in over.items():
-        mine = result.get(key)
-        result[key] = merged(mine, value) if isinstance(mine, t.Mapping) and isinstance(value, t.Mapping) else value
-    return result
+    return "another user applied it"
 
 
 def _key(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version.split("-")[0].split("+")[0])[:3])
-
-
-def gateway_api_users(objects: t.Iterable[Map], leaving: t.Collection[str]) -> list[str]:
-    """``Kind namespace/name`` of what needs the Gateway API; classes of the controllers that are ``leaving`` do not count."""
-    found = []
-    for body in objects:
-        if body["kind"] == "GatewayClass" and body.get("spec", {}).get("controllerName") in leaving:
-            continue
-        space = body["metadata"].get("namespace")
-        found.append(f"{body['kind']} {space + '/' if space else ''}{body['metadata']['name']}")
-    return sorted(found)

@@ -12,7 +12,7 @@ import typing as t
 
 Object: t.TypeAlias = t.Mapping[str, t.Any]
 
-# The fields that were set here, so that they can be taken away again on a cluster whose Kuadrant is somebody else's.
+# The fields that were set here, so that they can be taken away again on a cluster with a Kuadrant of others.
 FIELDS_ANNOTATION = "kuadrant.llm/fields"
 
 # All that a user may set. kuadrant-operator owns limits and metricLabelsDefault, and version is deprecated.
@@ -32,6 +32,11 @@ FIELDS = (
 )
 
 _REDIS = {"redis": "redis", "redis_cached": "redis-cached"}
+
+
+def uses_redis(options: Object) -> bool:
+    """Whether the counters are in Redis."""
+    return options["storage"] in _REDIS
 
 
 def limitador_problems(options: Object) -> list[str]:
@@ -145,8 +150,3 @@ def _replacing(wanted: t.Any, now: t.Any) -> t.Any:
         return wanted
     merged: dict[str, t.Any] = {key: None for key in now if key not in wanted}
     return merged | {key: _replacing(value, now.get(key)) for key, value in wanted.items()}
-
-
-def kept_fields(live: Object, wanted: Object) -> list[str]:
-    """Fields that somebody else has set, in the resource's own names."""
-    return sorted(field for field in FIELDS if (live.get("spec") or {}).get(field) is not None and field not in wanted)

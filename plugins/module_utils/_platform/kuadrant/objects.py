@@ -4,19 +4,19 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""Kuadrant's objects as files, and whether they are still what they were. Pure: objects in, objects and text out."""
+"""Which objects are a user's and which Kuadrant's, the former as files, and whether they are still what they were. Pure."""
 
 from __future__ import annotations
 
 import copy
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import is_managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import MANAGED_BY
 
 Object: t.TypeAlias = t.Mapping[str, t.Any]
 
-# The API groups whose CRDs lie in Kuadrant's chart: uninstalling it takes every object of them.
+# The API groups of the CRDs in Kuadrant's chart: uninstalling it takes every object of them.
 GROUPS = (
     "authorino.kuadrant.io",
     "devportal.kuadrant.io",
@@ -26,7 +26,8 @@ GROUPS = (
     "operator.authorino.kuadrant.io",
 )
 
-_INSTANCES = ("Kuadrant", "Authorino", "Limitador")  # in the order in which they are to be applied
+_PARTS = ("Authorino", "Limitador")
+_INSTANCES = ("Kuadrant", *_PARTS)  # in the order in which they are to be applied
 _STRIPPED_METADATA = (
     "uid",
     "resourceVersion",
@@ -44,32 +45,8 @@ _STRIPPED_ANNOTATIONS = ("kubectl.kubernetes.io/last-applied-configuration",)
 _DERIVED_SPEC = {"Limitador": ("limits", "metricLabelsDefault")}
 
 
-def kinds_of(crds: t.Sequence[Object]) -> list[dict[str, str]]:
-    """``{api_version, kind, name, release}`` of every kind of Kuadrant that the cluster serves, sorted.
-
-    ``name`` is its definition's, ``release`` the Helm release that brought it (empty: something else did).
-    """
-    found = []
-    for crd in crds:
-        spec = crd["spec"]
-        if spec["group"] in GROUPS:
-            version = next((v["name"] for v in spec["versions"] if v.get("storage") and v.get("served")), None)
-            version = version or next((v["name"] for v in spec["versions"] if v.get("served")), None)
-            if version:
-                annotations = crd["metadata"].get("annotations") or {}
-                found.append(
-                    {
-                        "api_version": f"{spec['group']}/{version}",
-                        "kind": spec["names"]["kind"],
-                        "name": crd["metadata"]["name"],
-                        "release": annotations.get("meta.helm.sh/release-name", ""),
-                    }
-                )
-    return sorted(found, key=lambda kind: (kind["api_version"], kind["kind"]))
-
-
 def own_objects(objects: t.Sequence[Object]) -> list[Object]:
-    """``objects`` without those that Kuadrant made from others, in the order in which they are to be applied."""
+    """``objects`` without those that Kuadrant created from others, in the order in which they are to be applied."""
     kept = [obj for obj in objects if not _derived(obj)]
     return sorted(kept, key=lambda obj: (_rank(obj["kind"]), obj["kind"], _place(obj)))
 
@@ -83,17 +60,35 @@ def _derived(obj: Object) -> bool:
 
 
 def foreign_objects(objects: t.Sequence[Object]) -> list[str]:
-    """Names of those that somebody else made: neither this collection, nor Kuadrant from what this collection made."""
+    """Names of those that others created: neither this collection, nor Kuadrant from what this collection created."""
     return [
         name_of(obj)
         for obj in own_objects(objects)
-        if any((obj["metadata"].get("labels") or {}).get(key) != value for key, value in MANAGED_BY.items())
-        and not (obj["kind"] in _INSTANCES and obj["metadata"].get("ownerReferences"))
+        if not is_managed(obj) and not (obj["kind"] in _INSTANCES and obj["metadata"].get("ownerReferences"))
     ]
 
 
+def removal_stages(objects: t.Sequence[Object]) -> list[list[Object]]:
+    """What is deleted together, one list after the other: policies, then Kuadrant, then parts that Kuadrant did not create.
+
+    The parts that it created go with it; deleted before, they would be created again.
+    """
+    doomed = [obj for obj in reversed(own_objects(objects)) if obj["kind"] not in _PARTS or not obj["metadata"].get("ownerReferences")]
+    stages = [
+        [obj for obj in doomed if obj["kind"] not in _INSTANCES],
+        [obj for obj in doomed if obj["kind"] == "Kuadrant"],
+        [obj for obj in doomed if obj["kind"] in _PARTS],
+    ]
+    return [stage for stage in stages if stage]
+
+
+def policies_of(objects: t.Sequence[Object]) -> list[Object]:
+    """Those that a user attached to a Gateway or route."""
+    return [obj for obj in own_objects(objects) if "targetRef" in (obj.get("spec") or {})]
+
+
 def exported(objects: t.Sequence[Object]) -> list[dict[str, t.Any]]:
-    """``{file, definition}`` of each object that is nobody's product.
+    """``{file, definition}`` of each of :func:`own_objects`.
 
     ``kubectl apply -f <folder>`` takes the files in the order of their names.
     """
@@ -108,14 +103,14 @@ def exported(objects: t.Sequence[Object]) -> list[dict[str, t.Any]]:
 
 def clean(obj: Object) -> dict[str, t.Any]:
     """What a user would have written: no status, nothing that the API server or an operator fills in."""
-    made = {key: copy.deepcopy(value) for key, value in obj.items() if key not in ("status", "metadata")}
+    kept = {key: copy.deepcopy(value) for key, value in obj.items() if key not in ("status", "metadata")}
     metadata = {key: copy.deepcopy(value) for key, value in obj["metadata"].items() if key not in _STRIPPED_METADATA}
     annotations = {key: value for key, value in (metadata.pop("annotations", None) or {}).items() if key not in _STRIPPED_ANNOTATIONS}
     if annotations:
         metadata["annotations"] = annotations
     for field in _DERIVED_SPEC.get(obj["kind"], ()):
-        made.get("spec", {}).pop(field, None)
-    return {"apiVersion": made.pop("apiVersion"), "kind": made.pop("kind"), "metadata": metadata, **made}
+        kept.get("spec", {}).pop(field, None)
+    return {"apiVersion": kept.pop("apiVersion"), "kind": kept.pop("kind"), "metadata": metadata, **kept}
 
 
 def losses(before: t.Sequence[Object], after: t.Sequence[Object]) -> dict[str, list[str]]:

@@ -13,9 +13,9 @@ import hashlib
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import is_managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.llm_d.model import (
     GATEWAY_LABEL,
-    MANAGED_BY,
     MODE_LABEL,
     POOL_GROUPS,
     Backend,
@@ -150,7 +150,7 @@ def _chosen(inventory: Inventory, namespace: str | None, name: str | None) -> Ca
 
 def _candidate(inventory: Inventory, gateway: Object) -> Candidate:
     ref, labels = ref_of(gateway), labels_of(gateway)
-    attached = [route for route in inventory.routes if ref in parents_of(route) and MANAGED_BY not in labels_of(route).items()]
+    attached = [route for route in inventory.routes if ref in parents_of(route) and not is_managed(route)]
     routes = sorted((route for route in attached if backends_of(route)), key=ref_of)
     signs = [f"label {'='.join(GATEWAY_LABEL)}"] if GATEWAY_LABEL in labels.items() else []
     signs += ["its name"] if ref.name.endswith("inference-gateway") else []

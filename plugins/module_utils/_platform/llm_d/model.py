@@ -26,8 +26,6 @@ GATEWAY_LABEL = ("app.kubernetes.io/component", "inference-gateway")
 #: On the Deployment of an endpoint picker: how it gets its requests.
 MODE_LABEL = "inference.networking.k8s.io/igw-mode"
 
-MANAGED_BY = ("app.kubernetes.io/managed-by", "kuadrant.llm")
-
 
 @dataclasses.dataclass
 class Inventory:

@@ -28,7 +28,7 @@ DEPLOYMENTS = Resource("apps/v1", "Deployment", "deployments")
 PROMETHEUSES = Resource("monitoring.coreos.com/v1", "Prometheus", "prometheuses")
 
 
-def inspect(
+def llm_d_facts(
     kube: Kube, *, namespace: str | None = None, gateway: str | None = None, controllers: t.Collection[str] = CONTROLLERS
 ) -> Object:
     """What llm-d consists of, with its model servers."""

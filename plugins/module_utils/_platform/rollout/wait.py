@@ -9,18 +9,20 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, Object, Resource
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.diagnose import Cause, Observed, Progress, diagnose, progress
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
 
 WORKLOADS = {
     "Deployment": Resource("apps/v1", "Deployment", "deployments"),
     "StatefulSet": Resource("apps/v1", "StatefulSet", "statefulsets"),
     "DaemonSet": Resource("apps/v1", "DaemonSet", "daemonsets"),
 }
+#: Kept by an operator, which creates their workloads; :mod:`_platform.monitoring.wait` waits for them.
+KEPT = ("Prometheus",)
 REPLICA_SETS = Resource("apps/v1", "ReplicaSet", "replicasets")
 PODS = Resource("v1", "Pod", "pods")
 CLAIMS = Resource("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
@@ -35,23 +37,14 @@ class Workload:
     name: str
 
 
-@dataclasses.dataclass(slots=True)
-class Clock:
-    """Time, to be replaced in tests."""
-
-    now: t.Callable[[], float] = time.monotonic
-    sleep: t.Callable[[float], None] = time.sleep
-
-
 def parse_workloads(references: t.Iterable[str]) -> list[Workload]:
     """``Deployment/istiod`` and so on; raises GatewayError for what is not of this form."""
     found = []
     for reference in references:
         kind, _slash, name = str(reference).partition("/")
-        if kind not in WORKLOADS or not name:
-            raise GatewayError(
-                f"workloads: '{reference}' is not <kind>/<name>; the kinds are {', '.join(WORKLOADS)}, such as Deployment/istiod"
-            )
+        if kind not in (*WORKLOADS, *KEPT) or not name:
+            kinds = ", ".join((*WORKLOADS, *KEPT))
+            raise GatewayError(f"workloads: '{reference}' is not <kind>/<name>; the kinds are {kinds}, such as Deployment/istiod")
         found.append(Workload(kind, name))
     return found
 

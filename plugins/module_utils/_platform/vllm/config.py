@@ -140,15 +140,12 @@ def _text(value: t.Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def problems(config: Config, *, hf_token: bool = False) -> list[str]:
+def problems(config: Config) -> list[str]:
     """Why this cannot be, in whole sentences that name the variable and the way out; empty when it can."""
-    hf_token = hf_token or bool(config.hf_token_fingerprint)
-    return [
-        sentence for check in (_names, _model, _arguments, _numbers, _secrets, _storage, _scaling) for sentence in check(config, hf_token)
-    ]
+    return [sentence for check in (_names, _model, _arguments, _numbers, _secrets, _storage, _scaling) for sentence in check(config)]
 
 
-def _names(config: Config, _hf_token: bool) -> t.Iterator[str]:
+def _names(config: Config) -> t.Iterator[str]:
     if not _NAME.fullmatch(config.name):
         yield f"vllm_name is '{config.name}', which cannot be the name of a Service: use lowercase letters, digits and '-', a letter first."
     if not config.image:
@@ -158,7 +155,7 @@ def _names(config: Config, _hf_token: bool) -> t.Iterator[str]:
             yield f"{variable} is '{value}', which is not a quantity such as 20Gi."
 
 
-def _model(config: Config, _hf_token: bool) -> t.Iterator[str]:
+def _model(config: Config) -> t.Iterator[str]:
     if not config.model:
         yield "vllm_model is empty: name the model."
     if config.simulated and config.gpu:
@@ -172,7 +169,7 @@ def _model(config: Config, _hf_token: bool) -> t.Iterator[str]:
         yield f"vllm_gpu_count is {config.gpu_count}: vllm_device gpu needs at least 1."
 
 
-def _arguments(config: Config, _hf_token: bool) -> t.Iterator[str]:
+def _arguments(config: Config) -> t.Iterator[str]:
     flags = [argument.split("=", 1)[0] for argument in config.args if argument.startswith("-")]
     for flag in flags:
         if flag in OWN_FLAGS:
@@ -187,7 +184,7 @@ def _arguments(config: Config, _hf_token: bool) -> t.Iterator[str]:
         yield f"vllm_env has {name}, which would stand in the Deployment for everybody to read: use vllm_hf_token or vllm_hf_secret."
 
 
-def _numbers(config: Config, _hf_token: bool) -> t.Iterator[str]:
+def _numbers(config: Config) -> t.Iterator[str]:
     if not 1 <= config.port <= 65535:
         yield f"vllm_port is {config.port}: a port is 1 to 65535."
     if config.replicas < 0:
@@ -201,7 +198,8 @@ def _numbers(config: Config, _hf_token: bool) -> t.Iterator[str]:
         )
 
 
-def _secrets(config: Config, hf_token: bool) -> t.Iterator[str]:
+def _secrets(config: Config) -> t.Iterator[str]:
+    hf_token = bool(config.hf_token_fingerprint)
     if hf_token and config.hf_secret:
         yield "Both vllm_hf_token and vllm_hf_secret are set: keep one of them."
     if config.simulated and (hf_token or config.hf_secret):
@@ -211,7 +209,7 @@ def _secrets(config: Config, hf_token: bool) -> t.Iterator[str]:
         )
 
 
-def _storage(config: Config, _hf_token: bool) -> t.Iterator[str]:
+def _storage(config: Config) -> t.Iterator[str]:
     if config.cache_size and config.cache_claim:
         yield (
             "Both vllm_cache_size and vllm_cache_claim are set: the first makes a claim, the second uses one that is there. "
@@ -229,7 +227,7 @@ def _storage(config: Config, _hf_token: bool) -> t.Iterator[str]:
         )
 
 
-def _scaling(config: Config, _hf_token: bool) -> t.Iterator[str]:
+def _scaling(config: Config) -> t.Iterator[str]:
     if not config.autoscaling:
         return
     if not 1 <= config.autoscaling_min <= config.autoscaling_max:

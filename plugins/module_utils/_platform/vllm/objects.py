@@ -12,6 +12,7 @@ import math
 import re
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.vllm.config import Config
 
 Object: t.TypeAlias = dict[str, t.Any]
@@ -45,7 +46,7 @@ def labels(config: Config) -> dict[str, str]:
         "app": config.name,
         "app.kubernetes.io/name": config.name,
         "app.kubernetes.io/component": "model-server",
-        "app.kubernetes.io/managed-by": "kuadrant.llm",
+        **MANAGED_BY,
     }
 
 
@@ -106,7 +107,7 @@ def _network_policy(config: Config) -> Object:
 
 
 def replicas(config: Config, live: Object) -> int:
-    """How many pods to ask for. With an autoscaler: as many as there are, within its bounds, so that nobody fights."""
+    """How many pods to ask for. With an autoscaler: as many as there are, within its bounds, so that the two do not fight."""
     if not config.autoscaling:
         return config.replicas
     present = int(live.get("spec", {}).get("replicas", config.replicas))
@@ -115,7 +116,7 @@ def replicas(config: Config, live: Object) -> int:
 
 def _deployment(config: Config, live: Object) -> Object:
     metadata: Object = {"labels": labels(config)}
-    if config.hf_token_fingerprint:  # another token starts the pods anew
+    if config.hf_token_fingerprint:  # another token starts new pods
         metadata["annotations"] = {FINGERPRINT: config.hf_token_fingerprint}
     spec = {
         "replicas": replicas(config, live),
@@ -228,7 +229,7 @@ def _environment(config: Config) -> list[Object]:
 
 
 def token_secret(config: Config) -> str:
-    """Name of the Secret that is made of vllm_hf_token."""
+    """Name of the Secret that holds vllm_hf_token."""
     return f"{config.name}-hf-token"
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import typing as t
+from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleFilterError
@@ -35,27 +36,52 @@ def test_stack_ports_refuses_what_cannot_be(base: int, overrides: dict[str, t.An
         stack_ports(base, OFFSETS, overrides)
 
 
-def locate(flags: str = "-s", checksum: str = "1", extra: str = "/r/go/other/go.mod") -> dict[str, dict[str, t.Any]]:
-    files = [{"path": "/r/go/etcd/go.mod", "checksum": checksum}, {"path": extra, "checksum": "2"}]
-    return stack_programs([{"name": "etcd", "kind": "go", "source": "go/etcd", "flags": flags}], files, "/r", "/cache")
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name, text in {"go/etcd/go.mod": "1", "go/other/go.mod": "2"}.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
 
 
-def test_stack_programs_lie_in_folders_named_after_their_key() -> None:
-    program = locate()["etcd"]
+def locate(root: Path, flags: str = "-s") -> dict[str, t.Any]:
+    return stack_programs([{"name": "etcd", "kind": "go", "source": "go/etcd", "flags": flags}], str(root), "/cache")["etcd"]
+
+
+def test_stack_programs_lie_in_folders_named_after_their_key(root: Path) -> None:
+    program = locate(root)
     assert program["dir"] == f"/cache/etcd/{program['key']}"
-    assert program["kind"] == "go"
+    # Another key would build every program again that a user has.
+    assert (program["kind"], program["key"]) == ("go", "68f832966dfb5707")
 
 
-@pytest.mark.parametrize("changed", [{"flags": "-w"}, {"checksum": "3"}, {"extra": "/r/go/etcd/go.sum"}], ids=["flags", "content", "file"])
-def test_stack_programs_key_follows_all_that_decides_the_build(changed: dict[str, str]) -> None:
-    assert locate(**changed)["etcd"]["key"] != locate()["etcd"]["key"]
+@pytest.mark.parametrize(("path", "text"), [("go/etcd/go.mod", "3"), ("go/etcd/sub/x.go", "")], ids=["content", "file"])
+def test_stack_programs_key_follows_the_sources(root: Path, path: str, text: str) -> None:
+    before = locate(root)["key"]
+    (root / path).parent.mkdir(exist_ok=True)
+    (root / path).write_text(text)
+    assert locate(root)["key"] != before
 
 
-@pytest.mark.parametrize("extra", ["/r/go/other/go.sum", "/r/go/etcd/target/debug/x", "/r/go/etcd/__pycache__/x.pyc"])
-def test_stack_programs_key_ignores_other_programs_and_build_products(extra: str) -> None:
-    assert locate(extra=extra)["etcd"]["key"] == locate()["etcd"]["key"]
+def test_stack_programs_key_follows_the_flags(root: Path) -> None:
+    assert locate(root, "-w")["key"] != locate(root)["key"]
 
 
-def test_stack_programs_refuses_a_program_without_sources() -> None:
+@pytest.mark.parametrize("path", ["go/other/go.sum", "go/etcd/target/debug/x", "go/etcd/__pycache__/x.pyc", "go/etcd/.hidden"])
+def test_stack_programs_key_ignores_other_programs_and_build_products(root: Path, path: str) -> None:
+    before = locate(root)["key"]
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_text("x")
+    assert locate(root)["key"] == before
+
+
+def test_stack_programs_refuses_a_program_without_sources(tmp_path: Path) -> None:
     with pytest.raises(AnsibleFilterError, match="'etcd' has no source"):
-        stack_programs([{"name": "etcd", "kind": "go", "source": "go/etcd"}], [], "/r", "/cache")
+        locate(tmp_path)
+
+
+def test_stack_programs_takes_names_from_the_catalogue(root: Path) -> None:
+    catalogue = [{"name": "etcd", "kind": "go", "source": "go/etcd", "flags": "-s"}, {"name": "other", "kind": "go", "source": "go/other"}]
+    assert stack_programs(["etcd"], str(root), "/cache", catalogue) == {"etcd": locate(root)}
+    with pytest.raises(AnsibleFilterError, match="No program is called 'etcdd'; the names are etcd, other"):
+        stack_programs(["etcdd"], str(root), "/cache", catalogue)

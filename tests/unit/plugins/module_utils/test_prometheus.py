@@ -9,7 +9,7 @@ import typing as t
 import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus, quote, seconds
+from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus, seconds
 
 Server = t.Any  # the fake of conftest.py
 
@@ -107,7 +107,3 @@ def test_kind_of_the_answer_is_checked(prometheus: Server) -> None:
 
 def test_seconds_are_decimal() -> None:
     assert [seconds(ms) for ms in (0, 7, 1_795_446_000_123)] == ["0.000", "0.007", "1795446000.123"]
-
-
-def test_quote_escapes() -> None:
-    assert quote('a"b\\c\nd') == '"a\\"b\\\\c\\nd"'

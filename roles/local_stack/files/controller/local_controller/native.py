@@ -13,8 +13,9 @@ import typing as t
 from . import logs
 from .envoy import Upstreams
 from .kube import MANAGER, Key, Kube, Object, Resource, key_of, now
+from .refusals import Refusal, explain
 from .routes import RouteIndex
-from .translate import Refusal, TranslationResult, explain, translate
+from .translate import TranslationResult, translate
 
 _MANAGED_BY = "app.kubernetes.io/managed-by"
 _WASM_LABEL = "kuadrant.io/wasm"

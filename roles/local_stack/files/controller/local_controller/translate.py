@@ -16,49 +16,18 @@ What cannot be said is refused by name and its route is closed; nothing is ever 
 from __future__ import annotations
 
 import dataclasses
-import re
 import typing as t
 
 from . import cel, envoy, tokens
+from .conditionals import Conditional, Label, applies_if
 from .envoy import Patch, Upstreams
+from .refusals import UNKNOWN_ROUTE, UNSUPPORTED_ACTION, UNSUPPORTED_ROUTE, UNTRANSLATABLE_EXPRESSION, Json, Refusal, RefusedError
 from .routes import EnvoyRoute, RouteIndex
 
-UNTRANSLATABLE_EXPRESSION = "UntranslatableExpression"
-UNSUPPORTED_ACTION = "UnsupportedAction"
-UNSUPPORTED_ROUTE = "UnsupportedRoute"
-UNKNOWN_ROUTE = "UnknownRoute"
-
-_LABEL_PREFIX = "metrics.labels."
 _APPLIES = "kuadrant.llm/applies"
-_HITS = "ratelimit.hits_addend"
 # The hits of a token limit's two actions (kuadrant-operator 1.5.2: ``internal/controller/ratelimit_workflow_helpers.go``).
 _CHECK_HITS = "0"
 _REPORT_HITS = f'responseBodyJSON("{tokens.TOTAL}")'
-_EXPRESSION_REMEDY = (
-    "Write it with comparisons, &&, ||, !, in, has(), startsWith(), endsWith(), contains(), matches(), size() and requestBodyJSON() on "
-    "request.*, source.*, destination.*, connection.* and auth.*; "
-    "or let the AuthPolicy compute a property (response.success.filters) and compare that."
-)
-
-Json = dict[str, t.Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Refusal:
-    """Why a route is closed. ``policies`` are locators such as ``ratelimitpolicy.kuadrant.io:llm/llm-rate-limits``."""
-
-    route: str
-    policies: tuple[str, ...]
-    reason: str
-    cause: str
-
-
-def explain(refusals: t.Iterable[Refusal]) -> str:
-    """One sentence for each cause, with all routes that it closes."""
-    routes: dict[str, list[str]] = {}
-    for refusal in refusals:
-        routes.setdefault(refusal.cause, []).append(refusal.route)
-    return " ".join(f"Closed (503): {', '.join(dict.fromkeys(names))}, because {cause}" for cause, names in routes.items())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,25 +39,18 @@ class TranslationResult:
     complete: bool
 
 
-class _RefusedError(Exception):
-    def __init__(self, reason: str, message: str, action: Json | None = None) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.action = action
-
-
 @dataclasses.dataclass
 class _Limits:
     """All limits of a route that are decided on one side of authentication, by one call to the limiter."""
 
     scope: str | None = None
-    requests: list[_Conditional] = dataclasses.field(default_factory=list)
-    checks: list[_Conditional] = dataclasses.field(default_factory=list)
-    reports: list[_Conditional] = dataclasses.field(default_factory=list)
+    requests: list[Conditional] = dataclasses.field(default_factory=list)
+    checks: list[Conditional] = dataclasses.field(default_factory=list)
+    reports: list[Conditional] = dataclasses.field(default_factory=list)
     token_action: Json | None = None
 
     @property
-    def asked(self) -> list[_Conditional]:
+    def asked(self) -> list[Conditional]:
         return self.requests + self.checks
 
 
@@ -133,19 +95,19 @@ def translate(config: Json, routes: RouteIndex, upstreams: Upstreams, *, close_u
             continue  # another match of the same rule
         try:
             if rule.kind != "HTTPRoute":
-                raise _RefusedError(UNSUPPORTED_ROUTE, f"{rule.kind}s are not supported by the local data plane. Use an HTTPRoute.")
+                raise RefusedError(UNSUPPORTED_ROUTE, f"{rule.kind}s are not supported by the local data plane. Use an HTTPRoute.")
             if rule.envoy in routes.shared:
-                raise _RefusedError(
+                raise RefusedError(
                     UNSUPPORTED_ROUTE,
                     f"another route on the same hostname also has a rule named {rule.rule!r}. Rename one of the two rules.",
                 )
             if rule.envoy in settled:
-                raise _RefusedError(
+                raise RefusedError(
                     UNSUPPORTED_ROUTE,
                     "two listeners with the same port and hostname give it different actions. Give them different hostnames.",
                 )
             patches += envoy.enforce(rule.envoy, _settings(actions, services, config.get("requestData") or {}))
-        except _RefusedError as exc:
+        except RefusedError as exc:
             policies = _sources(actions if exc.action is None else (exc.action,)) or _sources(actions)
             refusals.append(Refusal(str(rule), policies, exc.reason, str(exc)))
             patches.append(envoy.refuse(rule.envoy, _policy_names(policies)))
@@ -158,11 +120,11 @@ def _settings(actions: tuple[Json, ...], services: Json, request_data: dict[str,
     for action in actions:
         try:
             _handler(action, services)(action, plan)
-        except _RefusedError as exc:
+        except RefusedError as exc:
             exc.action = action
             raise
         except cel.UntranslatableError as exc:  # pragma: no cover - every expression goes through _cel
-            raise _RefusedError(UNTRANSLATABLE_EXPRESSION, str(exc), action) from exc
+            raise RefusedError(UNTRANSLATABLE_EXPRESSION, str(exc), action) from exc
     settings = _limit_settings(plan.before_auth, request_data, envoy.REQUEST_BODY_BEFORE_AUTH, envoy.RATE_LIMIT_BEFORE_AUTH)
     if plan.auth_scope is not None:
         settings[envoy.EXT_AUTHZ] = envoy.auth_setting(plan.auth_scope)
@@ -174,14 +136,14 @@ def _limit_settings(limits: _Limits, request_data: dict[str, str], body_filter: 
     if limits.scope is None:
         return {}
     if sorted(limits.checks, key=repr) != sorted(limits.reports, key=repr):
-        raise _RefusedError(
+        raise RefusedError(
             UNSUPPORTED_ACTION,
             "its token limits are checked and reported differently, which Kuadrant 1.5 does not do.",
             limits.token_action,
         )
     rate_limits = [envoy.rate_limit(_limit_entries(limits))]
-    labels = [_Label.of(key, request_data[key]) for key in sorted(request_data)]
-    applies = _applies(limits.asked)
+    labels = [Label.of(key, request_data[key]) for key in sorted(request_data)]
+    applies = applies_if(limits.asked)
     if known := [label for label in labels if not label.of_response]:
         rate_limits.append(envoy.rate_limit([label.entry(applies) for label in known]))
     pointers = {pointer for texts in (c.sources for c in limits.asked) for pointer in _pointers(texts)}
@@ -199,31 +161,31 @@ def _limit_settings(limits: _Limits, request_data: dict[str, str], body_filter: 
 
 def _handler(action: Json, services: Json) -> t.Callable[[Json, _Plan], None]:
     if "type" in action:
-        raise _RefusedError(
+        raise RefusedError(
             UNSUPPORTED_ACTION, f"it contains an extension action of type {action['type']!r}. Remove the extension's policy."
         )
     service = (services.get(action.get("service", "")) or {}).get("type")
     if service not in _HANDLERS:
-        raise _RefusedError(UNSUPPORTED_ACTION, f"it contains an action for the unknown service {action.get('service')!r}.")
+        raise RefusedError(UNSUPPORTED_ACTION, f"it contains an action for the unknown service {action.get('service')!r}.")
     return _HANDLERS[service]
 
 
 def _auth(action: Json, plan: _Plan) -> None:
     if action.get("predicates"):
-        raise _RefusedError(
+        raise RefusedError(
             UNSUPPORTED_ACTION,
             f"stock Envoy cannot skip authentication by the policy's top-level 'when' ({' && '.join(action['predicates'])}). "
             "Move it into the 'when' of the single rules of the AuthPolicy, or target a route of its own.",
         )
     if plan.auth_scope is not None:
-        raise _RefusedError(UNSUPPORTED_ACTION, "there is a second authentication on one route. Put it into one policy.")
+        raise RefusedError(UNSUPPORTED_ACTION, "there is a second authentication on one route. Put it into one policy.")
     plan.auth_scope = action["scope"]
 
 
 def _rate_limit(action: Json, plan: _Plan) -> None:
     limits, where = plan.current
     if limits.requests:
-        raise _RefusedError(
+        raise RefusedError(
             UNSUPPORTED_ACTION,
             f"there is a second rate limit check {where} authentication on one route. Put the limits of this route into one policy.",
         )
@@ -242,14 +204,14 @@ def _token_report(action: Json, plan: _Plan) -> None:
     limits.token_action = action
 
 
-def _conditionals(action: Json, plan: _Plan, hits: str | None) -> list[_Conditional]:
+def _conditionals(action: Json, plan: _Plan, hits: str | None) -> list[Conditional]:
     limits, _where = plan.current
-    found = [_Conditional.of(action.get("predicates") or [], item, hits) for item in action.get("conditionalData") or []]
+    found = [Conditional.of(action.get("predicates") or [], item, hits) for item in action.get("conditionalData") or []]
     if plan.auth_scope is None:
         for conditional in found:
             conditional.refuse_auth()
     if limits.scope not in (None, action["scope"]):
-        raise _RefusedError(UNSUPPORTED_ACTION, f"its limits count in two namespaces, {limits.scope} and {action['scope']}.")
+        raise RefusedError(UNSUPPORTED_ACTION, f"its limits count in two namespaces, {limits.scope} and {action['scope']}.")
     limits.scope = action["scope"]
     return found
 
@@ -262,70 +224,10 @@ _HANDLERS: dict[str, t.Callable[[Json, _Plan], None]] = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class _Conditional:
-    """One item of ``conditionalData``: a limit that applies when ``condition`` holds (None: always), and the values it counts by."""
-
-    limits: tuple[str, ...]
-    condition: str | None
-    counters: tuple[tuple[str, str], ...]
-    sources: tuple[str, ...]
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        return (*self.limits, *(key for key, _value in self.counters))
-
-    @classmethod
-    def of(cls, predicates: list[str], item: Json, hits: str | None) -> _Conditional:
-        """:param hits: the ``ratelimit.hits_addend`` that it must set; None: it must not set any."""
-        limits: list[str] = []
-        counters: dict[str, str] = {}
-        values: list[str] = []
-        found_hits = None
-        name = ", ".join(_limit_names(item)) or "without a name"
-        for data in item.get("data") or []:
-            expression = data.get("expression")
-            if expression is None:
-                raise _RefusedError(
-                    UNSUPPORTED_ACTION, f"limit {name} sends static data ({', '.join(data)}), which Kuadrant 1.5 does not do."
-                )
-            key, value = expression["key"], expression["value"]
-            if key == _HITS:
-                found_hits = value
-            elif key.startswith(("limit.", "tokenlimit.")):
-                limits.append(key)
-            else:
-                counters[key] = _cel(value, f"the counter of limit {name}")
-                values.append(value)
-        if found_hits != hits:
-            raise _RefusedError(
-                UNSUPPORTED_ACTION, f"limit {name} counts hits by {found_hits!r} where Kuadrant 1.5 writes {hits!r}; it is not understood."
-            )
-        if not limits:
-            raise _RefusedError(UNSUPPORTED_ACTION, "it contains a rate limit without an identifier, which Kuadrant 1.5 does not write.")
-        wanted = [*predicates, *(item.get("predicates") or [])]
-        condition = " && ".join(cel.grouped(_cel(text, f"the condition of limit {name}")) for text in wanted) or None
-        for text in (*wanted, *values):
-            if cel.body_pointers(text, "responseBodyJSON"):
-                raise _RefusedError(
-                    UNTRANSLATABLE_EXPRESSION, f"limit {name} reads {text!r}, but there is no answer yet when a request is decided."
-                )
-        return cls(tuple(limits), condition, tuple(counters.items()), (*wanted, *values))
-
-    def refuse_auth(self) -> None:
-        for text in self.sources:
-            if cel.mentions_auth(text):
-                limits = ", ".join(map(_limit_name, self.limits))
-                raise _RefusedError(
-                    UNTRANSLATABLE_EXPRESSION,
-                    f"limit {limits} reads {text!r}, but Kuadrant runs it before authentication. Write such references as 'auth.<field>'.",
-                )
-
-
 def _limit_entries(limits: _Limits) -> list[Json]:
     """One descriptor with the entries of every limit, '1' for those whose condition holds; nothing is asked if none does."""
     entries = []
-    applies = _applies(limits.asked)
+    applies = applies_if(limits.asked)
     if applies is not None:
         entries.append(envoy.entry(_APPLIES, f"({applies}) ? '1' : {tokens.ERROR}", required=True))
     counters: dict[str, str] = {}
@@ -334,71 +236,13 @@ def _limit_entries(limits: _Limits) -> list[Json]:
         entries += [envoy.entry(limit, value) for limit in conditional.limits]
         counters.update(conditional.counters)
     if limits.checks:
-        follows = _applies(limits.checks)
+        follows = applies_if(limits.checks)
         entries.append(envoy.entry(tokens.REPORT_FOLLOWS, "'1'" if follows is None else f"({follows}) ? '1' : {tokens.ERROR}"))
     return entries + [envoy.entry(key, value) for key, value in counters.items()]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Label:
-    """A metric label of a TelemetryPolicy, an entry of the second descriptor. As upstream, one without a value leaves all of them out."""
-
-    name: str
-    source: str
-    value: str
-    of_response: bool
-
-    @classmethod
-    def of(cls, key: str, source: str) -> _Label:
-        if not key.startswith(_LABEL_PREFIX):
-            raise _RefusedError(
-                UNSUPPORTED_ACTION, f"request data {key!r} is not a metric label. Remove the extension's policy that adds it."
-            )
-        name = key.removeprefix(_LABEL_PREFIX)
-        value = _cel(source, f"the label {name!r} of a TelemetryPolicy")
-        response = cel.body_pointers(source, "responseBodyJSON")
-        for pointer in response:
-            if pointer not in tokens.RESPONSE_POINTERS:
-                raise _RefusedError(
-                    UNTRANSLATABLE_EXPRESSION,
-                    f"the label {name!r} of a TelemetryPolicy reads {pointer!r} from answers. The local data plane reads only "
-                    f"{', '.join(tokens.RESPONSE_POINTERS)}.",
-                )
-        return cls(name, source, value, bool(response))
-
-    def entry(self, applies: str | None) -> Json:
-        value = self.value if applies is None else f"({applies}) ? ({self.value}) : {tokens.ERROR}"
-        return envoy.entry(self.name, value, required=True)
-
-    def entry_of_report(self) -> Json:
-        return envoy.entry(self.name, tokens.only_if_reported(self.value), required=True)
-
-
 def _pointers(texts: t.Iterable[str]) -> set[str]:
     return {pointer for text in texts for pointer in cel.body_pointers(text, "requestBodyJSON")}
-
-
-def _applies(conditionals: list[_Conditional]) -> str | None:
-    """The condition under which any limit applies; None: always. ``||`` absorbs the errors of conditions that cannot be evaluated."""
-    conditions = [conditional.condition for conditional in conditionals]
-    return None if None in conditions else " || ".join(dict.fromkeys(f"({condition})" for condition in conditions))
-
-
-def _cel(text: str, where: str) -> str:
-    try:
-        return cel.to_envoy(text)
-    except cel.UntranslatableError as exc:
-        raise _RefusedError(UNTRANSLATABLE_EXPRESSION, f"{where} is {text!r}: {exc}. {_EXPRESSION_REMEDY}") from exc
-
-
-def _limit_names(item: Json) -> list[str]:
-    keys = [(data.get("expression") or data.get("static") or {}).get("key", "") for data in item.get("data") or []]
-    return [_limit_name(key) for key in keys if key.startswith(("limit.", "tokenlimit."))]
-
-
-def _limit_name(key: str) -> str:
-    """``limit.free__a1b2c3d4`` (kuadrant-operator appends a hash) is ``'free'`` to its author."""
-    return repr(re.sub(r"__[0-9a-f]{8}$", "", key.split(".", 1)[1]))
 
 
 def _sources(actions: t.Iterable[Json]) -> tuple[str, ...]:

@@ -5,7 +5,6 @@
 //! Decides a request: which limits apply, whether there is room, what is counted under which labels.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,9 +13,10 @@ use limitador::errors::LimitadorError;
 use limitador::limit::Context;
 use tokio::sync::watch;
 
+use crate::counters::{Series, Time, Total, WindowKey};
 use crate::labels::{Labeler, Labels};
 use crate::limits::Limits;
-use crate::store::{Demand, Hits, Series, Store, Time, Total, WindowKey};
+use crate::store::{Demand, Hits, Store};
 use crate::tokens::{Report, USAGE};
 
 pub struct Engine {
@@ -32,22 +32,13 @@ pub struct Descriptor {
     pub hits: Hits,
 }
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
-    Evaluation(LimitadorError),
-    Journal(std::io::Error),
+    #[error("a limit cannot be evaluated: {0}")]
+    Evaluation(#[from] LimitadorError),
+    #[error("the state directory cannot be written: {0}")]
+    Journal(#[from] std::io::Error),
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Evaluation(error) => write!(f, "a limit cannot be evaluated: {error}"),
-            Self::Journal(error) => write!(f, "the state directory cannot be written: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
 
 pub fn now() -> Time {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -70,7 +61,7 @@ impl Engine {
         let mut counters = vec![];
         let mut demands = vec![];
         for rule in limits.namespace(namespace) {
-            let counter = rule.counter(entries.len(), &context).map_err(Error::Evaluation)?;
+            let counter = rule.counter(entries.len(), &context)?;
             if let Some(counter) = counter {
                 demands.push(Demand {
                     key: WindowKey { limit: rule.identity.clone(), variables: counter.set_variables().clone() },
@@ -94,14 +85,11 @@ impl Engine {
         let report = Report::of(entries.first().unwrap_or(&HashMap::new()), call.of_report());
         let now = now();
         let name = |limited: usize| counters[limited].limit().name().map(str::to_owned);
-        let settlement = self
-            .store
-            .settle(&demands, now, |limited| match limited {
-                _ if matches!(call, Hits::Report(_)) => reported(report, call, labels),
-                Some(limited) => denied(labels, name(limited).filter(|_| self.limit_name_in_labels)),
-                None => admitted(call, labels),
-            })
-            .map_err(Error::Journal)?;
+        let settlement = self.store.settle(&demands, now, |limited| match limited {
+            _ if matches!(call, Hits::Report(_)) => reported(report, call, labels),
+            Some(limited) => denied(labels, name(limited).filter(|_| self.limit_name_in_labels)),
+            None => admitted(call, labels),
+        })?;
 
         let limit_name = settlement.limited.and_then(name);
         for (counter, window) in counters.iter_mut().zip(&settlement.windows) {

@@ -66,10 +66,15 @@ impl Api {
 }
 
 async fn metrics(State(api): State<Api>) -> Response {
-    match api.metrics.render(&api.engine.store) {
+    match render(&api) {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
+}
+
+fn render(api: &Api) -> prometheus::Result<String> {
+    let (totals, life) = api.engine.store.totals();
+    api.metrics.render(totals, life)
 }
 
 async fn limits(State(api): State<Api>, Path(namespace): Path<String>) -> Json<Vec<LimitView>> {

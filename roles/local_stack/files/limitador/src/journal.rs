@@ -15,7 +15,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::store::{Life, Series, Window, WindowKey};
+use crate::counters::{Life, Series, Window, WindowKey};
 
 const HEADER: &str = r#"{"format":"kuadrant.llm limitador 1"}"#;
 /// A rewrite is due when the file is this much larger than after the last one.
@@ -150,7 +150,7 @@ fn read(file: &File, mut replay: impl FnMut(Record)) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Total;
+    use crate::counters::Total;
 
     fn record(value: u64) -> Record {
         Record {

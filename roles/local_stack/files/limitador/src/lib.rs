@@ -5,6 +5,7 @@
 //! A rate limit server for Envoy and Kuadrant, built on the `limitador` crate. See README.md.
 
 pub mod args;
+pub mod counters;
 pub mod engine;
 pub mod grpc;
 pub mod http;

@@ -9,12 +9,13 @@ import typing as t
 
 import pytest
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.action import KeyAction
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.apply import apply_plan
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.parse import parse_keys
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.plan import Action, plan_keys
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.read import read_keys, value_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.plan import plan_keys
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.read import stored_keys, value_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import from_secret
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys import parse_keys
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import SECRETS
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import fingerprint
@@ -55,7 +56,7 @@ class Authorino:
 def run(
     kube: Kube,
     *raw: dict[str, t.Any],
-    finished: dict[str, Action] | None = None,
+    finished: dict[str, KeyAction] | None = None,
     now: datetime.datetime = NOW,
     pause: t.Callable[[float], None] = lambda _seconds: None,
     **options: bool,
@@ -63,7 +64,7 @@ def run(
     """One run of the module; what was done."""
     finished = {} if finished is None else finished
     wanted = parse_keys(raw)
-    current = read_keys(kube, "llm", APP, {key.name for key in wanted})
+    current = stored_keys(kube, "llm", APP, {key.name for key in wanted})
     plan = plan_keys(current, wanted, namespace="llm", labels=APP, now=now, **options)
     apply_plan(kube, "llm", plan, finished, clock=lambda: now, pause=pause)
     return [action.verb.value for action in plan]
@@ -185,7 +186,7 @@ def test_deletions_come_first(kube: Kube) -> None:
 
 
 def test_failure_tells_what_was_done(kube: Kube) -> None:
-    finished: dict[str, Action] = {}
+    finished: dict[str, KeyAction] = {}
     kube.allowed = 1
     with pytest.raises(GatewayError, match="the API server is gone"):
         run(kube, key("one"), key("two"), finished=finished)
@@ -209,7 +210,7 @@ def test_failure_tells_what_was_done(kube: Kube) -> None:
 )
 def test_concurrent_change_is_refused(kube: Kube, wanted: dict[str, t.Any], meanwhile: t.Callable[[Kube], t.Any], said: str) -> None:
     run(kube, key())
-    plan = plan_keys(read_keys(kube, "llm", APP, {"alice"}), parse_keys([wanted]), namespace="llm", labels=APP, now=NOW)
+    plan = plan_keys(stored_keys(kube, "llm", APP, {"alice"}), parse_keys([wanted]), namespace="llm", labels=APP, now=NOW)
     meanwhile(kube)
     with pytest.raises(GatewayError, match=said):
         apply_plan(kube, "llm", plan, {}, pause=lambda _seconds: None)
@@ -235,7 +236,7 @@ def test_rotation_keeps_the_old_value_until_the_promised_moment(kube: Kube) -> N
     authorino = Authorino(kube)
     run(kube, key())
     old = value_of(kube, "llm", "alice")
-    finished: dict[str, Action] = {}
+    finished: dict[str, KeyAction] = {}
     assert run(kube, rotated(), finished=finished) == ["rotate"]
     new = value_of(kube, "llm", "alice")
     assert new != old
@@ -488,7 +489,7 @@ def test_key_that_authorino_does_not_watch_is_refused_once_deleted(kube: Kube) -
 
 def test_change_beside_ours_is_no_conflict(kube: Kube) -> None:
     run(kube, key())
-    plan = plan_keys(read_keys(kube, "llm", APP, {"alice"}), parse_keys([key(tier="gold")]), namespace="llm", labels=APP, now=NOW)
+    plan = plan_keys(stored_keys(kube, "llm", APP, {"alice"}), parse_keys([key(tier="gold")]), namespace="llm", labels=APP, now=NOW)
     kube.patch(SECRETS, "llm", "alice", {"metadata": {"annotations": {"example.org/note": "seen"}}})
     apply_plan(kube, "llm", plan, {}, pause=lambda _seconds: None)
     assert secrets(kube)["alice"].grant.tier == "gold"

@@ -10,9 +10,10 @@ import typing as t
 
 import pytest
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.listing import Wanted, listing
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import Grant, StoredKey
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.listing import KeyFilter, listing
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import labels_of, previous_of, tombstone_labels
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys import Grant
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import fingerprint
 
 APP = {"app": "llm-gateway"}
@@ -41,24 +42,24 @@ KEYS = {
 @pytest.mark.parametrize(
     ("wanted", "names"),
     [
-        (Wanted(), {"plain", "gold", "soon", "expired", "foreign", "dead"}),
-        (Wanted(names=["gold", "soon", "no such"]), {"gold", "soon"}),
-        (Wanted(user="bob"), {"gold"}),
-        (Wanted(tier="gold"), {"gold"}),
-        (Wanted(group="gold"), {"gold"}),
-        (Wanted(owner="team red"), {"plain"}),
-        (Wanted(state="revoked"), {"dead"}),
-        (Wanted(managed=False), {"foreign"}),
-        (Wanted(expired=True), {"expired"}),
-        (Wanted(expired=False, state="present"), {"plain", "gold", "soon", "foreign"}),
-        (Wanted(expires_within=datetime.timedelta(days=7)), {"soon"}),
-        (Wanted(expires_within=datetime.timedelta(days=6)), set()),
-        (Wanted(unchanged_for=datetime.timedelta(days=90)), {"plain"}),
-        (Wanted(user="alice", expires_within=datetime.timedelta(days=400)), {"soon"}),
+        (KeyFilter(), {"plain", "gold", "soon", "expired", "foreign", "dead"}),
+        (KeyFilter(names=["gold", "soon", "no such"]), {"gold", "soon"}),
+        (KeyFilter(user="bob"), {"gold"}),
+        (KeyFilter(tier="gold"), {"gold"}),
+        (KeyFilter(group="gold"), {"gold"}),
+        (KeyFilter(owner="team red"), {"plain"}),
+        (KeyFilter(state="revoked"), {"dead"}),
+        (KeyFilter(managed=False), {"foreign"}),
+        (KeyFilter(expired=True), {"expired"}),
+        (KeyFilter(expired=False, state="present"), {"plain", "gold", "soon", "foreign"}),
+        (KeyFilter(expires_within=datetime.timedelta(days=7)), {"soon"}),
+        (KeyFilter(expires_within=datetime.timedelta(days=6)), set()),
+        (KeyFilter(unchanged_for=datetime.timedelta(days=90)), {"plain"}),
+        (KeyFilter(user="alice", expires_within=datetime.timedelta(days=400)), {"soon"}),
     ],
     ids=str,
 )
-def test_listing_narrows(wanted: Wanted, names: set[str]) -> None:
+def test_listing_narrows(wanted: KeyFilter, names: set[str]) -> None:
     listed = [entry["name"] for entry in listing(KEYS, wanted, NOW)]
     assert listed == sorted(names)
 
@@ -88,11 +89,11 @@ LEFT = dataclasses.replace(previous_of(KEY, dataclasses.replace(KEY.grant, expir
 )
 def test_listing_finds_problems(fields: dict[str, t.Any], problems: list[str]) -> None:
     dead = stored("dead", value=None, revoked_at=PAST, fingerprints=(fingerprint("revoked once"),))
-    found = listing({"alice": dataclasses.replace(KEY, **fields), "dead": dead}, Wanted(names=["alice"]), NOW)[0]["problems"]
+    found = listing({"alice": dataclasses.replace(KEY, **fields), "dead": dead}, KeyFilter(names=["alice"]), NOW)[0]["problems"]
     assert [said[: len(wanted)] for said, wanted in zip(found, problems, strict=True)] == problems
 
 
 def test_listing_shows_what_a_rotation_left() -> None:
-    (entry,) = listing({"alice": dataclasses.replace(KEY, previous=(LEFT,))}, Wanted(), NOW)
+    (entry,) = listing({"alice": dataclasses.replace(KEY, previous=(LEFT,))}, KeyFilter(), NOW)
     assert entry["previous"] == [{"fingerprint": fingerprint("value-of-alice"), "expires_at": SOON}]
     assert "value-of-alice" not in str(entry)

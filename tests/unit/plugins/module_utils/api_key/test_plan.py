@@ -10,10 +10,13 @@ import typing as t
 
 import pytest
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import ApiKey, Grant, StoredKey
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.plan import Action, Verb, plan_keys
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import MANAGED, WATCHED, labels_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.action import KeyAction, KeyVerb
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.plan import plan_keys
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import WATCHED, labels_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys import ApiKey, Grant
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
 
 APP = {"app": "llm-gateway"}
 NOW = datetime.datetime(2026, 11, 23, tzinfo=datetime.UTC)
@@ -21,7 +24,7 @@ GRANT = Grant("alice", "free", ("free",), None)
 STORED = StoredKey("alice", "llm", GRANT, "value-a", labels_of(APP), uid="1", resource_version="7")
 
 
-def plan(current: t.Sequence[StoredKey], *wanted: ApiKey) -> list[Action]:
+def plan(current: t.Sequence[StoredKey], *wanted: ApiKey) -> list[KeyAction]:
     return plan_keys({key.name: key for key in current}, wanted, namespace="llm", labels=APP, now=NOW)
 
 
@@ -35,41 +38,47 @@ PAST = grant(expires_at="2020-01-01T00:00:00Z")
 @pytest.mark.parametrize(
     ("stored", "wanted", "verb", "reasons"),
     [
-        pytest.param(None, ApiKey("alice", GRANT), Verb.CREATE, ("there is no such key",), id="new"),
-        pytest.param(None, ApiKey("alice", None), Verb.NONE, (), id="absent already"),
-        pytest.param({}, ApiKey("alice", None), Verb.DELETE, ("state is absent",), id="absent"),
-        pytest.param({}, ApiKey("alice", GRANT), Verb.NONE, (), id="same"),
-        pytest.param({}, ApiKey("alice", GRANT, "value-a"), Verb.NONE, (), id="same value given"),
-        pytest.param({}, ApiKey("alice", grant(tier="gold")), Verb.REFRESH, ("tier changes",), id="tier"),
+        pytest.param(None, ApiKey("alice", GRANT), KeyVerb.CREATE, ("there is no such key",), id="new"),
+        pytest.param(None, ApiKey("alice", None), KeyVerb.NONE, (), id="absent already"),
+        pytest.param({}, ApiKey("alice", None), KeyVerb.DELETE, ("state is absent",), id="absent"),
+        pytest.param({}, ApiKey("alice", GRANT), KeyVerb.NONE, (), id="same"),
+        pytest.param({}, ApiKey("alice", GRANT, "value-a"), KeyVerb.NONE, (), id="same value given"),
+        pytest.param({}, ApiKey("alice", grant(tier="gold")), KeyVerb.REFRESH, ("tier changes",), id="tier"),
         pytest.param(
-            {}, ApiKey("alice", grant(user="b", groups=())), Verb.REFRESH, ("user changes", "groups changes"), id="user and groups"
+            {}, ApiKey("alice", grant(user="b", groups=())), KeyVerb.REFRESH, ("user changes", "groups changes"), id="user and groups"
         ),
-        pytest.param({}, ApiKey("alice", grant(expires_at="2027-01-01T00:00:00Z")), Verb.REFRESH, ("expires_at changes",), id="expiry"),
-        pytest.param({}, ApiKey("alice", GRANT, "other"), Verb.UPDATE, ("the key itself changes",), id="value"),
+        pytest.param({}, ApiKey("alice", grant(expires_at="2027-01-01T00:00:00Z")), KeyVerb.REFRESH, ("expires_at changes",), id="expiry"),
+        pytest.param({}, ApiKey("alice", GRANT, "other"), KeyVerb.UPDATE, ("the key itself changes",), id="value"),
         pytest.param(
-            {}, ApiKey("alice", grant(tier="gold"), "other"), Verb.UPDATE, ("tier changes", "the key itself changes"), id="value and tier"
+            {},
+            ApiKey("alice", grant(tier="gold"), "other"),
+            KeyVerb.UPDATE,
+            ("tier changes", "the key itself changes"),
+            id="value and tier",
         ),
         pytest.param(
-            {"labels": {**APP, **MANAGED, **WATCHED}},
+            {"labels": {**APP, **MANAGED_BY, **WATCHED}},
             ApiKey("alice", GRANT),
-            Verb.UPDATE,
+            KeyVerb.UPDATE,
             ("label kuadrant.io/auth-secret is missing",),
             id="label lost",
         ),
-        pytest.param({"labels": {**labels_of(APP), "team": "red"}}, ApiKey("alice", GRANT), Verb.NONE, (), id="label of somebody else"),
-        pytest.param({"refreshing": True}, ApiKey("alice", GRANT), Verb.REFRESH, ("an earlier refresh was interrupted",), id="interrupted"),
-        pytest.param({"grant": PAST}, ApiKey("alice", GRANT, keep_expiry=True), Verb.NONE, (), id="expiry kept"),
-        pytest.param({"grant": PAST}, ApiKey("alice", PAST), Verb.NONE, (), id="expired since it was written"),
-        pytest.param({"grant": PAST}, ApiKey("alice", GRANT), Verb.REFRESH, ("expires_at changes",), id="expiry removed"),
+        pytest.param({"labels": {**labels_of(APP), "team": "red"}}, ApiKey("alice", GRANT), KeyVerb.NONE, (), id="label of somebody else"),
+        pytest.param(
+            {"refreshing": True}, ApiKey("alice", GRANT), KeyVerb.REFRESH, ("an earlier refresh was interrupted",), id="interrupted"
+        ),
+        pytest.param({"grant": PAST}, ApiKey("alice", GRANT, keep_expiry=True), KeyVerb.NONE, (), id="expiry kept"),
+        pytest.param({"grant": PAST}, ApiKey("alice", PAST), KeyVerb.NONE, (), id="expired since it was written"),
+        pytest.param({"grant": PAST}, ApiKey("alice", GRANT), KeyVerb.REFRESH, ("expires_at changes",), id="expiry removed"),
     ],
 )
-def test_plan_keys_chooses(stored: dict[str, t.Any] | None, wanted: ApiKey, verb: Verb, reasons: tuple[str, ...]) -> None:
+def test_plan_keys_chooses(stored: dict[str, t.Any] | None, wanted: ApiKey, verb: KeyVerb, reasons: tuple[str, ...]) -> None:
     (action,) = plan([] if stored is None else [dataclasses.replace(STORED, **stored)], wanted)
     assert (action.verb, action.reasons) == (verb, reasons)
 
 
 def test_plan_keys_describes_what_will_be() -> None:
-    old = dataclasses.replace(STORED, labels={**MANAGED, "team": "red"})
+    old = dataclasses.replace(STORED, labels={**MANAGED_BY, "team": "red"})
     (action,) = plan([old], ApiKey("alice", grant(tier="gold")))
     assert action.before == old
     assert action.after == dataclasses.replace(old, grant=grant(tier="gold"), labels={"team": "red", **labels_of(APP)})
@@ -111,7 +120,7 @@ def test_plan_keys_refuses(stored: dict[str, t.Any] | None, wanted: ApiKey, prob
 def test_plan_keys_keeps_values_apart(wanted: list[ApiKey], clash: bool) -> None:
     current = [STORED, dataclasses.replace(STORED, name="carol", value="value-c", labels={})]
     if not clash:
-        assert plan(current, *wanted)[-1].verb is Verb.CREATE
+        assert plan(current, *wanted)[-1].verb is KeyVerb.CREATE
         return
     with pytest.raises(GatewayError, match='API key "bob": API key "alice" has the same key'):
         plan(current, *wanted)

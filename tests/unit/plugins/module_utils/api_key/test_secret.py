@@ -8,16 +8,10 @@ import base64
 import math
 import re
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import Grant, StoredKey
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import (
-    STAND_IN,
-    body_of,
-    from_secret,
-    is_generated,
-    labels_of,
-    new_value,
-    stand_in_of,
-)
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import STAND_IN, body_of, from_secret, labels_of, stand_in_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.key_forms import is_generated, new_value
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys import Grant
 
 NOW = "2026-11-23T00:00:00Z"
 KEY = StoredKey("alice", "llm", Grant("Alice L.", "free", ("free", "beta"), "2099-01-01T00:00:00Z"), "canary", labels_of({"app": "x"}))

@@ -9,8 +9,8 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import Entry, Period, cover, due, parse_name
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import parse_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import LedgerEntry, Period, cover, parse_name, periods_due
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import parse_time
 
 
 def at(text: str) -> int:
@@ -44,7 +44,7 @@ def hours(day: str, first: int, last: int) -> list[Period]:
 )
 def test_due(closed: list[Period], unit: str, start: str | None, end: str | None, expected: list[Period]) -> None:
     now = at("26T13") + 1_234_567
-    assert due(closed, unit, now, *(moment and at(moment) for moment in (start, end))) == expected
+    assert periods_due(closed, unit, now, *(moment and at(moment) for moment in (start, end))) == expected
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_due(closed: list[Period], unit: str, start: str | None, end: str | None
 )
 def test_due_refuses(unit: str, start: str, end: str | None, message: str) -> None:
     with pytest.raises(GatewayError, match=message):
-        due([], unit, at("26T13"), at(start), end and at(end))
+        periods_due([], unit, at("26T13"), at(start), end and at(end))
 
 
 def test_cover_takes_hours_and_days_that_follow_one_another() -> None:
@@ -94,8 +94,10 @@ def test_cover_refuses_what_would_be_a_wrong_bill(closed: list[Period], start: s
         cover(closed, at(start), at(end))
 
 
-@pytest.mark.parametrize("entry", [Entry(1, period("24")), Entry(42, period("24T13")), Entry(1_000, period("24"), correction=True)])
-def test_a_name_stands_for_its_entry(entry: Entry) -> None:
+@pytest.mark.parametrize(
+    "entry", [LedgerEntry(1, period("24")), LedgerEntry(42, period("24T13")), LedgerEntry(1_000, period("24"), correction=True)]
+)
+def test_a_name_stands_for_its_entry(entry: LedgerEntry) -> None:
     folder, name = entry.path.split("/")
     assert folder == "2026-11"
     assert parse_name(name) == entry

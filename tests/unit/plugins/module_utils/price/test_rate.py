@@ -14,12 +14,12 @@ from decimal import Decimal
 
 import pytest
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import PriceBook, parse_price_book
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import PriceBook, parse_price_book
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import Charge, Rated, cuts, rate
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import parse_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import UsageLine
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.times import parse_time
 
 DAY = 86_400_000
 NOVEMBER = parse_time("2026-11-01T00:00:00Z", "")

@@ -12,9 +12,9 @@ from decimal import Decimal
 
 import pytest
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import of_tiers, parse_price_book
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Tier
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import of_tiers, parse_price_book
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import NOBODY, rate
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import Bill, what_if
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import UsageLine

@@ -16,7 +16,7 @@ from decimal import Decimal
 import pytest
 from sample_report import END, START, full_report, report
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.export import CSV_COLUMNS, harmless, to_csv, to_json
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.export import CSV_COLUMNS, to_csv, to_json
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.focus import FOCUS_COLUMNS, to_focus
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page import to_html
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import chargeback_table
@@ -134,11 +134,6 @@ def test_csv_has_a_record_per_line_and_bare_figures() -> None:
     assert tuple(record) == CSV_COLUMNS
     assert (record["cost"], record["cost_upper"], record["notes"], record["currency"]) == ("-0.001", "", "a; b", "EUR")
     assert record["quantity"] == str(line["quantity"])
-
-
-@pytest.mark.parametrize(("text", "shown"), [("=1", "'=1"), (" \t@x", "' \t@x"), ("\tx", "'\tx"), ("a=1", "a=1"), ("", ""), (None, "")])
-def test_harmless(text: str | None, shown: str) -> None:
-    assert harmless(text) == shown
 
 
 def test_every_format_repeats_to_the_byte() -> None:

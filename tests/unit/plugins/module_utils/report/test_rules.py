@@ -12,10 +12,10 @@ from decimal import Decimal
 
 import pytest
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.budgets import parse_budgets
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import PriceBook, of_tiers, parse_price_book
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Tier
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.book import PriceBook, of_tiers, parse_price_book
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.budget import parse_budgets
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.rules import Watch, chargeback_rules
 
 TIERS = [Tier("free", request_price=Decimal("1E-7")), Tier("premium", request_price=Decimal("0.002")), Tier("trial")]

@@ -9,8 +9,9 @@ import typing as t
 import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.plan import Request
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import Foreign
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import Verb, Wanted, plan
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import Wanted, plan
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import Target
 
 MANAGED = {"app.kubernetes.io/managed-by": "kuadrant.llm"}
@@ -32,32 +33,32 @@ def other(name: str, relation: str = "same_target") -> Foreign:
 
 
 @pytest.mark.parametrize(
-    ("want", "current", "adopt", "verb", "name"),
+    ("want", "current", "adopt", "request_", "adopts", "name"),
     [
-        (wanted(), [], False, Verb.CREATE, "mine"),
-        (wanted(), [obj()], False, Verb.NONE, "mine"),
-        (wanted(), [obj(limits={})], False, Verb.UPDATE, "mine"),
-        (wanted(), [obj(overrides={"limits": {}})], False, Verb.UPDATE, "mine"),
-        (wanted(), [obj(namespace="apps")], False, Verb.CREATE, "mine"),
-        (wanted(), [obj(ours=False)], True, Verb.ADOPT, "mine"),
-        (wanted(other("theirs")), [obj("theirs", ours=False, limits={})], True, Verb.ADOPT, "theirs"),
-        (wanted(other("theirs")), [obj("another"), obj("theirs")], True, Verb.NONE, "theirs"),
-        (wanted(exists=False), [obj(targetRef={"kind": "HTTPRoute", "name": "r"})], False, Verb.NONE, "mine"),
-        (wanted(exists=False), [], False, Verb.NONE, "mine"),
-        (wanted(exists=False), [obj()], False, Verb.DELETE, "mine"),
-        (wanted(exists=False), [obj(ours=False)], False, Verb.NONE, "mine"),
-        (wanted(other("theirs"), exists=False), [obj("theirs", ours=False)], True, Verb.NONE, "mine"),
-        (wanted(other("theirs"), exists=False), [obj("theirs")], True, Verb.DELETE, "theirs"),
-        (wanted(other("theirs"), exists=False), [obj("theirs")], False, Verb.NONE, "mine"),
+        (wanted(), [], False, Request.CREATE, False, "mine"),
+        (wanted(), [obj()], False, Request.NOTHING, False, "mine"),
+        (wanted(), [obj(limits={})], False, Request.PATCH, False, "mine"),
+        (wanted(), [obj(overrides={"limits": {}})], False, Request.PATCH, False, "mine"),
+        (wanted(), [obj(namespace="apps")], False, Request.CREATE, False, "mine"),
+        (wanted(), [obj(ours=False)], True, Request.PATCH, True, "mine"),
+        (wanted(other("theirs")), [obj("theirs", ours=False, limits={})], True, Request.PATCH, True, "theirs"),
+        (wanted(other("theirs")), [obj("another"), obj("theirs")], True, Request.NOTHING, False, "theirs"),
+        (wanted(exists=False), [obj(targetRef={"kind": "HTTPRoute", "name": "r"})], False, Request.NOTHING, False, "mine"),
+        (wanted(exists=False), [], False, Request.NOTHING, False, "mine"),
+        (wanted(exists=False), [obj()], False, Request.DELETE, False, "mine"),
+        (wanted(exists=False), [obj(ours=False)], False, Request.NOTHING, False, "mine"),
+        (wanted(other("theirs"), exists=False), [obj("theirs", ours=False)], True, Request.NOTHING, False, "mine"),
+        (wanted(other("theirs"), exists=False), [obj("theirs")], True, Request.DELETE, False, "theirs"),
+        (wanted(other("theirs"), exists=False), [obj("theirs")], False, Request.NOTHING, False, "mine"),
     ],
 )
-def test_action(want: list[Wanted], current: list[dict[str, t.Any]], adopt: bool, verb: Verb, name: str) -> None:
-    (action,) = plan(want, {"RateLimitPolicy": current}, adopt=adopt, allow_partial=False)
-    assert (action.verb, action.name) == (verb, name)
-    if verb in (Verb.UPDATE, Verb.ADOPT):
-        assert action.after is not None
-        assert action.after["metadata"]["name"] == name
-        assert action.after["spec"].get("overrides", None) is None
+def test_step(want: list[Wanted], current: list[dict[str, t.Any]], adopt: bool, request_: Request, adopts: bool, name: str) -> None:
+    (step,) = plan(want, {"RateLimitPolicy": current}, adopt=adopt, allow_partial=False)
+    assert (step.write.request, step.adopts, step.name) == (request_, adopts, name)
+    assert step.awaited is (want[0].definition is not None)
+    if request_ is Request.PATCH:
+        assert step.write.body["metadata"] == {"labels": MANAGED}
+        assert step.write.body["spec"].get("overrides", None) is None
 
 
 @pytest.mark.parametrize(
@@ -97,8 +98,8 @@ def test_what_is_in_the_way_is_named(want: list[Wanted], current: list[dict[str,
 
 @pytest.mark.parametrize("relation", ["overrides", "overridden", "merged"])
 def test_what_may_stay_stays(relation: str) -> None:
-    (action,) = plan(wanted(other("r", relation)), {}, adopt=False, allow_partial=True)
-    assert action.verb is Verb.CREATE
+    (step,) = plan(wanted(other("r", relation)), {}, adopt=False, allow_partial=True)
+    assert step.write.request is Request.CREATE
 
 
 def test_all_problems_are_told_at_once() -> None:

@@ -219,27 +219,3 @@ def test_telemetry_policy_labels_user_group_and_tier() -> None:
 def test_targets(ref: dict[str, t.Any], same: bool) -> None:
     assert policy.targets({"metadata": {"name": "x"}, "spec": {"targetRef": ref}}, GATEWAY) is same
     assert policy.targets(auth(), GATEWAY)
-
-
-WANTED = {"metadata": {"name": "p"}, "spec": {"targetRef": {"name": "g"}, "limits": {"a": {"rates": [1]}}}}
-
-
-@pytest.mark.parametrize(
-    ("current", "spec"),
-    [
-        ({}, {"targetRef": {"name": "g"}, "limits": {"a": {"rates": [1]}}}),
-        ({"limits": {"a": {"rates": [1, 2]}}}, {"targetRef": {"name": "g"}, "limits": {"a": {"rates": [1]}}}),
-        ({"limits": {"b": {}}}, {"targetRef": {"name": "g"}, "limits": {"a": {"rates": [1]}, "b": None}}),
-        ({"limits": {"a": {"when": []}}}, {"targetRef": {"name": "g"}, "limits": {"a": {"rates": [1], "when": None}}}),
-        ({"overrides": {"limits": {}}}, {"targetRef": {"name": "g"}, "limits": {"a": {"rates": [1]}}, "overrides": None}),
-        ({"limits": None}, {"targetRef": {"name": "g"}, "limits": {"a": {"rates": [1]}}}),
-    ],
-    ids=["nothing there", "a list", "a limit too many", "a field too many", "another section", "null"],
-)
-def test_converging_removes_what_is_not_wanted(current: dict[str, t.Any], spec: dict[str, t.Any]) -> None:
-    others = [{"metadata": {"name": "other"}, "spec": {"limits": {"zzz": {}}}}, {"metadata": {"name": "p"}, "spec": current}]
-    assert policy.converging(WANTED, others) == {"metadata": {"name": "p"}, "spec": spec}
-
-
-def test_converging_leaves_a_new_policy_as_it_is() -> None:
-    assert policy.converging(WANTED, []) == WANTED

@@ -11,7 +11,7 @@ import math
 import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, Life, Series, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, Life, ScrapeTarget, Series
 
 START = 1_000_000
 STEP = 10_000
@@ -23,8 +23,8 @@ def history(first: int, *values: int | None) -> tuple[list[tuple[int, int]], lis
     return [(moment, value) for moment, value in zip(scrapes, values, strict=True) if value is not None], scrapes
 
 
-def target(scrapes: list[int], *lives: Life | None) -> Target:
-    return Target({}, tuple(scrapes), {moment: life for moment, life in zip(scrapes, lives, strict=False) if life is not None})
+def target(scrapes: list[int], *lives: Life | None) -> ScrapeTarget:
+    return ScrapeTarget({}, tuple(scrapes), {moment: life for moment, life in zip(scrapes, lives, strict=False) if life is not None})
 
 
 def grown(samples: list[tuple[int, int]], scrapes: list[int], start: int = START, *lives: Life | None) -> tuple[Count, counters.Losses]:
@@ -192,4 +192,4 @@ def test_a_target_is_gone_when_no_view_sees_it(last: int, end: int, expected: in
 
 def test_gaps_names_where_scrapes_are_missing() -> None:
     scrapes = [START + offset * 1000 for offset in (-40, -10, 0, 10, 20, 50, 60, 74)]
-    assert counters.gaps(scrapes, START) == [(START + 20_000, START + 50_000)]
+    assert counters.scrape_gaps(scrapes, START) == [(START + 20_000, START + 50_000)]

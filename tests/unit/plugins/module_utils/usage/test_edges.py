@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.counters import Losses
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.edges import Edges, View
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, Interval, Series, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, Interval, ScrapeTarget, Series
 
 # The counted view's last scrapes are at 995 and 1015, the other's at 998 and 1018.
 START, END = 1_000_000, 1_020_000
@@ -23,7 +23,7 @@ def counted(
     ours: tuple[int, ...], theirs: tuple[int, ...], lost: Losses = NONE, other_lost: Losses = NONE, start: int = START, end: int = END
 ) -> Count:
     one, other = Series({}, tuple(zip(OURS, ours, strict=True))), Series({}, tuple(zip(THEIRS, theirs, strict=True)))
-    return Edges(View(Target({}, OURS), lost), [View(Target({}, THEIRS), other_lost)], start, end).count(one, [other])
+    return Edges(View(ScrapeTarget({}, OURS), lost), [View(ScrapeTarget({}, THEIRS), other_lost)], start, end).count(one, [other])
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_periods_in_a_row_share_no_call_though_they_count_different_views(edge: 
             Series({}, tuple(sample for sample in zip(when, what, strict=True) if sample[0] <= end))
             for when, what in ((at, first), (other_at, second))
         )
-        views = [View(Target({}, tuple(moment for moment, _value in one.samples)), NONE) for one in (shown, elsewhere)]
+        views = [View(ScrapeTarget({}, tuple(moment for moment, _value in one.samples)), NONE) for one in (shown, elsewhere)]
         found = Edges(views[0], views[1:], start, end).count(shown, [elsewhere])
         assert found.exact
         return found.lower
@@ -120,5 +120,5 @@ def test_one_view_can_rule_out_a_loss_that_the_other_cannot(scrapes: tuple[int, 
     one = Series({}, tuple((moment, 10 if moment < START else 12) for moment in scrapes))
     silent = Losses(possible=((988_000, 998_000), (998_000, 1_008_000), (1_008_000, 1_018_000)))
     elsewhere = Series({}, tuple((moment, 12) for moment in (988_000, *THEIRS)))
-    edges = Edges(View(Target({}, scrapes), NONE), [View(Target({}, (988_000, *THEIRS)), silent)], START, 1_025_000)
+    edges = Edges(View(ScrapeTarget({}, scrapes), NONE), [View(ScrapeTarget({}, (988_000, *THEIRS)), silent)], START, 1_025_000)
     assert edges.count(one, [elsewhere]).exact == exact

@@ -10,9 +10,10 @@ import typing as t
 
 import pytest
 
+from ansible_collections.kuadrant.llm.plugins.module_utils import _times
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage import read, times
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage import read
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import REPLICA_LABELS
 
 Server = t.Any  # the fake of conftest.py
@@ -21,7 +22,7 @@ SCRAPES = range(800_000, 1_000_000, 10_000)
 
 def ask(server: Server, **options: t.Any) -> dict[str, t.Any]:
     params = {
-        "start": times.format_time(900_000),
+        "start": _times.format_time(900_000),
         "end": None,
         "period": None,
         "limitador_namespace": [],
@@ -66,7 +67,7 @@ def test_read_takes_the_baseline_across_a_long_gap(prometheus: Server) -> None:
     moments = [9_990_000, 10_000_000, *range(39_910_000, 40_000_000, 10_000)]
     prometheus.add("limitador_up", *((moment, 1) for moment in moments))
     prometheus.add("authorized_calls", *((moment, 5 if moment < 39_000_000 else 8) for moment in moments), user="ann")
-    result = ask(prometheus, start=times.format_time(39_900_000))
+    result = ask(prometheus, start=_times.format_time(39_900_000))
     assert [(row["authorized"], row["authorized_upper"]) for row in result["usage"]] == [(3, 3)]
     assert result["data_quality"]["notes"] == [
         "10.0.0.1:8080: 1 gaps in its scrapes, the longest 29910 s; harmless unless it started anew in one"
@@ -121,7 +122,7 @@ def test_read_without_model_servers_knows_no_remainder(limiter: Server) -> None:
 def test_wait_waits_for_the_model_servers_too(limiter: Server) -> None:
     limiter.add("limitador_up", (1_001_000, 1))
     server(limiter, 10, [*SCRAPES, 1_004_000])
-    assert ask(limiter, wait_for_scrape=1)["end"] == times.format_time(1_004_000)
+    assert ask(limiter, wait_for_scrape=1)["end"] == _times.format_time(1_004_000)
 
 
 @pytest.mark.parametrize(
@@ -241,23 +242,6 @@ def test_bad_options_are_named(limiter: Server, options: dict[str, t.Any], messa
         ask(limiter, **options)
 
 
-@pytest.mark.parametrize(("text", "ms"), [("1h30m", 5_400_000), ("7d", 604_800_000), ("90s", 90_000), ("250ms", 250), ("1w", 604_800_000)])
-def test_parse_duration(text: str, ms: int) -> None:
-    assert times.parse_duration(text, "period") == ms
-
-
-@pytest.mark.parametrize(
-    ("text", "formatted"),
-    [
-        ("2026-11-01T00:00:00Z", "2026-11-01T00:00:00Z"),
-        ("2026-11-01T01:00:00+01:00", "2026-11-01T00:00:00Z"),
-        ("2026-11-23T15:37:41.922Z", "2026-11-23T15:37:41.922Z"),
-    ],
-)
-def test_times_survive_the_way_there_and_back(text: str, formatted: str) -> None:
-    assert times.format_time(times.parse_time(text, "start")) == formatted
-
-
 DAY = 86_400_000
 
 
@@ -280,7 +264,7 @@ def late(server: Server, now: int) -> None:
 def test_period_longer_than_the_retention(prometheus: Server, retention: str | None, message: str | None) -> None:
     late(prometheus, 40 * DAY)
     prometheus.retention = retention
-    start = times.format_time(10 * DAY)
+    start = _times.format_time(10 * DAY)
     if message:
         with pytest.raises(GatewayError, match=message):
             ask(prometheus, start=start)
@@ -292,7 +276,9 @@ def test_period_longer_than_the_retention(prometheus: Server, retention: str | N
 def test_period_that_began_before_the_first_limiter_is_within_the_retention(prometheus: Server) -> None:
     late(prometheus, 40 * DAY)
     prometheus.add("up", (10 * DAY - 1_000, 1), job="other")
-    assert not any("no samples from before" in note for note in ask(prometheus, start=times.format_time(10 * DAY))["data_quality"]["notes"])
+    assert not any(
+        "no samples from before" in note for note in ask(prometheus, start=_times.format_time(10 * DAY))["data_quality"]["notes"]
+    )
 
 
 def test_namespace_that_no_counter_has_is_an_error_that_names_the_others(limiter: Server) -> None:

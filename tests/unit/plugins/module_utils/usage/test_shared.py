@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Measured, measure
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import CALLS, TOKENS, Life, Nouns, Series, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import CALL_NOUNS, TOKEN_NOUNS, Life, Nouns, ScrapeTarget, Series
 
 START = 1_000_000
 STEP = 10_000
@@ -20,7 +20,7 @@ A, B, C = Life(900_000, "a"), Life(950_000, "b"), Life(1_025_000, "c")
 ADDRESS = {"job": "limitador", "instance": "limitador.example:8080"}
 
 
-def counted(users: list[list[int | None]], lives: list[Life | None] | None = None, what: Nouns = CALLS) -> Measured:
+def counted(users: list[list[int | None]], lives: list[Life | None] | None = None, what: Nouns = CALL_NOUNS) -> Measured:
     """The values of each user at each scrape, the first of which is at the start."""
     scrapes = tuple(START + index * STEP for index in range(len(users[0])))
     shown = {moment: life for moment, life in zip(scrapes, lives or [], strict=False) if life is not None}
@@ -31,7 +31,9 @@ def counted(users: list[list[int | None]], lives: list[Life | None] | None = Non
         )
         for number, values in enumerate(users)
     ]
-    return measure([Target(ADDRESS, scrapes, shown)], {"calls": series}, {"calls": ("user",)}, start=START, end=scrapes[-1], what=what)
+    return measure(
+        [ScrapeTarget(ADDRESS, scrapes, shown)], {"calls": series}, {"calls": ("user",)}, start=START, end=scrapes[-1], what=what
+    )
 
 
 def lower(found: Measured) -> int:
@@ -58,13 +60,13 @@ def test_a_limiter_that_restarts_is_none() -> None:
 def test_model_servers_behind_one_address_are_told_by_when_they_started() -> None:
     first, second = Life(800_000), Life(900_000)
     with pytest.raises(GatewayError, match="Scrape every model server by itself"):
-        counted([[5_000, 300, 5_100, 310]], [first, second, first, second], TOKENS)
+        counted([[5_000, 300, 5_100, 310]], [first, second, first, second], TOKEN_NOUNS)
 
 
 def test_a_clock_that_is_set_and_set_back_is_one_process() -> None:
     """The start of a process is told by the clock of its machine. Its counters went on."""
     clock = [Life(800_000), Life(804_000), Life(800_000)]
-    found = counted([[5, 7, 9]], [clock[0], clock[1], clock[2]], TOKENS)
+    found = counted([[5, 7, 9]], [clock[0], clock[1], clock[2]], TOKEN_NOUNS)
     assert (lower(found), found.unseen.upper) == (4, None)
 
 

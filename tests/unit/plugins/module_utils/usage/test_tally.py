@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import RawSeries
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import to_series
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Life, Series, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Life, ScrapeTarget, Series
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import AUTHORIZED, LIMITED, Usage, tally
 
 START = 1_000_000
@@ -20,15 +20,15 @@ SCRAPES = (1_000_000, 1_010_000, 1_020_000, 1_030_000, 1_040_000)
 LIMITER = {"job": "limitador", "instance": "10.0.0.1:8080"}
 
 
-def up(scrapes: tuple[int, ...] = SCRAPES, **labels: str) -> Target:
+def up(scrapes: tuple[int, ...] = SCRAPES, **labels: str) -> ScrapeTarget:
     """A limiter that has counted without a loss for long."""
     target = {**LIMITER, **labels}
-    return Target(target, scrapes, dict.fromkeys(scrapes, Life(1, target["instance"])))
+    return ScrapeTarget(target, scrapes, dict.fromkeys(scrapes, Life(1, target["instance"])))
 
 
-def silent(scrapes: tuple[int, ...] = SCRAPES, **labels: str) -> Target:
+def silent(scrapes: tuple[int, ...] = SCRAPES, **labels: str) -> ScrapeTarget:
     """A limiter that does not say since when it counts."""
-    return Target({**LIMITER, **labels}, scrapes)
+    return ScrapeTarget({**LIMITER, **labels}, scrapes)
 
 
 def series(value: int, scrapes: tuple[int, ...] = SCRAPES, **labels: str) -> Series:
@@ -36,7 +36,7 @@ def series(value: int, scrapes: tuple[int, ...] = SCRAPES, **labels: str) -> Ser
     return Series({"__name__": "any", **LIMITER, **labels}, tuple((moment, value) for moment in scrapes[1:]))
 
 
-def measured(scraped: list[Target], authorized: list[Series], limited: list[Series] | None = None) -> Usage:
+def measured(scraped: list[ScrapeTarget], authorized: list[Series], limited: list[Series] | None = None) -> Usage:
     return tally(scraped, {AUTHORIZED: authorized, LIMITED: limited or []}, start=START, end=END, family="upstream")
 
 
@@ -165,8 +165,8 @@ def test_tally_does_not_take_an_address_used_anew_for_a_duplicate() -> None:
 def test_tally_joins_views_of_one_life() -> None:
     """One server saw the start, another one the end, with a clock that is ahead by more than a scrape interval."""
     early, late = SCRAPES[:3], (1_021_000, 1_031_000, 1_041_000)
-    first = Target({**LIMITER, "prometheus": "a"}, early, dict.fromkeys(early, Life(1, "one")))
-    second = Target({**LIMITER, "prometheus": "b"}, late, dict.fromkeys(late, Life(1, "one")))
+    first = ScrapeTarget({**LIMITER, "prometheus": "a"}, early, dict.fromkeys(early, Life(1, "one")))
+    second = ScrapeTarget({**LIMITER, "prometheus": "b"}, late, dict.fromkeys(late, Life(1, "one")))
     seen = [
         Series({**first.labels, "user": "ann"}, ((1_000_000, 5), (1_010_000, 9), (1_020_000, 9))),
         Series({**second.labels, "user": "ann"}, ((1_021_000, 7), (1_031_000, 9), (1_041_000, 12))),
@@ -180,8 +180,8 @@ def test_tally_joins_views_of_one_life() -> None:
 def test_tally_follows_counters_to_another_address() -> None:
     """A limiter with a volume got a new pod: its counters went on, and so does the bill."""
     early, late = SCRAPES[:2], SCRAPES[3:]
-    first = Target(LIMITER, early, dict.fromkeys(early, Life(1, "one")))
-    second = Target({**LIMITER, "instance": "10.0.0.9:8080"}, late, dict.fromkeys(late, Life(1, "one")))
+    first = ScrapeTarget(LIMITER, early, dict.fromkeys(early, Life(1, "one")))
+    second = ScrapeTarget({**LIMITER, "instance": "10.0.0.9:8080"}, late, dict.fromkeys(late, Life(1, "one")))
     seen = [
         Series({**first.labels, "user": "ann"}, tuple((moment, 100) for moment in early)),
         Series({**second.labels, "user": "ann"}, tuple((moment, 103) for moment in late)),
@@ -193,7 +193,7 @@ def test_tally_follows_counters_to_another_address() -> None:
 
 def test_tally_does_not_take_two_lives_at_one_address_for_one() -> None:
     """Two clusters that Prometheus does not tell apart."""
-    one, other = up(job="a"), Target({**LIMITER, "job": "b"}, SCRAPES, dict.fromkeys(SCRAPES, Life(1, "another")))
+    one, other = up(job="a"), ScrapeTarget({**LIMITER, "job": "b"}, SCRAPES, dict.fromkeys(SCRAPES, Life(1, "another")))
     usage = measured([one, other], [series(5, user="ann", job="a"), series(7, user="ann", job="b")])
     assert usage.rows[0].authorized.lower == 12
 

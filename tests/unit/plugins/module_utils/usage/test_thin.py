@@ -15,7 +15,7 @@ from histories import END, START, History, make
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import read, thin
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import ScrapeTarget
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import Question, read_usage
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import Usage
 
@@ -66,7 +66,7 @@ def test_few_samples_give_what_all_of_them_give(prometheus: Server, monkeypatch:
     class Small(thin.Thin):
         """Windows of a few scrapes, shards of two users, so that every history has many."""
 
-        def __init__(self, client: Prometheus, target: Target, scrapes: t.Sequence[int]) -> None:
+        def __init__(self, client: Prometheus, target: ScrapeTarget, scrapes: t.Sequence[int]) -> None:
             super().__init__(client, target, scrapes, thin.Limits(touched=20, answer=6, users=2, longest=3))
 
         def read(self, selectors: t.Mapping[str, str]) -> t.Any:

@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Measured
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tokens import CACHED_TOKENS, METERED, TOKENS, UNMETERED, account
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tokens import METERED, REPORTED, REPORTED_CACHED, UNMETERED, account
 
 ANN, BOB = ("ann", "free", "free", "m"), ("bob", "pro", "pro", None)
 NOBODY_KNOWS = Count(0, None, frozenset({"a restart"}))
@@ -33,7 +33,7 @@ def served(prompt: int, completion: int, unseen: Count | None = None) -> Measure
 
 def test_rows_are_by_user_and_model_with_their_parts() -> None:
     counts = {
-        TOKENS: {(*ANN, "prompt"): 7, (*ANN, "completion"): 5, (*BOB, "unsplit"): 9},
+        REPORTED: {(*ANN, "prompt"): 7, (*ANN, "completion"): 5, (*BOB, "unsplit"): 9},
         METERED: {ANN: 2, BOB: 1},
         UNMETERED: {(*BOB, "aborted"): 3, (*BOB, "error"): 1},
     }
@@ -45,17 +45,17 @@ def test_rows_are_by_user_and_model_with_their_parts() -> None:
 @pytest.mark.parametrize(
     ("counts", "own", "remainder", "cause"),
     [
-        pytest.param({TOKENS: {(*ANN, "prompt"): 7, (*ANN, "completion"): 5}}, (7, 5), (0, 0, 0), None, id="all-known"),
+        pytest.param({REPORTED: {(*ANN, "prompt"): 7, (*ANN, "completion"): 5}}, (7, 5), (0, 0, 0), None, id="all-known"),
         pytest.param(
-            {TOKENS: {(*ANN, "prompt"): 7}, UNMETERED: {(*ANN, "aborted"): 1, (*BOB, "aborted"): 1, (*BOB, "error"): 2}},
+            {REPORTED: {(*ANN, "prompt"): 7}, UNMETERED: {(*ANN, "aborted"): 1, (*BOB, "aborted"): 1, (*BOB, "error"): 2}},
             (10, 4),
             (3, 4, 7),
             "4 answers carried no usage (2 aborted, 2 error)",
             id="unmetered",
         ),
         pytest.param({}, (10, 4), (10, 4, 14), "past the gateway", id="no-token-limit"),
-        pytest.param({TOKENS: {(*ANN, "prompt"): 11}}, (10, 0), (-1, 0, -1), "users were counted more", id="a-server-not-scraped"),
-        pytest.param({TOKENS: {(*ANN, "unsplit"): 12}}, (7, 5), (None, None, 0), None, id="parts-unknown"),
+        pytest.param({REPORTED: {(*ANN, "prompt"): 11}}, (10, 0), (-1, 0, -1), "users were counted more", id="a-server-not-scraped"),
+        pytest.param({REPORTED: {(*ANN, "unsplit"): 12}}, (7, 5), (None, None, 0), None, id="parts-unknown"),
     ],
 )
 def test_what_is_unattributed(counts: dict[str, t.Any], own: tuple[int, int], remainder: tuple[int | None, ...], cause: str | None) -> None:
@@ -68,7 +68,7 @@ def test_what_is_unattributed(counts: dict[str, t.Any], own: tuple[int, int], re
 
 
 def test_causes_come_with_their_number_and_models_with_their_remainder() -> None:
-    counts = {TOKENS: {(*ANN, "prompt"): 7, (*ANN, "completion"): 5}, METERED: {ANN: 2}, UNMETERED: {(*BOB, "aborted"): 3}}
+    counts = {REPORTED: {(*ANN, "prompt"): 7, (*ANN, "completion"): 5}, METERED: {ANN: 2}, UNMETERED: {(*BOB, "aborted"): 3}}
     own = limiters({"prompt": {("m",): 9, ("n",): 4}, "completion": {("m",): 5}})
     found = account(limiters(counts), own, authorized=exactly(9), silent=exactly(1)).as_dict()["unattributed"]
     assert found["requests"] == {"aborted": 3, "unreported": 4, "limiter_silent": 1}
@@ -80,7 +80,7 @@ def test_causes_come_with_their_number_and_models_with_their_remainder() -> None
 
 
 def test_cached_tokens_are_a_part_of_the_prompt() -> None:
-    counts = {TOKENS: {(*ANN, "prompt"): 7}, CACHED_TOKENS: {ANN: 4}, METERED: {ANN: 1}}
+    counts = {REPORTED: {(*ANN, "prompt"): 7}, REPORTED_CACHED: {ANN: 4}, METERED: {ANN: 1}}
     found = account(limiters(counts), served(7, 0)).as_dict()
     assert (found["usage"][0]["prompt"], found["usage"][0]["cached"], found["totals"]["cached_upper"]) == (7, 4, 4)
     assert found["unattributed"]["total"] == 0
@@ -88,7 +88,7 @@ def test_cached_tokens_are_a_part_of_the_prompt() -> None:
 
 @pytest.mark.parametrize("side", ["limiter", "model server"])
 def test_what_no_scrape_saw_makes_the_remainder_inexact(side: str) -> None:
-    ours = limiters({TOKENS: {(*ANN, "prompt"): 7}}, NOBODY_KNOWS if side == "limiter" else None)
+    ours = limiters({REPORTED: {(*ANN, "prompt"): 7}}, NOBODY_KNOWS if side == "limiter" else None)
     found = account(ours, served(7, 0, NOBODY_KNOWS if side == "model server" else None)).as_dict()
     assert found["unattributed"]["exact"] is False
     assert found["usage"][0]["prompt_upper"] == (None if side == "limiter" else 7)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Life, Series, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Life, ScrapeTarget, Series
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import AUTHORIZED, Usage, tally
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import OBSERVER_LABELS
 
@@ -23,10 +23,10 @@ def billed(
 ) -> Usage:
     """Two views that differ in ``label``, the second one scraped ``late`` after the first."""
     targets, series = [], []
-    for values, labels, offset, life in ((ours, {name: "a" for name in label}, 0, lives[0]), (theirs, label, late, lives[1])):
+    for values, labels, offset, life in ((ours, dict.fromkeys(label, "a"), 0, lives[0]), (theirs, label, late, lives[1])):
         scrapes = tuple(START + offset + 10_000 * index for index in range(-1, len(values) - 1))
         where = {**ADDRESS, **labels}
-        targets.append(Target(where, scrapes, dict.fromkeys(scrapes, Life(1, life)) if life else {}))
+        targets.append(ScrapeTarget(where, scrapes, dict.fromkeys(scrapes, Life(1, life)) if life else {}))
         series.append(Series({**where, "user": "ann"}, tuple(zip(scrapes, values, strict=True))))
     observers = OBSERVER_LABELS | set(also)
     return tally(targets, {AUTHORIZED: series}, start=START, end=START + 200_000, family="upstream", observers=observers)

@@ -9,8 +9,8 @@ import typing as t
 import pytest
 import yaml
 
-from ansible_collections.kuadrant.llm.plugins.filter.platform_objects import platform_objects
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.manifest import parse
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.objects import fit
 
 BUNDLE = """
@@ -56,11 +56,11 @@ spec: {conversion: {strategy: Webhook, webhook: {clientConfig: {service: {name: 
 
 
 def objects(**options: t.Any) -> dict[str, t.Any]:
-    return {entry["kind"]: entry for entry in platform_objects(BUNDLE, **options)}
+    return {entry["kind"]: entry for entry in fit(parse(BUNDLE), **options)}
 
 
 def test_definitions_come_first() -> None:
-    kinds = [entry["kind"] for entry in platform_objects(BUNDLE)]
+    kinds = [entry["kind"] for entry in fit(parse(BUNDLE))]
     assert kinds == ["CustomResourceDefinition", "ServiceAccount", "ClusterRoleBinding", "Deployment", "ValidatingWebhookConfiguration"]
 
 

@@ -8,26 +8,29 @@ import typing as t
 
 import pytest
 
-from ansible_collections.kuadrant.llm.plugins.filter.helm_owned import helm_owned
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.istio.plan import (
-    class_problem,
-    gateway_api_users,
-    istiod_values,
-    merged,
-    plan,
-)
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.istio.plan import IstioWish, Remains, plan_istio
 
 VERSIONS = {"gateway_api": "1.4.1", "istio": "1.29.1"}
+IMAGES = {"istio_pilot": "m:5000/istio/pilot:1.29.1", "istio_proxy": "m:5000/istio/proxyv2:1.29.1"}
+OURS = {"app.kubernetes.io/managed-by": "kuadrant.llm"}
 HELM = {"kind": "helm", "name": "mesh", "namespace": "mesh-system"}
 
 
 def api(version: str | None = None, *, ours: bool = False, present: bool = True, owner: t.Any = None) -> dict[str, t.Any]:
-    return {"present": present, "version": version, "channel": "standard", "ours": ours, "owner": owner}
+    record = {"namespace": "mesh-system", "provider": "manifest", "version": version, "previous": ""} if ours else None
+    return {"present": present, "version": version, "channel": "standard", "ours": ours, "record": record, "owner": owner}
 
 
 def istio(version: str | None = None, *, ours: bool = False, present: bool = True, **more: t.Any) -> dict[str, t.Any]:
-    found = {"present": present, "version": version, "namespace": "mesh-system", "ours": ours, "owner": HELM, "operator": None}
-    return {**found, **more}
+    record = {"namespace": "mesh-system", "provider": "helm", "version": version or "", "previous": "1.28.0"} if ours else None
+    found = {"present": present, "version": version, "namespace": "mesh-system", "ours": ours, "record": record, "owner": HELM}
+    return {**found, "operator": None, "classes": [], **more}
+
+
+def plan(gateway_api: t.Any, mesh: t.Any, *, remains: Remains | None = None, **wish: t.Any) -> dict[str, t.Any]:
+    return plan_istio(
+        {"gateway_api": gateway_api, "istio": mesh}, IstioWish(versions=VERSIONS, images=IMAGES, **wish), remains or Remains()
+    )
 
 
 NO_API, NO_ISTIO = api(present=False), istio(present=False)
@@ -49,7 +52,7 @@ NO_API, NO_ISTIO = api(present=False), istio(present=False)
     ],
 )
 def test_installs_and_adopts(gateway_api: t.Any, mesh: t.Any, provider: str, actions: tuple[str, str]) -> None:
-    made = plan({"gateway_api": gateway_api, "istio": mesh}, provider, "present", VERSIONS)
+    made = plan(gateway_api, mesh, provider=provider)
     assert ((made["gateway_api"], made["istio"]), made["problems"]) == (actions, [])
 
 
@@ -72,7 +75,7 @@ def test_installs_and_adopts(gateway_api: t.Any, mesh: t.Any, provider: str, act
     ],
 )
 def test_refuses(gateway_api: t.Any, mesh: t.Any, provider: str, problem: str) -> None:
-    made = plan({"gateway_api": gateway_api, "istio": mesh}, provider, "present", VERSIONS)
+    made = plan(gateway_api, mesh, provider=provider)
     assert problem in " ".join(made["problems"])
     assert made["istio"] in ("none", "adopt", "install")
 
@@ -86,65 +89,130 @@ def test_refuses(gateway_api: t.Any, mesh: t.Any, provider: str, problem: str) -
     ],
 )
 def test_removes_only_what_is_ours(gateway_api: t.Any, mesh: t.Any, actions: tuple[str, str]) -> None:
-    made = plan({"gateway_api": gateway_api, "istio": mesh}, "auto", "absent", VERSIONS)
+    made = plan(gateway_api, mesh, state="absent")
     assert (made["gateway_api"], made["istio"]) == actions
 
 
-def one_class(name: str, *, controller: str = "istio.io/gateway-controller", accepted: bool = True) -> dict[str, t.Any]:
-    return {"name": name, "controller": controller, "accepted": accepted, "message": "no"}
+def names(objects: list[dict[str, t.Any]]) -> list[str]:
+    parts = [(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in objects]
+    return [f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}" for kind, namespace, name in parts]
+
+
+def test_an_installation_notes_that_it_is_ours_before_it_begins() -> None:
+    made = plan(NO_API, NO_ISTIO, namespace="mesh")
+    assert names(made["definitions"]) == ["Namespace mesh", "ConfigMap mesh/kuadrant-llm-gateway-api", "ConfigMap mesh/kuadrant-llm-istio"]
+    space, _api, record = made["definitions"]
+    assert space == {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "mesh", "labels": OURS}}
+    assert record["metadata"]["labels"] == {**OURS, "kuadrant.llm/component": "istio"}
+    assert record["data"] == {"provider": "helm", "version": "1.29.1", "previous": ""}
+
+
+@pytest.mark.parametrize(("noted", "previous"), [("1.29.0", "1.29.0"), ("1.29.1", "1.28.0")], ids=["upgrade", "the same"])
+def test_ours_stays_where_it_is_and_notes_what_it_was(noted: str, previous: str) -> None:
+    made = plan(api("1.5.0", ours=True), istio(noted, ours=True), namespace="elsewhere")
+    assert made["namespace"] == "mesh-system"
+    assert names(made["definitions"]) == ["Namespace mesh-system", "ConfigMap mesh-system/kuadrant-llm-istio"]
+    assert made["definitions"][1]["data"] == {"provider": "helm", "version": "1.29.1", "previous": previous}
+    assert {one["namespace"] for one in made["releases"]} == {"mesh-system"}
+
+
+def test_what_is_adopted_needs_nothing() -> None:
+    made = plan(api("1.4.1"), istio("1.29.1"))
+    assert (made["definitions"], made["releases"], made["leftovers"]) == ([], [], [])
+    assert made["notes"] == [
+        "Gateway API 1.4.1 (standard channel) stays as it is: another user applied it.",
+        "Istio 1.29.1 in namespace mesh-system is used as it is: it belongs to Helm release mesh in namespace mesh-system.",
+    ]
 
 
 @pytest.mark.parametrize(
-    ("classes", "problem"),
-    [
-        ([one_class("istio")], ""),
-        ([], "There is no GatewayClass istio. istiod makes it"),
-        ([one_class("istio", accepted=False)], "GatewayClass istio of controller istio.io/gateway-controller is not accepted: no."),
-        ([one_class("mesh"), one_class("x", controller="other")], "Istio's are mesh: set llm_gateway_class."),
-    ],
+    ("values", "revision", "deployment"),
+    [({}, "default", "Deployment/istiod"), ({"revision": "canary"}, "canary", "Deployment/istiod-canary")],
 )
-def test_class_problem(classes: list[dict[str, t.Any]], problem: str) -> None:
-    found = class_problem(classes, "istio")
-    assert found.startswith(problem) or problem in found
-    assert bool(found) == bool(problem)
-
-
-def test_istiod_values() -> None:
-    images = {"istio_pilot": "m:5000/istio/pilot@sha256:0", "istio_proxy": "m:5000/istio/proxyv2:1.29.1"}
-    extra = {"global": {"proxy": {"resources": {}}}, "env": {"A": "b"}, "resources": {"requests": {"cpu": "1"}}}
-    resources = {"requests": {"cpu": "100m", "memory": "256Mi"}}
-    values = istiod_values(images, "1.29.1", namespace="mesh", resources=resources, inference=True, pull_secret="creds", extra=extra)
-    assert values == {
-        "image": "m:5000/istio/pilot@sha256:0",
-        "resources": {"requests": {"cpu": "1", "memory": "256Mi"}},
-        "env": {"ENABLE_GATEWAY_API_INFERENCE_EXTENSION": "true", "A": "b"},
-        "global": {
-            "hub": "m:5000/istio",
-            "tag": "1.29.1",
-            "istioNamespace": "mesh",
-            "proxy": {"image": "m:5000/istio/proxyv2:1.29.1", "resources": {}},
-            "proxy_init": {"image": "m:5000/istio/proxyv2:1.29.1"},
-            "imagePullSecrets": ["creds"],
-        },
+def test_releases_are_the_resource_definitions_and_istiod(values: dict[str, str], revision: str, deployment: str) -> None:
+    base, istiod = plan(NO_API, NO_ISTIO, values=values, pull_secret="creds")["releases"]
+    assert base == {
+        "name": "istio-base",
+        "namespace": "istio-system",
+        "chart": "istio_base",
+        "values": {"defaultRevision": revision, "global": {"istioNamespace": "istio-system"}},
     }
+    assert (istiod["name"], istiod["chart"], istiod["wait_for"]) == ("istiod", "istiod", [deployment])
+    assert istiod["values"]["image"] == IMAGES["istio_pilot"]
+    assert istiod["values"]["global"]["imagePullSecrets"] == ["creds"]
 
 
-def test_merged_does_not_change_what_it_was_given() -> None:
-    base = {"a": {"b": 1}}
-    assert merged(base, {"a": {"c": 2}, "d": [1]}) == {"a": {"b": 1, "c": 2}, "d": [1]}
-    assert base == {"a": {"b": 1}}
+def one_class(name: str, controller: str = "istio.io/gateway-controller") -> dict[str, t.Any]:
+    return {"name": name, "controller": controller, "accepted": True, "message": ""}
 
 
-def test_gateway_api_users() -> None:
-    def body(kind: str, name: str, controller: str = "", namespace: str = "") -> dict[str, t.Any]:
-        return {"kind": kind, "metadata": {"name": name, "namespace": namespace}, "spec": {"controllerName": controller}}
-
-    objects = [body("GatewayClass", "istio", "istio.io/x"), body("GatewayClass", "other", "o"), body("Gateway", "g", namespace="llm")]
-    assert gateway_api_users(objects, ["istio.io/x"]) == ["Gateway llm/g", "GatewayClass other"]
-    assert gateway_api_users(objects, []) == ["Gateway llm/g", "GatewayClass istio", "GatewayClass other"]
+def one(kind: str, name: str, namespace: str | None = None) -> dict[str, t.Any]:
+    return {"kind": kind, "metadata": {"name": name, **({"namespace": namespace} if namespace else {})}}
 
 
-def test_helm_owned() -> None:
-    ours = {"metadata": {"annotations": {"meta.helm.sh/release-name": "a", "meta.helm.sh/release-namespace": "b"}}}
-    others = [{"metadata": {}}, {"metadata": {"annotations": {"meta.helm.sh/release-name": "a", "meta.helm.sh/release-namespace": "c"}}}]
-    assert helm_owned([ours, *others], "a", "b") == [ours]
+CLASSES = [one_class("istio"), one_class("istio-waypoint", "istio.io/mesh-controller"), one_class("kgateway", "kgateway.dev/kgateway")]
+WRITTEN = [one("ConfigMap", "istio-ca-root-cert", "llm"), one("ConfigMap", "theirs", "llm")]
+
+
+def test_removal_takes_what_istiod_left_and_keeps_the_definitions() -> None:
+    mesh = istio("1.29.1", ours=True, classes=CLASSES)
+    made = plan(api("1.4.1", ours=True), mesh, state="absent", remains=Remains(config_maps=WRITTEN, definitions=["a.istio.io"]))
+    assert [(release["name"], release["state"]) for release in made["releases"]] == [("istiod", "absent"), ("istio-base", "absent")]
+    assert names(made["leftovers"]) == [
+        "ConfigMap llm/istio-ca-root-cert",
+        "GatewayClass istio",
+        "GatewayClass istio-waypoint",
+        "Secret mesh-system/istio-ca-secret",
+    ]
+    assert names(made["definitions"]) == [
+        "ConfigMap mesh-system/kuadrant-llm-istio",
+        "ConfigMap mesh-system/kuadrant-llm-gateway-api",
+        "Namespace mesh-system",
+    ]
+    assert made["remove_gateway_api"] is False
+    assert made["notes"] == [
+        "The Gateway API stays: istio_remove_gateway_api is false. It no longer counts as ours, and the next installation uses it as it is."
+    ]
+
+
+def test_definitions_of_istio_go_only_if_nothing_is_of_their_kinds() -> None:
+    mesh = istio("1.29.1", ours=True, classes=CLASSES)
+    unused = Remains(definitions=["envoyfilters.networking.istio.io"])
+    made = plan(NO_API, mesh, state="absent", remove_crds=True, remains=unused)
+    assert names(made["leftovers"])[-1] == "CustomResourceDefinition envoyfilters.networking.istio.io"
+    used = Remains(definitions=unused.definitions, objects=[one("EnvoyFilter", "theirs", "llm")])
+    made = plan(NO_API, mesh, state="absent", remove_crds=True, remains=used)
+    assert "CustomResourceDefinition" not in {left["kind"] for left in made["leftovers"]}
+    assert made["notes"] == ["Istio's resource definitions stay, because there is EnvoyFilter llm/theirs."]
+
+
+@pytest.mark.parametrize(
+    ("objects", "ours", "goes"),
+    [
+        ([], True, True),
+        ([one("GatewayClass", "istio"), one("GatewayClass", "istio-waypoint")], True, True),
+        ([one("GatewayClass", "istio")], False, False),
+        ([one("GatewayClass", "kgateway")], True, False),
+        ([one("Gateway", "vllm-gateway", "llm")], True, False),
+    ],
+    ids=["unused", "only the classes of our Istio", "a class of another Istio", "a class of another controller", "a Gateway"],
+)
+def test_gateway_api_goes_only_if_nothing_needs_it(objects: list[dict[str, t.Any]], ours: bool, goes: bool) -> None:
+    mesh = istio("1.29.1", ours=ours, classes=CLASSES)
+    made = plan(api("1.4.1", ours=True), mesh, state="absent", remove_gateway_api=True, remains=Remains(gateway_objects=objects))
+    assert made["remove_gateway_api"] is goes
+    told = " ".join(made["notes"])
+    assert ("The Gateway API stays: there is " in told) is not goes
+    assert all(left["metadata"]["name"] in told for left in objects) or goes
+
+
+def test_many_users_are_counted() -> None:
+    routes = [one("HTTPRoute", f"route-{number}", "llm") for number in range(8)]
+    made = plan(api("1.4.1", ours=True), NO_ISTIO, state="absent", remove_gateway_api=True, remains=Remains(gateway_objects=routes))
+    assert "HTTPRoute llm/route-4 and 3 more." in made["notes"][0]
+
+
+def test_removal_of_nothing_says_who_owns_the_istio_that_stays() -> None:
+    made = plan(api("1.4.1"), istio("1.29.1"), state="absent", namespace="mesh")
+    assert (made["releases"], made["leftovers"], names(made["definitions"])) == ([], [], ["Namespace mesh"])
+    assert made["notes"] == ["Istio 1.29.1 stays: it belongs to Helm release mesh in namespace mesh-system."]

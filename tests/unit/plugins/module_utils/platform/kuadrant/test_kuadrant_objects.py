@@ -15,8 +15,9 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.ob
     clean,
     exported,
     foreign_objects,
-    kinds_of,
     losses,
+    policies_of,
+    removal_stages,
 )
 
 Object = dict[str, t.Any]
@@ -72,30 +73,6 @@ OWN_AUTH_CONFIG = made("AuthConfig", "authorino.kuadrant.io/v1beta3", "mine")
 OF_A_PLAN = made("RateLimitPolicy", "kuadrant.io/v1", "plan", owned=True)
 
 
-def crd(group: str, kind: str, *versions: Object, release: str = "kuadrant-operator") -> Object:
-    annotations = {"meta.helm.sh/release-name": release} if release else {}
-    name = f"{kind.lower()}s.{group}"
-    return {
-        "metadata": {"name": name, "annotations": annotations},
-        "spec": {"group": group, "names": {"kind": kind}, "versions": list(versions)},
-    }
-
-
-def test_kinds_are_read_at_the_version_that_is_stored_and_served() -> None:
-    old, new = {"name": "v1beta1", "served": True, "storage": False}, {"name": "v1", "served": True, "storage": True}
-    gone = {"name": "v2", "served": False, "storage": True}
-    crds = [
-        crd("kuadrant.io", "AuthPolicy", old, new),
-        crd("kuadrant.io", "Odd", gone, old, release=""),
-        crd("kuadrant.io", "Unserved", gone),
-        crd("gateway.networking.k8s.io", "Gateway", new),
-    ]
-    assert kinds_of(crds) == [
-        {"api_version": "kuadrant.io/v1", "kind": "AuthPolicy", "name": "authpolicys.kuadrant.io", "release": "kuadrant-operator"},
-        {"api_version": "kuadrant.io/v1beta1", "kind": "Odd", "name": "odds.kuadrant.io", "release": ""},
-    ]
-
-
 def test_clean_object_is_what_a_user_would_write() -> None:
     before = policy()
     original = copy.deepcopy(before)
@@ -129,6 +106,20 @@ def test_foreign_is_what_neither_we_nor_kuadrant_made() -> None:
     assert foreign_objects(objects) == ["AuthConfig kuadrant-system/mine", "AuthPolicy llm/theirs"]
     alone = made("Limitador", "limitador.kuadrant.io/v1alpha1", "theirs")
     assert foreign_objects([alone]) == ["Limitador kuadrant-system/theirs"]
+
+
+def test_policies_go_first_then_kuadrant_then_parts_of_their_own() -> None:
+    alone = made("Limitador", "limitador.kuadrant.io/v1alpha1", "theirs")
+    stages = removal_stages([KUADRANT, LIMITADOR, AUTHORINO, alone, policy("a"), policy("b"), AUTH_CONFIG, OF_A_PLAN])
+    names = [[obj["metadata"]["name"] for obj in stage] for stage in stages]
+    # What Kuadrant created goes with it.
+    assert names == [["b", "a"], ["kuadrant"], ["theirs"]]
+    assert removal_stages([AUTH_CONFIG, LIMITADOR]) == []
+
+
+def test_policies_are_what_users_attached() -> None:
+    with_target = {**OF_A_PLAN, "spec": {"targetRef": {}}}
+    assert policies_of([policy(), KUADRANT, OWN_AUTH_CONFIG, with_target]) == [policy()]
 
 
 def test_nothing_happened() -> None:

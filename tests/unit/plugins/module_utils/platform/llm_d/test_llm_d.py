@@ -16,7 +16,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._kube import KubeErro
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.llm_d.discover import RefusedError, _key_label
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.llm_d.model import Ref
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.llm_d.pods import models_of
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.llm_d.read import inspect
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.llm_d.read import llm_d_facts
 
 FIXTURES = Path(__file__).parents[3] / "fixtures/llm_d"
 
@@ -52,7 +52,7 @@ class Manifests:
 
 
 def found(*names: str, **options: t.Any) -> Object:
-    return inspect(t.cast("t.Any", Manifests(*names)), **options)
+    return llm_d_facts(t.cast("t.Any", Manifests(*names)), **options)
 
 
 FOUND: dict[str, tuple[str, str, list[str], str, str | None]] = {
@@ -186,7 +186,7 @@ def test_a_class_that_does_not_exist_is_named() -> None:
     manifests = Manifests("helmfile")
     manifests.objects = [one for one in manifests.objects if one["kind"] != "GatewayClass"]
     with pytest.raises(RefusedError, match=r"GatewayClass istio, which does not exist \(there are: none\)"):
-        inspect(t.cast("t.Any", manifests))
+        llm_d_facts(t.cast("t.Any", manifests))
 
 
 def test_another_controller_can_be_accepted() -> None:
@@ -201,7 +201,7 @@ def test_what_gets_round_the_gateway_is_told() -> None:
 def test_a_pool_that_does_not_exist_is_told() -> None:
     manifests = Manifests("helmfile")
     manifests.objects = [one for one in manifests.objects if one["kind"] != "InferencePool"]
-    problems = inspect(t.cast("t.Any", manifests))["problems"]
+    problems = llm_d_facts(t.cast("t.Any", manifests))["problems"]
     assert any("InferencePool llm-d-sim/gaie-sim of inference.networking.k8s.io, which does not exist" in problem for problem in problems)
     assert any("GET /v1/models" in problem for problem in problems)
 
@@ -211,20 +211,20 @@ def test_routes_of_this_collection_are_not_llm_ds() -> None:
     route = next(one for one in manifests.objects if one["kind"] == "HTTPRoute")
     labels = {"app.kubernetes.io/managed-by": "kuadrant.llm"}
     manifests.objects.append({**route, "metadata": {**route["metadata"], "name": "demo", "labels": labels}})
-    assert inspect(t.cast("t.Any", manifests))["route_names"] == ["llm-d-sim/llm-d-sim"]
+    assert llm_d_facts(t.cast("t.Any", manifests))["route_names"] == ["llm-d-sim/llm-d-sim"]
 
 
 def test_a_user_of_one_namespace_reads_there() -> None:
     lists = ("gateways", "httproutes", "inferencepools", "services", "deployments", "pods")
     manifests = Manifests("helmfile", denied=lists, allowed=["llm-d-sim"])
-    assert inspect(t.cast("t.Any", manifests), namespace="llm-d-sim")["model"] == "random"
+    assert llm_d_facts(t.cast("t.Any", manifests), namespace="llm-d-sim")["model"] == "random"
     with pytest.raises(KubeError, match="forbidden"):
-        inspect(t.cast("t.Any", manifests))
+        llm_d_facts(t.cast("t.Any", manifests))
 
 
 def test_what_may_not_be_read_is_a_problem_not_an_end() -> None:
     manifests = Manifests("helmfile", denied=["deployments", "prometheuses"])
-    problems = inspect(t.cast("t.Any", manifests))["problems"]
+    problems = llm_d_facts(t.cast("t.Any", manifests))["problems"]
     assert [problem for problem in problems if "may not list deployments in all namespaces" in problem]
     assert [problem for problem in problems if "may not list prometheuses in all namespaces" in problem]
 

@@ -9,11 +9,8 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible.errors import AnsibleFilterError
 
-from ansible_collections.kuadrant.llm.plugins.filter.monitor_labels import monitor_labels
-from ansible_collections.kuadrant.llm.plugins.filter.platform_objects import platform_objects
-from ansible_collections.kuadrant.llm.plugins.filter.prometheus_choice import prometheus_choice
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring import choice
 
 OWN = "llm-observability/llm-observability"
@@ -70,7 +67,7 @@ SEVERAL = found(operators=["monitoring/operator"], instances=["monitoring/a", "m
     ],
 )
 def test_choice(cluster: dict[str, t.Any], provider: str, wanted: str, chosen: str, named: str | None) -> None:
-    result = prometheus_choice(cluster, provider=provider, wanted=wanted, own=OWN)
+    result = choice.choose(cluster, provider=provider, wanted=wanted, own=OWN)
     assert result["problems"] == []
     assert result["provider"] == chosen
     assert (result["instance"] and choice.called(result["instance"])) == named
@@ -92,13 +89,13 @@ def test_choice(cluster: dict[str, t.Any], provider: str, wanted: str, chosen: s
     ],
 )
 def test_what_cannot_be_chosen_is_told_with_the_way_out(cluster: dict[str, t.Any], provider: str, wanted: str, words: str) -> None:
-    (told,) = prometheus_choice(cluster, provider=provider, wanted=wanted, own=OWN)["problems"]
+    (told,) = choice.choose(cluster, provider=provider, wanted=wanted, own=OWN)["problems"]
     assert words in told
 
 
 def test_operator_that_keeps_to_its_namespaces_is_no_obstacle() -> None:
     cluster = {**NOTHING, "operators": [program("openshift-monitoring/prometheus-operator", "openshift-monitoring")]}
-    assert prometheus_choice(cluster, provider="operator", own=OWN)["problems"] == []
+    assert choice.choose(cluster, provider="operator", own=OWN)["problems"] == []
 
 
 @pytest.mark.parametrize(
@@ -112,11 +109,11 @@ def test_operator_that_keeps_to_its_namespaces_is_no_obstacle() -> None:
             {"release": "monitoring"},
         ),
         (instance(rule_selector={"matchLabels": {"role": "alert-rules"}}), {"release": "monitoring"}, {"role": "alert-rules"}),
-        (instance(**{f"{kind}_selector": {"matchLabels": choice.MANAGED} for kind in choice.KINDS}), {}, {}),
+        (instance(**{f"{kind}_selector": {"matchLabels": MANAGED_BY} for kind in choice.KINDS}), {}, {}),
     ],
 )
 def test_monitors_and_rules_get_the_labels_that_they_lack(one: dict[str, t.Any], monitors: dict[str, str], rules: dict[str, str]) -> None:
-    assert monitor_labels(one, WHERE) == {"monitor_labels": monitors, "rule_labels": rules, "problems": []}
+    assert choice.needs(one, WHERE, {}) == {"monitor_labels": monitors, "rule_labels": rules, "problems": []}
 
 
 @pytest.mark.parametrize(
@@ -140,14 +137,14 @@ def test_monitors_and_rules_get_the_labels_that_they_lack(one: dict[str, t.Any],
     ],
 )
 def test_prometheus_that_does_not_see_us_is_told_with_the_way_out(selectors: dict[str, t.Any], words: str) -> None:
-    (told,) = monitor_labels(instance(**selectors), WHERE)["problems"]
+    (told,) = choice.needs(instance(**selectors), WHERE, {})["problems"]
     assert words in told
     assert told.startswith("Prometheus monitoring/kube-prometheus ")
 
 
 def test_kinds_that_are_not_there_need_nothing() -> None:
     one = instance(pod_monitor_selector=None, rule_selector=None, rule_namespace_selector=None)
-    assert monitor_labels(one, {**WHERE, "pod_monitor": [], "rule": []}) == {
+    assert choice.needs(one, {**WHERE, "pod_monitor": [], "rule": []}, {}) == {
         "monitor_labels": {"release": "monitoring"},
         "rule_labels": {},
         "problems": [],
@@ -156,18 +153,8 @@ def test_kinds_that_are_not_there_need_nothing() -> None:
 
 def test_namespaces_are_looked_at_with_the_labels_that_they_have_or_will_have() -> None:
     by_label = instance(service_monitor_namespace_selector={"matchLabels": {"monitored": "yes"}})
-    existing = [{"metadata": {"name": name, "labels": {"monitored": "yes"}}} for name in WHERE["service_monitor"]]
-    assert monitor_labels(by_label, WHERE, existing)["problems"] == []
-    assert "in namespaces llm, kuadrant-system" in monitor_labels(by_label, WHERE, [{"metadata": {"name": "llm"}}])["problems"][0]
-    made_here = instance(service_monitor_namespace_selector={"matchLabels": choice.MANAGED})
-    assert monitor_labels(made_here, WHERE)["problems"] == []
-
-
-def test_without_an_instance_there_is_no_answer() -> None:
-    with pytest.raises(AnsibleFilterError, match="needs an instance"):
-        monitor_labels({}, WHERE)
-
-
-def test_manifest_of_the_operator_may_hold_a_lone_equals_sign() -> None:
-    (one,) = platform_objects("{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {kinds: ['!=', =, =~]}}")
-    assert one["data"]["kinds"] == ["!=", "=", "=~"]
+    existing = {name: {"monitored": "yes"} for name in WHERE["service_monitor"]}
+    assert choice.needs(by_label, WHERE, existing)["problems"] == []
+    assert "in namespaces llm, kuadrant-system" in choice.needs(by_label, WHERE, {"llm": {}})["problems"][0]
+    made_here = instance(service_monitor_namespace_selector={"matchLabels": MANAGED_BY})
+    assert choice.needs(made_here, WHERE, {})["problems"] == []

@@ -9,7 +9,8 @@ import typing as t
 import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.wait import Clock, Workload, parse_workloads, wait
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.wait import Workload, parse_workloads, wait
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
 
 READY = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
 

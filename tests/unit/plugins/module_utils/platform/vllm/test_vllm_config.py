@@ -9,11 +9,10 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible.errors import AnsibleFilterError
 
-from ansible_collections.kuadrant.llm.plugins.filter.vllm_objects import vllm_objects
-from ansible_collections.kuadrant.llm.plugins.filter.vllm_problems import vllm_problems
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.vllm.config import parse
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.vllm.server import settings as checked
 
 SIMULATOR = {
     "mode": "simulator",
@@ -42,7 +41,7 @@ WIDE = {"cache_size": "20Gi", "cache_access_mode": "ReadWriteMany"}
     ],
 )
 def test_settings_that_go_together_have_no_problems(settings: dict[str, t.Any]) -> None:
-    assert vllm_problems(settings) == []
+    assert checked(settings) == parse(settings)
 
 
 @pytest.mark.parametrize(
@@ -87,26 +86,25 @@ def test_settings_that_go_together_have_no_problems(settings: dict[str, t.Any]) 
     ],
 )
 def test_settings_that_contradict_one_another_are_told(settings: dict[str, t.Any], words: str) -> None:
-    (told,) = vllm_problems(settings)
-    assert words in told
+    with pytest.raises(GatewayError) as caught:
+        checked(settings)
+    assert words in caught.value.message
+    assert len(caught.value.details.get("problems", [1])) == 1
 
 
 def test_problems_are_told_all_at_once() -> None:
-    assert len(vllm_problems({**SIMULATOR, "device": "gpu", "cache_size": "1Gi", "port": 0})) == 3
+    with pytest.raises(GatewayError) as caught:
+        checked({**SIMULATOR, "device": "gpu", "cache_size": "1Gi", "port": 0})
+    assert len(caught.value.details["problems"]) == 3
 
 
 def test_token_and_secret_exclude_each_other() -> None:
-    assert vllm_problems(SERVER, hf_token=True) == []
-    assert vllm_problems({**SERVER, "hf_token_fingerprint": "0123"}) == []
-    (told,) = vllm_problems({**SERVER, "hf_secret": "hf"}, hf_token=True)
-    assert "Both vllm_hf_token and vllm_hf_secret" in told
+    token = {**SERVER, "hf_token_fingerprint": "0123"}
+    assert checked(token) == parse(token)
+    with pytest.raises(GatewayError, match="Both vllm_hf_token and vllm_hf_secret"):
+        checked({**token, "hf_secret": "hf"})
 
 
 def test_values_of_templates_are_converted() -> None:
     config = parse({**SIMULATOR, "replicas": "2", "autoscaling": "True", "env": {"A": True, "B": 1}, "args": None, "hf_secret": None})
     assert (config.replicas, config.autoscaling, config.env, config.args, config.hf_secret) == (2, True, {"A": "true", "B": "1"}, [], "")
-
-
-def test_objects_of_what_cannot_be_read_are_an_error() -> None:
-    with pytest.raises(AnsibleFilterError, match="vllm_port is 'http'"):
-        vllm_objects({**SIMULATOR, "port": "http"})

@@ -1,0 +1,75 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""Elements of the page: trees, so that whatever they contain is escaped when they are written."""
+
+from __future__ import annotations
+
+import typing as t
+import xml.etree.ElementTree as ET
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import visible
+
+Child: t.TypeAlias = "ET.Element | str | None"
+
+
+def h(tag: str, attributes: t.Mapping[str, str], *children: Child) -> ET.Element:
+    """One element; text is made visible, and escaped when the tree is written."""
+    element = ET.Element(tag, dict(attributes))
+    last: ET.Element | None = None
+    for child in children:
+        if isinstance(child, str):
+            text = child if tag == "style" else visible(child)
+            if last is None:
+                element.text = (element.text or "") + text
+            else:
+                last.tail = (last.tail or "") + text
+        elif child is not None:
+            element.append(child)
+            last = child
+    return element
+
+
+def figure(title: str, lead: str, svg: ET.Element, series: t.Mapping[str, t.Any]) -> ET.Element:
+    svg.set("aria-label", title)
+    keys = [h("span", {"class": f"key key-{number}"}, name) for number, name in enumerate(series)] if len(series) > 1 else []
+    return h(
+        "figure",
+        {"class": "wide"} if (svg.get("viewBox") or "").split()[2:3] == ["1320"] else {},
+        h("figcaption", {}, h("h2", {}, title), h("p", {}, lead, " ", *keys)),
+        svg,
+    )
+
+
+def table(
+    heads: t.Sequence[str],
+    body: t.Iterable[t.Sequence[Child]],
+    *,
+    text: int,
+    numbers: int | None = None,
+    foot: t.Iterable[t.Sequence[Child]] = (),
+    ids: str = "",
+) -> ET.Element:
+    """The first ``text`` columns go left, the following ``numbers``, or all, go right; rows get the ids ``<ids>1``, ``<ids>2``, ..."""
+    right = range(text, len(heads) if numbers is None else text + numbers)
+
+    def cell(tag: str, column: int, content: Child) -> ET.Element:
+        return h(tag, {"class": "number"} if column in right else {}, content)
+
+    def row(tag: str, cells: t.Sequence[Child], number: int = 0) -> ET.Element:
+        return h(
+            "tr", {"id": f"{ids}{number}"} if ids and number else {}, *(cell(tag, column, content) for column, content in enumerate(cells))
+        )
+
+    bottom = [row("td", cells) for cells in foot]
+    element = h(
+        "table",
+        {},
+        h("thead", {}, row("th", list(heads))),
+        h("tbody", {}, *(row("td", cells, number) for number, cells in enumerate(body, 1))),
+        h("tfoot", {}, *bottom) if bottom else None,
+    )
+    return h("div", {"class": "scroll"}, element)

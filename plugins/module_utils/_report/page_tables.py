@@ -1,0 +1,245 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""The tables of the page. A cost leads to its charges, a charge to its price, and a bound to the note that says why."""
+
+from __future__ import annotations
+
+import typing as t
+import xml.etree.ElementTree as ET
+from decimal import Decimal
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._description import meters
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import FEE
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_elements import Child, h, table
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_text import amount, bounded, day, from_to, grouped, or_else
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import named
+
+# More rows than these help nobody on a page; what is left out is summed up, and is in the other files.
+_ROWS = 2_000
+_METERS = {
+    meters.REQUESTS: "requests",
+    meters.LIMITED_REQUESTS: "limited requests",
+    meters.UNMETERED_REQUESTS: "requests without usage",
+    meters.PROMPT_TOKENS: "prompt tokens",
+    meters.COMPLETION_TOKENS: "completion tokens",
+    meters.CACHED_TOKENS: "cached tokens",
+    meters.UNSPLIT_TOKENS: "unsplit tokens",
+    FEE: "monthly fee",
+}
+_FIGURES = (
+    ("authorized", "Requests"),
+    ("limited", "Limited"),
+    ("prompt", "Prompt tokens"),
+    ("cached", "of which cached"),
+    ("completion", "Completion tokens"),
+    ("unsplit", "Unsplit tokens"),
+    ("unmetered", "Without usage"),
+)
+Row: t.TypeAlias = "t.Mapping[str, t.Any]"
+
+
+class Tables:
+    """The sections of one report; ``total`` is its sum over all users."""
+
+    def __init__(self, report: Row) -> None:
+        self.report = report
+        self.currency = report["currency"]
+        notes = {note for line in report["lines"] for note in line["notes"]} | set(report["data_quality"]["notes"])
+        self.notes = {note: number for number, note in enumerate(sorted(notes), 1)}
+        self.entries = {entry["name"]: number for number, entry in enumerate(report["price_book"]["entries"], 1)}
+        self.total = report["totals"]["overall"]
+
+    def summary(self) -> ET.Element:
+        rows = self.report["summary"]
+        first: dict[tuple[t.Any, ...], int] = {}
+        for row_number, line in enumerate(self.report["lines"], 1):
+            first.setdefault((line["user"], line["group"], line["tier"]), row_number)
+        shown = [(name, title) for name, title in _FIGURES if self.total[name] or name in ("authorized", "limited")]
+        any_bounds = any(row["cost_upper"] != row["cost"] for row in (*rows, self.total))
+        heads = ["User", "Group", "Tier", *(title for _name, title in shown), f"Cost {self.currency}", *(["At most"] if any_bounds else [])]
+
+        def figures(row: Row, cost: Child) -> list[Child]:
+            counts = [bounded(row[name], row[f"{name}_upper"]) for name, _title in shown]
+            upper = "unknown" if row["cost_upper"] is None else amount(row["cost_upper"])
+            return [*counts, cost, *([upper] if any_bounds else [])]
+
+        body = []
+        for row in rows[:_ROWS]:
+            number = first.get((row["user"], row["group"], row["tier"]))
+            owed = amount(row["cost"])
+            cost: Child = owed if number is None or number > _ROWS else h("a", {"href": f"#c{number}", "title": "Why this number?"}, owed)
+            body.append([named(row), or_else(row["group"], "\u2013"), or_else(row["tier"], "\u2013"), *figures(row, cost)])
+        if len(rows) > _ROWS:
+            rest = sum((Decimal(row["cost"]) for row in rows[_ROWS:]), Decimal(0))
+            blanks: list[Child] = ["" for _name in shown]
+            body.append([f"{len(rows) - _ROWS} more", "", "", *blanks, amount(str(rest)), *([""] if any_bounds else [])])
+        foot = [["Total", "", "", *figures(self.total, h("strong", {}, amount(self.total["cost"])))]]
+        return h(
+            "section",
+            {},
+            h("h2", {}, "Who pays"),
+            h("p", {"class": "lead"}, "Every cost leads to the charges that it is the sum of."),
+            table(heads, body, text=3, foot=foot),
+        )
+
+    def charges(self) -> ET.Element:
+        lines = self.report["lines"]
+        heads = ["User", "Group", "Tier", "Model", "What", "Quantity", "Included", f"Price {self.currency}", f"Cost {self.currency}"]
+        heads += ["At most", "Price entry", "From", "Until", "Notes"]
+        body: list[list[Child]] = []
+        for line in lines[:_ROWS]:
+            price = (
+                "not priced"
+                if line["unit_price"] is None
+                else amount(line["unit_price"]) + ("" if line["per"] == 1 else f" / {grouped(line['per'])}")
+            )
+            notes = h("span", {}, *self._footnotes(line["notes"]))
+            entry: Child = "\u2013"
+            if line["price_entry"] is not None:
+                entry = h("a", {"href": f"#p{self.entries[line['price_entry']]}"}, line["price_entry"])
+            upper = "unknown" if line["cost_upper"] is None else "" if line["cost_upper"] == line["cost"] else amount(line["cost_upper"])
+            dash = [or_else(line[name], "\u2013") for name in ("user", "group", "tier", "model")]
+            quantity = bounded(line["quantity"], line["quantity_upper"])
+            figures = [quantity, grouped(line["included"]) if line["included"] else "", price, amount(line["cost"]), upper]
+            body.append([*dash, _METERS[line["meter"]], *figures, entry, line["start"], line["end"], notes])
+        lead = "Cost is what is not included of the quantity, times the price. Nothing is rounded, but fees to the cent."
+        if len(lines) > _ROWS:
+            rest = sum((Decimal(line["cost"]) for line in lines[_ROWS:]), Decimal(0))
+            lead += f" {grouped(len(lines) - _ROWS)} more charges of together {self._money(str(rest))} are in the CSV and JSON files."
+        charges = table(heads, body, text=5, numbers=5, ids="c")
+        return h("section", {"id": "charges"}, h("h2", {}, "Why these numbers: charges"), h("p", {"class": "lead"}, lead), charges)
+
+    def _footnotes(self, notes: t.Iterable[str]) -> t.Iterator[Child]:
+        for number in sorted({self.notes[note] for note in notes}):
+            yield h("a", {"href": f"#n{number}"}, f"[{number}]")
+            yield " "
+
+    def reconciliation(self) -> ET.Element:
+        found = self.report["reconciliation"]
+        rows = [*found["models"]]
+        body: list[list[Child]] = [
+            [
+                or_else(row["model"], "(no model)"),
+                *(self._part(row, of) for of in ("users", "unattributed", "served")),
+                "yes" if row["exact"] else "no",
+            ]
+            for row in rows
+        ]
+        overall = found["overall"]
+        foot: list[list[Child]] = [
+            ["Total", *(self._part(overall, of) for of in ("users", "unattributed", "served")), "yes" if overall["exact"] else "no"]
+        ]
+        if overall["served"] is None:
+            lead = "Unattributed tokens are unknown, for there are no token counters of a model server."
+        else:
+            lead = "Tokens of users and unattributed ones add up to what the model servers counted themselves."
+        causes = h("ul", {}, *(h("li", {}, f"Unattributed: {cause}.") for cause in found["causes"])) if found["causes"] else None
+        by_model = table(["Model", "Users", "Unattributed", "Model servers", "Exact"], body, text=1, foot=foot) if rows else None
+        return h("section", {}, h("h2", {}, "Held against the model servers"), h("p", {"class": "lead"}, lead), by_model, causes)
+
+    @staticmethod
+    def _part(row: Row, of: str) -> str:
+        return "unknown" if row[of] is None else grouped(row[of]["total"])
+
+    def budgets(self) -> ET.Element:
+        body: list[list[Child]] = []
+        for budget in self.report["budgets"]:
+            of = next(name for name in ("user", "group", "tier") if name in budget)
+            percent = min(Decimal(100), Decimal(budget["spent_percent"]))
+            state = "over" if 100 in budget["reached"] else "near" if budget["reached"] else "fine"
+            meter = h("progress", {"class": state, "max": "100", "value": f"{percent:f}"}, f"{budget['spent_percent']} %")
+            reached = ", ".join(f"{one} %" for one in budget["reached"]) or "\u2013"
+            spent, forecast = (from_to(budget[name], budget[f"{name}_upper"]) for name in ("spent", "forecast"))
+            body.append([f"{of} {budget[of]}", meter, f"{budget['spent_percent']} %", spent, amount(budget["amount"]), reached, forecast])
+        one = self.report["budgets"][0]
+        lead = (
+            f"Spent from {day(one['month_start'])} until {one['until']}. The forecast for {day(one['month_end'])} takes the rest of the "
+            "month to be like what was seen of it."
+        )
+        heads = ["Budget of", "", "Spent", f"Spent {self.currency}", f"Amount {self.currency}", "Reached", "Forecast"]
+        return h("section", {}, h("h2", {}, "Budgets"), h("p", {"class": "lead"}, lead), table(heads, body, text=2))
+
+    def what_if(self) -> ET.Element:
+        found = self.report["what_if"]
+        ordered = sorted(found["lines"], key=lambda row: -abs(Decimal(row["difference"])))
+        body: list[list[Child]] = [
+            [or_else(row["user"], "(all)"), or_else(row["group"], "\u2013"), or_else(row["tier"], "\u2013"), *_changes(row)]
+            for row in ordered[:_ROWS]
+        ]
+        foot: list[list[Child]] = [["Total", "", "", *_changes(found["overall"])]]
+        heads = ["User", "Group", "Tier", f"Cost {self.currency}", "Other prices", "Difference"]
+        lead = "The same usage under another price book, largest difference first."
+        return h("section", {}, h("h2", {}, "What if"), h("p", {"class": "lead"}, lead), table(heads, body, text=3, foot=foot))
+
+    def price_book(self) -> ET.Element:
+        body: list[list[Child]] = []
+        for entry in self.report["price_book"]["entries"]:
+            scope = ", ".join(f"{name} {entry[name]}" for name in ("user", "group", "tier", "model") if name in entry) or "everybody"
+            what = [f"{amount} {field.replace('_', ' ')}" for field, amount in entry.get("price", {}).items()]
+            if FEE in entry:
+                what.append(f"{entry[FEE]} a month per {entry['per']}")
+            included = ", ".join(f"{grouped(units)} {_METERS[meter]}" for meter, units in entry.get("included", {}).items())
+            included += f" a month per {entry['per']}" if included else "\u2013"
+            body.append(
+                [entry["name"], scope, "; ".join(what), included, entry.get("valid_from", "always"), entry.get("valid_until", "\u2013")]
+            )
+        heads = ["Entry", "For", f"Prices in {self.currency}", "Included", "From", "Until"]
+        lead = "Of the entries that fit, the one that names the user applies, else the group, else the tier, else the model."
+        return h("section", {}, h("h2", {}, "Price book"), h("p", {"class": "lead"}, lead), table(heads, body, text=6, ids="p"))
+
+    def quality(self) -> ET.Element:
+        quality = self.report["data_quality"]
+        unpriced = [
+            f"{grouped(one['quantity'])} {_METERS[one['meter']]} are in nobody's cost: {one['reason']}." for one in quality["unpriced"]
+        ]
+        body: list[list[Child]] = [
+            [
+                scrape["instance"],
+                scrape["job"],
+                grouped(scrape["scrapes"]),
+                "unknown" if scrape["interval_seconds"] is None else f"{scrape['interval_seconds']:g} s",
+                grouped(len(scrape["gaps"])),
+                grouped(len(scrape["restarts"])),
+                or_else(scrape["first"], "\u2013"),
+                or_else(scrape["last"], "\u2013"),
+            ]
+            for scrape in self.report["scrapes"]
+        ]
+        heads = ["Limiter", "Job", "Scrapes", "Interval", "Gaps", "Restarts", "First scrape", "Last scrape"]
+        return h(
+            "section",
+            {"id": "quality"},
+            h("h2", {}, "Data quality"),
+            h("p", {"class": "lead"}, "What is proved is in the figures; what is not is in their upper bounds. Nothing is estimated."),
+            h("ul", {"class": "plain"}, *(h("li", {}, text) for text in unpriced)) if unpriced else None,
+            h("ol", {"class": "notes"}, *(h("li", {"id": f"n{number}"}, note) for note, number in self.notes.items()))
+            if self.notes
+            else None,
+            table(heads, body, text=2) if body else None,
+            *self._closes(),
+        )
+
+    def _closes(self) -> t.Iterator[ET.Element]:
+        """What of the ledger the figures are the sum of: a charge comes from the closes between its two times."""
+        closes = self.report["closes"]
+        if not closes:
+            return
+        yield h("h3", {}, "From the ledger")
+        lead = "A charge is the sum of the lines of these files between its two times. The hash is that of a file's first line."
+        yield h("p", {"class": "lead"}, lead)
+        body: list[list[Child]] = [
+            [one["file"], one["start"], one["end"], "correction" if one["correction"] else "close", one["sha256"]] for one in closes
+        ]
+        yield table(["File", "From", "Until", "Kind", "SHA-256"], body, text=5)
+
+    def _money(self, text: str) -> str:
+        return f"{amount(text)} {self.currency}"
+
+
+def _changes(row: Row) -> list[Child]:
+    difference = Decimal(row["difference"])
+    return [amount(row["cost"]), amount(row["what_if"]), ("+" if difference > 0 else "") + amount(row["difference"])]

@@ -1,0 +1,48 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""Figures and names as the page writes them."""
+
+from __future__ import annotations
+
+import decimal
+from decimal import Decimal
+
+
+def share(part: int, whole: int) -> str:
+    return f"{Decimal(100 * part) / whole:.1f} %" if whole else "\u2013"
+
+
+def grouped(number: int) -> str:
+    return f"{number:,}"
+
+
+def bounded(lower: int, upper: int | None) -> str:
+    return (
+        grouped(lower) if upper == lower else f"{grouped(lower)} or more" if upper is None else f"{grouped(lower)} \u2013 {grouped(upper)}"
+    )
+
+
+def from_to(lower: str, upper: str | None) -> str:
+    return amount(lower) + ("" if upper == lower else " or more" if upper is None else f" \u2013 {amount(upper)}")
+
+
+def amount(text: str) -> str:
+    """Exactly, with two decimals at least."""
+    whole, _point, decimals = f"{Decimal(text):,f}".partition(".")
+    return f"{whole}.{decimals.rstrip('0').ljust(2, '0')}"
+
+
+def rounded(text: str) -> str:
+    return f"{Decimal(text).quantize(Decimal('0.01'), rounding=decimal.ROUND_HALF_EVEN):,f}"
+
+
+def day(moment: str) -> str:
+    return moment.removesuffix("T00:00:00Z")
+
+
+def or_else(value: str | None, otherwise: str) -> str:
+    return otherwise if value is None else value

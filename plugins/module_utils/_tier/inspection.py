@@ -1,0 +1,90 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""What policies say, told in the words of tiers. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import typing as t
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import is_managed
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import Surroundings
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import SAME_TARGET, find_foreign
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import COUNTERS, MODEL_HEADER, Target, is_unlimited
+
+Object: t.TypeAlias = t.Mapping[str, t.Any]
+
+_COUNTS = {"RateLimitPolicy": "requests", "TokenRateLimitPolicy": "tokens"}
+_TIER = re.compile(r'auth\.identity\.tier == ("(?:[^"\\]|\\.)*")')
+_MODEL = re.compile(r"request\.headers\[" + re.escape(json.dumps(MODEL_HEADER)) + r'\] == ("(?:[^"\\]|\\.)*")')
+
+
+def target_facts(around: Surroundings, target: Target) -> dict[str, t.Any]:
+    """The result of M(kuadrant.llm.tier_info): what is on ``target``, and what meets it elsewhere."""
+    here: list[Object] = []
+    foreign: list[dict[str, t.Any]] = []
+    for policies in around.policies.values():
+        relations = find_foreign(policies, "", target, around.near)
+        same = {(one.namespace, one.name) for one in relations if one.relation == SAME_TARGET}
+        here += [one for one in policies if (one["metadata"]["namespace"], one["metadata"]["name"]) in same]
+        foreign += [dataclasses.asdict(one) for one in relations if one.relation != SAME_TARGET]
+    policies_here = [_report(one) for one in here]
+    tiers, limits = tiers_of(here)
+    return {
+        "enforced": bool(policies_here) and all(one["enforced"] for one in policies_here),
+        "tiers": tiers,
+        "limits": limits,
+        "policies": policies_here,
+        "foreign": foreign,
+    }
+
+
+def _report(policy: Object) -> dict[str, t.Any]:
+    """One policy, its conditions, and what it lacks until it is enforced."""
+    meta, status = policy["metadata"], policy.get("status") or {}
+    problems = unmet_conditions(policy)
+    return {
+        "kind": policy["kind"],
+        "namespace": meta["namespace"],
+        "name": meta["name"],
+        "managed": is_managed(dict(policy)),
+        "enforced": not problems,
+        "problems": problems,
+        "conditions": [
+            {field: condition.get(field) for field in ("type", "status", "reason", "message")}
+            for condition in status.get("conditions") or ()
+        ],
+    }
+
+
+def tiers_of(policies: t.Iterable[Object]) -> tuple[list[dict[str, t.Any]], list[dict[str, t.Any]]]:
+    """The tiers that RateLimitPolicies and TokenRateLimitPolicies enforce, and the limits that no list of tiers would have made."""
+    tiers: dict[str, dict[str, t.Any]] = {}
+    others = []
+    for policy in policies:
+        counts = _COUNTS.get(policy["kind"])
+        if counts is None:
+            continue
+        for name, limit in ((policy.get("spec") or {}).get("limits") or {}).items():
+            predicates = " && ".join(item["predicate"] for item in limit.get("when") or ())
+            counters = tuple(item["expression"] for item in limit.get("counters") or ())
+            tier, per = _TIER.search(predicates), next((one for one, known in COUNTERS.items() if known == counters), None)
+            rates = limit.get("rates") or []
+            if tier is None or per is None:
+                others.append({"policy": policy["metadata"]["name"], "name": name, "counts": counts, "rates": rates, "when": predicates})
+                continue
+            entry = tiers.setdefault(json.loads(tier.group(1)), {"requests": [], "tokens": []})
+            model = _MODEL.search(predicates)
+            entry[counts] += [
+                {"limit": rate["limit"], "window": rate["window"], "per": per, "model": json.loads(model.group(1)) if model else None}
+                for rate in rates
+                if not is_unlimited(rate)
+            ]
+    return [{"name": name, **entry} for name, entry in tiers.items()], others

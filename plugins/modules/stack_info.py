@@ -1,0 +1,92 @@
+#!/usr/bin/python
+
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: stack_info
+short_description: Tell what of a stack of processes is built and runs, internal to the roles of this collection
+version_added: 1.0.0
+author:
+  - The kuadrant.llm authors (@kuadrant)
+description:
+  - Internal to the roles of this collection, and may change with any release.
+  - Answers in one call which programs are built, which processes the supervisor runs, and which files exist.
+extends_documentation_fragment:
+  - kuadrant.llm._attributes
+  - kuadrant.llm._attributes.info_module
+options:
+  programs:
+    description: Name of a program to its folder, which holds C(build.json) once the program is built.
+    type: dict
+    default: {}
+  supervisor:
+    description: The socket of supervisord. Without it, nobody is asked.
+    type: path
+  files:
+    description: Files to look for.
+    type: list
+    elements: path
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: See what runs
+  kuadrant.llm.stack_info:
+    programs: {etcd: ~/.cache/kuadrant-llm/etcd/08ec8ba95d0e0cec}
+    supervisor: /var/lib/stack/run/supervisor.sock
+"""
+
+RETURN = r"""
+missing:
+  description: Names of the programs that are not built.
+  returned: success
+  type: list
+  elements: str
+running:
+  description: Whether the supervisor answers.
+  returned: success
+  type: bool
+idle:
+  description: Names of the supervisor's processes that do not run.
+  returned: success
+  type: list
+  elements: str
+absent:
+  description: Those of O(files) that do not exist.
+  returned: success
+  type: list
+  elements: str
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.stack.supervisor import processes
+
+ARGUMENT_SPEC = {
+    "programs": {"type": "dict", "default": {}},
+    "supervisor": {"type": "path"},
+    "files": {"type": "list", "elements": "path", "default": []},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    params = module.params
+    found = processes(params["supervisor"]) if params["supervisor"] else None
+    module.exit_json(
+        changed=False,
+        missing=[name for name, folder in params["programs"].items() if not (Path(folder).expanduser() / "build.json").exists()],
+        running=found is not None,
+        idle=sorted(name for name, state in (found or {}).items() if state != "RUNNING"),
+        absent=[path for path in params["files"] if not Path(path).exists()],
+    )
+
+
+if __name__ == "__main__":
+    main()
