@@ -48,7 +48,8 @@ def doubtful(kept: t.Sequence[ObservedTarget], start: int, observers: t.Collecti
             raise GatewayError(
                 f"Two targets, {one.target.name} and {other.target.name}, that differ in {labels}, show the same figures at the same "
                 f"times: most likely they are one {what.target} that is scraped twice, and both would be billed. If "
-                f"{' or '.join(differing)} says who looked, such as the name of a replica of Prometheus, add it to observer_labels; if the address differs, scrape "
+                f"{' or '.join(differing)} says who looked, such as the name of a replica of Prometheus, add it to "
+                f"observer_labels; if the address differs, scrape "
                 f"each {what.target} once; if they are two {what.target}s for all that, measure each with match_labels."
             )
         if same is None and "instance" not in differing:
