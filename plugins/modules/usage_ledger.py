@@ -158,7 +158,7 @@ notes:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
-from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.run import parse_request, run
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.run import parse_close_request, run
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import SOURCE_SPEC, connect_prometheus, pass_on_warnings
 
 
@@ -176,7 +176,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     with reporting(module):
-        request = parse_request(module.params)
+        request = parse_close_request(module.params)
         prometheus = connect_prometheus(module)
         result = run(request, prometheus, dry_run=module.check_mode)
         pass_on_warnings(module, prometheus)

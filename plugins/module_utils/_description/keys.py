@@ -13,7 +13,7 @@ import datetime
 import re
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.key_forms import RESERVED, STAND_IN_SUFFIX, is_damaged, owner_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.key_forms import RESERVED, STAND_IN_SUFFIX, is_damaged, owning_key
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At, Problems
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import naming
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, refuse
@@ -152,7 +152,7 @@ def _parse(
     problems: list[str] = []
     if not _NAME.fullmatch(name) or len(name) > 253 - RESERVED:
         problems.append(f"name: must consist of lower case letters, digits, '-' and '.', as every Secret's name; at most {253 - RESERVED}")
-    elif name.endswith(STAND_IN_SUFFIX) or owner_of(name):
+    elif name.endswith(STAND_IN_SUFFIX) or owning_key(name):
         problems.append(f"name: must not end in {STAND_IN_SUFFIX!r} or '.previous-…', which are reserved")
     if value is not None and state != "absent":
         problems += _value_problems(value, new=state == "present")
