@@ -43,7 +43,9 @@ def resolved(role: str, entries: t.Iterable[Map], evaluate: Evaluate) -> t.Itera
     for number, entry in enumerate(entries, start=1):
         wrong = sorted(entry.keys() - KEYS) or sorted({"api_group", "resource", "verbs", "namespace"} - entry.keys())
         if wrong:
-            raise GatewayError(f"meta/permissions.yml of role {role}, entry {number}: {wrong[0]} is missing or unknown; the keys are {KEYS}")
+            raise GatewayError(
+                f"meta/permissions.yml of role {role}, entry {number}: {wrong[0]} is missing or unknown; the keys are {KEYS}"
+            )
         if "when" in entry and not evaluate(entry["when"]):
             continue
         namespace = None if entry["namespace"] == EVERYWHERE else str(evaluate(entry["namespace"]))
