@@ -6,8 +6,9 @@
 
 """What roles do with the API server (``meta/permissions.yml`` of each), and what of it the user may not do.
 
-An entry has ``api_group`` (empty: the core group), ``resource`` (one or a list, in the plural, also ``pods/log``), ``verbs``, ``namespace`` (an
-expression over the role's variables such as the name of one, or ``*`` for the whole cluster) and optionally ``when`` (an expression).
+An entry has ``api_group`` (empty: the core group), ``resource`` (one or a list, in the plural, also ``pods/log``), ``verbs``,
+``namespace`` (an expression over the role's variables such as the name of one, or ``*`` for the whole cluster) and optionally ``when``
+(an expression).
 """
 
 from __future__ import annotations
