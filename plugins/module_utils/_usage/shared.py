@@ -143,8 +143,8 @@ def note(target: ScrapeTarget, what: Nouns) -> str:
 def _remedy(what: Nouns) -> str:
     return (
         f"more than one {what.target} answers at that address (a Service, a virtual address or a proxy), and each scrape meets one of "
-        f"them. Scrape every {what.target} by itself, such as by a PodMonitor, a ServiceMonitor or the endpoints of the Service, and remove the "
-        "shared address from the targets; no figure of this period can be trusted."
+        f"them. Scrape every {what.target} by itself, such as by a PodMonitor, a ServiceMonitor or the endpoints of the Service, and "
+        "remove the shared address from the targets; no figure of this period can be trusted."
     )
 
 
