@@ -90,7 +90,7 @@ def platform() -> models.Dashboard:
         figure(
             "Counters lost",
             "sum(max by (instance) (resets(authorized_calls[1h])))",
-            about="Times that a counter of a limiter began anew within the last hour.",
+            about="Times that a counter of a limiter restarted within the last hour.",
             empty=NONE,
             limits=[1],
         ),

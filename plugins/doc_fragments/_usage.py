@@ -81,7 +81,7 @@ options:
 notes:
   - A call belongs to the period in which Prometheus first saw it, which is up to one scrape interval after the call.
     Periods that follow one another share no call and lose none. Use O(wait_for_scrape) for a report right after traffic.
-  - Where the samples decide, the figures are exact. Where they do not (a limiter that started anew and lost its counters, one that is no
+  - Where the samples decide, the figures are exact. Where they do not (a limiter that restarted and lost its counters, one that is no
     longer scraped, a first scrape that already shows calls), the lower and the upper figure differ and a note says why. An upper figure of
     V(null) means that the samples prove no upper bound.
   - A limiter that loses its counters between two scrapes, and counts past all their old values before the second one, looks like one that

@@ -98,8 +98,8 @@ class Prometheus:
         """Raises GatewayError if answers come from more than one server, as through an address before two.
 
         Their samples do not fit together. A server is told by the start of its process and its name; one that keeps no samples itself, such
-        as Thanos' querier, answers as any other of its kind, and does not count. Asked so often at first that two servers are missed once in
-        a thousand times, and then once each time.
+        as Thanos' querier, answers as any other of its kind, and does not count. Asked so often at first that two are missed once in a
+        thousand times, and then once each time.
         """
         for _question in range(1 if self._servers else _ASKED_AT_FIRST):
             server = self._server()

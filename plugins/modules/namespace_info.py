@@ -8,11 +8,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: namespace_info
-short_description: Tell whether a namespace can be removed, and what it holds
+short_description: Internal to this collection, tell whether a namespace can be removed, and what it holds
 version_added: 1.0.0
 author:
   - The kuadrant.llm authors (@kuadrant)
 description:
+  - Internal to the playbooks and roles of this collection. Options and results can change at any time.
   - Looks for objects of every kind in a namespace that this collection made.
   - What Kubernetes puts into every namespace, what another object owns, and what bears the label
     C(app.kubernetes.io/managed-by=kuadrant.llm) does not count.

@@ -39,7 +39,7 @@ SEED = int(os.environ.get("LLM_BENCH_SEED", "1"))
 READERS = 4
 _BY = "sum by (history, user, group)"
 _SECONDS = (END - START) // 1000
-# As others bill. The counter's last value is what the demos had that this collection comes from: it never starts anew.
+# As others bill. The counter's last value is what the demos had that this collection comes from: it never restarts.
 METHODS = {
     "increase": f"{_BY} (increase(authorized_calls[{_SECONDS}s]))",
     "increase_anchored": f"{_BY} (increase(authorized_calls[{_SECONDS}s] anchored))",

@@ -4,7 +4,7 @@
 
 """Made-up histories of limiters whose truth is known, as Prometheus sees them. For the accuracy bench, and for unit tests.
 
-A history has everything that makes counters hard to bill: starts anew that the counters show and ones that they hide, users and
+A history has everything that makes counters hard to bill: restarts that the counters show and ones that they hide, users and
 replicas that come and go, scrapes that fail, two servers or jobs that look at one limiter with clocks that differ, targets whose labels
 or address change, users who change their group. And what must be refused, or bounded: two limiters that answer at one address in turn, and
 two servers that tell their samples apart by a label which is not known for one.
@@ -26,7 +26,7 @@ END = START + 600_000
 _BEGIN, _FAR = START - 360_000, END + 180_000
 _STEP = 30_000
 _LONG_AGO = _BEGIN - 3_600_000
-# Enough idle users to rule out that a limiter started anew unseen.
+# Enough idle users to rule out that a limiter restarted unseen.
 _IDLE = 40
 
 SHARED = "two limiters behind one address"
@@ -280,7 +280,7 @@ def _calls(rng: random.Random, happens: Happens, born: int, died: int) -> dict[P
 
 
 def _hide(rng: random.Random, process: Process, restart: int) -> None:
-    """After this start anew, let every counter reach its old value before the next scrape."""
+    """After this restart, let every counter reach its old value before the next scrape."""
     moments = sorted(moment for view in process.views for moment, _stamp in view.scrapes)
     following = next((moment for moment in moments if moment >= restart), None)
     before = max((moment for moment in moments if moment < restart), default=None)

@@ -68,3 +68,11 @@ def programs(state_dir: pathlib.Path) -> dict[str, str]:
     prometheus = pathlib.Path(shlex.split(config["program:prometheus"]["command"])[0])
     (promtool,) = prometheus.parents[2].glob("promtool/*/promtool")
     return {"prometheus": str(prometheus), "promtool": str(promtool)}
+
+
+@pytest.fixture(scope="session")
+def data_plane_programs(state_dir: pathlib.Path) -> dict[str, str]:
+    """Paths of envoy and limitador, as the stack built them."""
+    config = configparser.RawConfigParser()
+    config.read(state_dir / "etc/supervisord.conf")
+    return {name: shlex.split(config[f"program:{name}"]["command"])[0] for name in ("envoy", "limitador")}

@@ -55,6 +55,7 @@ class Pricing:
 class Source:
     """Reads usage of (start, end].
 
+    :param action: what reading it is called in an error, after "Failed to".
     :param known: the whole period, where it was read already.
     :param begins: before this time the source knows nothing. None: it does not know since when it does.
     :param grain: milliseconds; it does not know more exactly what happened when.
@@ -64,6 +65,7 @@ class Source:
 
     start: int
     end: int
+    action: str
     read: Read
     known: PeriodUsage | None = None
     family: str | None = None
@@ -103,8 +105,10 @@ def make_report(source: Source, wanted: Pricing, timeline: str) -> dict[str, t.A
     if source.begins is not None and edges[0][0] < source.begins < start:
         marks = sorted({source.begins, *(edge for pair in edges for edge in pair)})
         edges = list(itertools.pairwise(marks))
-    parts = [source.known] if source.known is not None and edges == [(start, end)] else read_parts(source.read, edges, start)
-    rated = rate(wanted.book, parts, start, wanted.tiers)
+    with failing_to(source.action):
+        parts = [source.known] if source.known is not None and edges == [(start, end)] else read_parts(source.read, edges, start)
+    with failing_to("price the usage"):
+        rated = rate(wanted.book, parts, start, wanted.tiers)
     bill = Bill(rated, wanted.book.currency)
     other = None
     if wanted.other is not None:
@@ -133,7 +137,8 @@ def _timeline(source: Source, wanted: str) -> list[Bucket]:
     if wanted == "none":
         return []
     length = max(source.grain, _bucket_length(wanted, source.end - source.start))
-    return read_timeline(source.read, buckets(source.start, source.end, length))
+    with failing_to(source.action):
+        return read_timeline(source.read, buckets(source.start, source.end, length))
 
 
 def _bucket_length(timeline: str, length: int) -> int:
@@ -148,30 +153,33 @@ def from_prometheus(module: AnsibleModule, wanted: Pricing, timeline: str) -> di
     def read(question: Question) -> PeriodUsage:
         return period_usage(read_usage(prometheus, question))
 
-    with failing_to("measure usage"):
+    action = "measure usage"
+    with failing_to(action):
         question = parse_question(module.params, prometheus.now_ms())
         # Whatever has to be waited for decides where the period ends, and so where it has to be cut.
         usage = read_usage(prometheus, question)
         check_namespaces(prometheus, question, usage)
         require_users(usage_lines(usage))
-        unattributed = usage.tokens.as_dict()["unattributed"]
-        settled = dataclasses.replace(question, end=usage.end, wait_seconds=0)
-        source = Source(
-            usage.start,
-            usage.end,
-            lambda start, end: read(dataclasses.replace(settled, start=start, end=end)),
-            period_usage(usage),
-            usage.family,
-            causes=() if unattributed is None else tuple(unattributed["causes"]),
-        )
-        report = make_report(source, wanted, timeline)
+    unattributed = usage.tokens.as_dict()["unattributed"]
+    settled = dataclasses.replace(question, end=usage.end, wait_seconds=0)
+    source = Source(
+        usage.start,
+        usage.end,
+        action,
+        lambda start, end: read(dataclasses.replace(settled, start=start, end=end)),
+        period_usage(usage),
+        usage.family,
+        causes=() if unattributed is None else tuple(unattributed["causes"]),
+    )
+    report = make_report(source, wanted, timeline)
     pass_on_warnings(module, prometheus)
     return report
 
 
 def from_ledger(module: AnsibleModule, wanted: Pricing, timeline: str) -> dict[str, t.Any]:
     directory = module.params["ledger_dir"]
-    with failing_to("read the ledger"):
+    action = "read the ledger"
+    with failing_to(action):
         ledger = Ledger(directory)
         entries = ledger.entries()
         if not entries:
@@ -188,6 +196,7 @@ def from_ledger(module: AnsibleModule, wanted: Pricing, timeline: str) -> dict[s
         source = Source(
             question.start,
             question.end,
+            action,
             read,
             begins=begins,
             grain=max((entry.period.end - entry.period.start for entry in within), default=1),
@@ -202,4 +211,4 @@ def from_ledger(module: AnsibleModule, wanted: Pricing, timeline: str) -> dict[s
                 for entry in within
             ),
         )
-        return make_report(source, wanted, timeline)
+    return make_report(source, wanted, timeline)

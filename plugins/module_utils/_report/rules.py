@@ -254,7 +254,7 @@ def _alerts(watch: Watch) -> list[dict[str, t.Any]]:
             "min_over_time(up[1h]) == 0 and on (job, instance) count_over_time(limitador_up[1h])",
             "warning",
             "Scrapes of limiter {{ $labels.instance }} failed within the last hour",
-            "No call is lost if it kept its counters. If it started anew, its calls since the scrape before are not on the bill.",
+            "No call is lost if it kept its counters. If it restarted, its calls since the scrape before are not on the bill.",
         ),
         _alert(
             "LLMCountersLost",
@@ -262,7 +262,7 @@ def _alerts(watch: Watch) -> list[dict[str, t.Any]]:
             "max by (instance) (resets(authorized_calls[1h])) > 0 or "
             "count by (instance) (count by (instance, life) (count_over_time(limitador_counting_since_seconds[1h]))) > 1",
             "warning",
-            "Limiter {{ $labels.instance }} started anew without its counters",
+            "Limiter {{ $labels.instance }} restarted without its counters",
             "Its calls between the last scrape and the restart cannot be known; the report has a lower and an upper figure. "
             "The custom Limitador keeps its counters: see that its state directory outlives the pod.",
         ),

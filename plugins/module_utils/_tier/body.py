@@ -27,37 +27,117 @@ STREAMS: t.Final = ("inject", "refuse", "allow")
 _TYPE = "type.googleapis.com/envoy.extensions.filters.http"
 _METADATA = "kuadrant.llm.request"
 
-# json_to_metadata, which runs first, has parsed the body with a real parser; nothing is guessed here but where the object ends.
+# json_to_metadata, which runs first, has parsed the body with a real parser. What is looked for here is where the object ends, and members
+# that mean nothing to that parser and something to some model servers: Go's read "Stream" as "stream", Python's do not.
 _LUA = """\
 local STREAMS = {streams}
+local METERED = {metered}
 local MODEL_HEADER = {header}
+local NAMES = {{{{stream = true, stream_options = true, model = true}}, {{include_usage = true}}}}
 
 local function refuse(handle, message)
   handle:respond({{[":status"] = "400", ["content-type"] = "application/json"}},
     '{{"error":{{"message":"' .. message .. '","type":"invalid_request_error","code":400}}}}')
 end
 
+local LONG_S = "\\197\\191"
+
+local function unescaped(name)
+  return (name:gsub("\\\\u(%x%x%x%x)", function(digits)
+    local code = tonumber(digits, 16)
+    return code < 128 and string.char(code) or code == 383 and LONG_S or "?"
+  end))
+end
+
+-- Most bodies have none of these, and are not looked at any closer. Plain searches: a body may have megabytes.
+local function suspicious(text)
+  local at = text:find("\\\\u0", 1, true)
+  while at do
+    if text:find("^0[4-7]", at + 3) or text:find("^17[fF]", at + 3) then return true end
+    at = text:find("\\\\u0", at + 3, true)
+  end
+  if text:find(LONG_S, 1, true) then return true end
+  local lower = text:lower()
+  for _, names in ipairs(NAMES) do
+    for name in pairs(names) do
+      local quoted = '"' .. name .. '"'
+      local from, to = lower:find(quoted, 1, true)
+      while from do
+        if text:sub(from, to) ~= quoted then return true end
+        from, to = lower:find(quoted, to + 1, true)
+      end
+    end
+  end
+  return false
+end
+
+-- The name of a member that is one of NAMES but for the way it is written.
+local function misspelt(text)
+  if not suspicious(text) then return nil end
+  local depth, at = 0, text:find('["{{}}%[%]]')
+  while at do
+    local char, last = text:sub(at, at), at
+    if char == '"' then
+      repeat
+        last = text:find('["\\\\]', last + 1)
+        if not last then return nil end
+        local escape = text:sub(last, last) ~= '"'
+        if escape then last = last + 1 end
+      until not escape
+      if NAMES[depth] and text:find("^%s*:", last + 1) then
+        local name = unescaped(text:sub(at + 1, last - 1))
+        -- As Go compares names of members: without case, and U+017F is an s.
+        local plain = name:gsub(LONG_S, "s"):lower()
+        if NAMES[depth][plain] and name ~= plain then return plain end
+      end
+    elseif char == "{{" or char == "[" then
+      depth = depth + 1
+    else
+      depth = depth - 1
+    end
+    at = text:find('["{{}}%[%]]', last + 1)
+  end
+  return nil
+end
+
 -- Of two members of one name, the model servers take the last one.
-local function add_usage(handle)
-  local body = handle:body()
-  local open = body:getBytes(0, body:length()):match("^(.*)}}%s*$")
-  body:setBytes(open .. ',"stream_options":{{"include_usage":true}}}}')
+local function add_usage(body, text)
+  body:setBytes(text:sub(1, text:find("}}%s*$") - 1) .. ',"stream_options":{{"include_usage":true}}}}')
 end
 
 function envoy_on_request(handle)
   local headers = handle:headers()
   headers:remove(MODEL_HEADER)
+  -- A compressed answer could not be read.
+  if METERED then headers:remove("accept-encoding") end
   if headers:get(":method") ~= "POST" then return end
-  local body = handle:streamInfo():dynamicMetadata():get({metadata}) or {{}}
-  if body.unreadable then
+  local path = headers:get(":path"):match("^[^?]*")
+  if METERED and path:match("/generate$") then
+    return refuse(handle, "Answers of this path do not tell what they cost. Use a completions endpoint.")
+  end
+  local form = (headers:get("content-type") or ""):lower():match("^multipart/form%-data")
+  local said = handle:streamInfo():dynamicMetadata():get({metadata}) or {{}}
+  -- What was fetched from the handle before this line is out of reach after it.
+  local body = handle:body()
+  local text = body and body:getBytes(0, body:length()) or ""
+  if said.unreadable then
+    -- A form, such as the audio of a transcription, carries no JSON that a model server could read.
+    if form and text:sub(1, 2) == "--" then return end
     return refuse(handle, "The body is not a JSON object, so that the limits of this gateway cannot be applied.")
   end
-  local model = tostring(body.model or "")
-  if model:match("^[!-~]+$") then headers:add(MODEL_HEADER, model) end
-  if STREAMS == "allow" or not body.stream or body.include_usage == true then return end
-  if STREAMS == "inject" and headers:get(":path"):match("^[^?]*"):match("/completions$") then
-    return add_usage(handle)
+  if text ~= "" and not text:find("^%s*{{") then
+    return refuse(handle, "The body is not a JSON object, so that the limits of this gateway cannot be applied.")
   end
+  local name = misspelt(text)
+  if name then
+    return refuse(handle, "Write the member '" .. name .. "' of the body exactly so: what model servers make of another way differs.")
+  end
+  local model = tostring(said.model or "")
+  if model:match("^[!-~]+$") then handle:headers():add(MODEL_HEADER, model) end
+  if STREAMS == "allow" or not said.stream or said.include_usage == true then return end
+  -- Streams of messages and of responses tell their usage unasked.
+  if path:match("/messages$") or path:match("/responses$") then return end
+  if STREAMS == "inject" and path:match("/completions$") then return add_usage(body, text) end
   refuse(handle, "A stream must tell its usage here: set stream_options.include_usage to true on a completions endpoint.")
 end
 """
@@ -81,10 +161,12 @@ def body_filter(
     tiers: t.Sequence[Tier], *, name: str, gateway: Target, streams: str, routes: t.Sequence[str] | None = None
 ) -> dict[str, t.Any]:
     """The EnvoyFilter for ``gateway``: on all its routes, or only on those that istiod calls ``routes``."""
-    if not any(tier.tokens for tier in tiers):
+    metered = any(tier.tokens for tier in tiers)
+    if not metered:
         streams = "allow"
     fields, rules = f"kuadrant.llm/{name}/fields", f"kuadrant.llm/{name}/rules"
-    lua = _LUA.format(streams=json.dumps(streams), header=json.dumps(MODEL_HEADER), metadata=json.dumps(_METADATA))
+    words = {"streams": streams, "metered": metered, "header": MODEL_HEADER, "metadata": _METADATA}
+    lua = _LUA.format(**{key: json.dumps(value) for key, value in words.items()})
     filters = {
         # Each is put first, so that the last one runs first.
         rules: {"@type": f"{_TYPE}.lua.v3.Lua", "default_source_code": {"inline_string": lua}},

@@ -33,7 +33,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import (
 
 # How far the clocks of those who scrape and of who is scraped may be apart.
 CLOCKS_MS = 5_000
-# The chance at which a start anew that no sample shows is ruled out.
+# The chance at which a restart that no sample shows is ruled out.
 _NEGLIGIBLE = 1e-8
 # The highest chance that a number of independent calls is exactly what it was before: that of one call, where one is expected.
 _SAME_AGAIN = 1 / math.e
@@ -43,7 +43,7 @@ _SAME_AGAIN = 1 / math.e
 class Losses:
     """Between which scrapes a target lost its counters, as intervals in order."""
 
-    # It started anew, from 0.
+    # It restarted, from 0.
     certain: tuple[Interval, ...] = ()
     # It may have: no sample shows it, and none rules it out.
     possible: tuple[Interval, ...] = ()
@@ -55,9 +55,9 @@ class Losses:
 
 
 def stood_still(users: int, still: int) -> bool:
-    """Whether it is out of the question that a target started anew between two scrapes, for so many of its users stood still.
+    """Whether it is out of the question that a target restarted between two scrapes, for so many of its users stood still.
 
-    A start anew stays unseen if by the next scrape every counter has reached its old value again. One that stands still has reached
+    A restart stays unseen if by the next scrape every counter has reached its old value again. One that stands still has reached
     exactly that. Calls are independent, so each user does so with a chance of at most 1/e, and ``still`` of ``users`` or more with one
     of at most exp(-users * D), D being the relative entropy of their share and 1/e (Chernoff's bound): 19 of 19, 46 of 60, 462 of 1000.
     """
@@ -105,7 +105,7 @@ def witnesses(series: t.Iterable[Series]) -> dict[tuple[str, str | None], Series
 def losses(target: ScrapeTarget, series: t.Collection[Series]) -> Losses:
     """``series`` are all counters of the target; their samples are at its scrapes.
 
-    It keeps a series as long as it runs, so one that goes down, or that a scrape no longer has, is a start anew for all of them. The
+    It keeps a series as long as it runs, so one that goes down, or that a scrape no longer has, is a restart for all of them. The
     life that two scrapes show decides also where every counter has grown. Without a life, what stands still decides (stood_still).
     """
     scrapes = target.scrapes
@@ -149,7 +149,7 @@ def count(one: Series, target: ScrapeTarget, lost: Losses, start: int, what: Nou
     lower = 0
     unproved = 0
     notes: set[str] = set()
-    starts_anew = [after for after, _until in lost.certain]
+    restarts = [after for after, _until in lost.certain]
     taken_over = _taken_over(target, start)
     previous: tuple[int, int] | None = None
     for moment, value in one.samples:
@@ -161,8 +161,8 @@ def count(one: Series, target: ScrapeTarget, lost: Losses, start: int, what: Nou
                     f"{format_time(taken_over[moment].since)}; how many of its {value} {what.counted} are older than the period is unknown"
                 )
             elif previous is not None:
-                anew = bisect.bisect_left(starts_anew, previous[0]) != bisect.bisect_left(starts_anew, moment)
-                lower += value if anew else max(0, value - previous[1])
+                restarted = bisect.bisect_left(restarts, previous[0]) != bisect.bisect_left(restarts, moment)
+                lower += value if restarted else max(0, value - previous[1])
             elif target.scrapes[0] < moment or ((life := target.lives.get(moment)) is not None and life.since > start):
                 lower += value
             elif value:

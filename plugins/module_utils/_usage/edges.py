@@ -131,6 +131,6 @@ def _value(one: Series, moment: int) -> int:
 
 def _note(view: View, edge: int, what: Nouns) -> str:
     return (
-        f"{view.target.name} is scraped more than once and may have started anew around {format_time(edge)}; which of its {what.counted} "
+        f"{view.target.name} is scraped more than once and may have restarted around {format_time(edge)}; which of its {what.counted} "
         "had been seen by then is unknown"
     )

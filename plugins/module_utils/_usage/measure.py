@@ -166,7 +166,7 @@ def _blind(observed: targets.ObservedTarget, lost: counters.Losses, last: int | 
     target = observed.target
     for after, until in lost.certain:
         yield (
-            f"{target.name} started anew between {format_time(after)} and {format_time(until)}; "
+            f"{target.name} restarted between {format_time(after)} and {format_time(until)}; "
             f"its {what.counted} before that, since the last scrape, are unknown"
         )
     for after, until in {*lost.back, *(back for back in observed.went_back if back[1] > start)}:
@@ -178,7 +178,7 @@ def _blind(observed: targets.ObservedTarget, lost: counters.Losses, last: int | 
         scrapes = sum(moment > start for moment in target.scrapes)
         yield (
             f"{target.name} does not say since when it counts, and before {len(lost.possible)} of its {scrapes} scrapes too little stood "
-            f"still to rule out that it started anew and counted past its old figures, unseen; {what.counted} lost so are unknown"
+            f"still to rule out that it restarted and counted past its old figures, unseen; {what.counted} lost so are unknown"
         )
     if target.scrapes[0] > start and target.scrapes[0] not in target.lives:
         yield (
@@ -192,4 +192,4 @@ def _blind(observed: targets.ObservedTarget, lost: counters.Losses, last: int | 
 def _notes(target: ScrapeTarget, missed: t.Collection[Interval]) -> t.Iterator[str]:
     if missed:
         longest = max(until - after for after, until in missed) / 1000
-        yield f"{target.name}: {len(missed)} gaps in its scrapes, the longest {longest:g} s; harmless unless it started anew in one"
+        yield f"{target.name}: {len(missed)} gaps in its scrapes, the longest {longest:g} s; harmless unless it restarted in one"

@@ -73,7 +73,7 @@ def settings(result: TranslationResult) -> Json:
     """What is switched on for the one route: a patch for each filter, so that one that istiod cannot build takes no other along."""
     patches = route_patches(result)
     assert {json.dumps(patch["match"]) for patch in patches} == {json.dumps(patches[0]["match"])}
-    each = [patch["patch"]["value"]["typed_per_filter_config"] for patch in patches]
+    each = [value["typed_per_filter_config"] for patch in patches if "typed_per_filter_config" in (value := patch["patch"]["value"])]
     assert [len(one) for one in each] == [1] * len(each)
     return {name: setting for one in each for name, setting in one.items()}
 

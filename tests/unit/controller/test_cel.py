@@ -148,7 +148,7 @@ def _rejection(binary: pathlib.Path, folder: pathlib.Path, expression: str) -> s
 
 
 def _problem(binary: pathlib.Path, folder: pathlib.Path, settings: dict[str, t.Any]) -> str:
-    patches = envoy.infrastructure({}, envoy.Upstreams(1, 2), tokens.RESPONSE_POINTERS)
+    patches = envoy.infrastructure({}, envoy.Upstreams(1, 2), envoy.BODY_LIMITS, tokens.RESPONSE_POINTERS, tokens.STREAM_POINTERS)
     manager = {
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "test",
@@ -168,7 +168,7 @@ def _problem(binary: pathlib.Path, folder: pathlib.Path, settings: dict[str, t.A
             ]
         },
         "http_filters": [
-            *(p["patch"]["value"] for p in patches if p["applyTo"] == "HTTP_FILTER"),
+            *(p["patch"]["value"] for p in patches if p["applyTo"] == "HTTP_FILTER" and "value" in p["patch"]),
             {
                 "name": "envoy.filters.http.router",
                 "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},

@@ -6,7 +6,11 @@
 
 from __future__ import annotations
 
+import typing as t
+
 from local_controller import envoy, routes
+from local_controller.envoy import Upstreams
+from local_controller.translate import translate
 
 from .configurations import (
     AUTH,
@@ -23,26 +27,27 @@ from .configurations import (
     descriptors,
     limit,
     rate_limit,
+    route_patches,
     run,
     settings,
     token_limit,
 )
+
+SIZES = [envoy.REQUEST_SIZE, envoy.ANSWER_SIZE]
 
 
 def test_token_limits_ask_first_and_report_when_the_stream_is_done(index: routes.RouteIndex) -> None:
     result = run(config(auth(), *FREE, *PRO), index)
     assert result.refusals == []
     setting = settings(result)
-    assert list(setting) == [envoy.EXT_AUTHZ, envoy.RESPONSE_BODY, envoy.RESPONSE_STREAM, envoy.RATE_LIMIT_AFTER_AUTH]
-    asking, metered, unmetered = setting[envoy.RATE_LIMIT_AFTER_AUTH]["rate_limits"]
+    assert list(setting) == [envoy.EXT_AUTHZ, envoy.RESPONSE_BODY, envoy.RESPONSE_STREAM, envoy.RATE_LIMIT_AFTER_AUTH, *SIZES]
+    asking, reporting = setting[envoy.RATE_LIMIT_AFTER_AUTH]["rate_limits"]
     assert "hits_addend" not in asking
     assert "apply_on_stream_done" not in asking
-    for report in (metered, unmetered):
-        assert report["apply_on_stream_done"] is True
-    assert metered["hits_addend"] == {"format": "%DYNAMIC_METADATA(kuadrant.llm.response_body:/usage/total_tokens)%"}
-    assert unmetered["hits_addend"] == {"number": 0}
+    assert reporting["apply_on_stream_done"] is True
+    assert reporting["hits_addend"] == {"number": 0}, "Envoy drops a report whose hits are no number that it likes"
 
-    asks, meters, complains = descriptors(setting[envoy.RATE_LIMIT_AFTER_AUTH])
+    asks, reports = descriptors(setting[envoy.RATE_LIMIT_AFTER_AUTH])
     applies = f"({IS_FREE}) || ({IS_PRO})"
     assert asks == {
         "kuadrant.llm/applies": (f"({applies}) ? '1' : {ERROR}", True),
@@ -54,18 +59,49 @@ def test_token_limits_ask_first_and_report_when_the_stream_is_done(index: routes
     }
     # What was asked is what is reported with, not what the request looks like by then.
     asked = {key: (f"{ECHO}['{key}']", False) for key in (FREE_KEY, "auth.identity.userid", "auth.identity.groups", PRO_KEY)}
-    for report in (meters, complains):
-        assert {key: value for key, value in report.items() if not key.startswith("kuadrant.llm/")} == asked
-        expression, required = report["kuadrant.llm/usage"]
-        assert required
-        assert expression.startswith(f"{ECHO}['kuadrant.llm/report'] == '1' ? (")
-    assert {"kuadrant.llm/model", "kuadrant.llm/prompt_tokens", "kuadrant.llm/completion_tokens"} <= meters.keys()
-    assert "kuadrant.llm/prompt_tokens" not in complains
+    assert {key: value for key, value in reports.items() if not key.startswith("kuadrant.llm/")} == asked
+    expression, required = reports["kuadrant.llm/usage"]
+    assert required
+    assert expression.startswith(f"{ECHO}['kuadrant.llm/report'] == '1' ? (")
+    for pointer in ("/model", "/usage/total_tokens", "/usage/input_tokens", "/usage/input_tokens_details/cached_tokens"):
+        said = f"metadata.filter_metadata['kuadrant.llm.response_body']['{pointer}']"
+        assert reports[f"kuadrant.llm{pointer}"] == (said, False)
+
+
+def test_bodies_are_held_up_to_a_size_where_they_are_read_and_metered_answers_come_uncompressed(index: routes.RouteIndex) -> None:
+    def held(*actions: dict[str, t.Any]) -> tuple[dict[str, int], list[dict[str, t.Any]]]:
+        patches = route_patches(translate(config(*actions), index, Upstreams(50051, 8081), envoy.BodyLimits(5, 7)))
+        values = [patch["patch"]["value"] for patch in patches]
+        sizes = {
+            n: s["buffer"]["max_request_bytes"] for v in values for n, s in v.get("typed_per_filter_config", {}).items() if "buffer" in s
+        }
+        return sizes, [value for value in values if "typed_per_filter_config" not in value]
+
+    assert held(auth(), rate_limit(limit("a"))) == ({}, [])
+    assert held(auth(), rate_limit(limit("a", "requestBodyJSON('/model') == 'x'"))) == ({envoy.REQUEST_SIZE: 5}, [])
+    named = limit("a", "request.headers['x-gateway-model-name'] == 'x'")
+    assert held(auth(), rate_limit(named)) == ({envoy.REQUEST_SIZE: 5}, []), "module tier's filters read the body for it"
+    sizes = {envoy.REQUEST_SIZE: 5, envoy.ANSWER_SIZE: 7}
+    assert held(auth(), *FREE) == (sizes, [{"request_headers_to_remove": ["accept-encoding"]}])
+
+
+def test_events_of_all_formats_are_read_under_the_names_of_plain_answers(index: routes.RouteIndex) -> None:
+    (stream,) = (
+        value for patch in run(config(), index).patches if (value := patch["patch"].get("value", {})).get("name") == envoy.RESPONSE_STREAM
+    )
+    rules = stream["typed_config"]["response_rules"]["content_parser"]["typed_config"]["rules"]
+    read = {tuple(s["key"] for s in rule["rule"]["selectors"]): rule["rule"]["on_present"]["key"] for rule in rules}
+    assert read["usage", "total_tokens"] == "/usage/total_tokens"
+    assert read["response", "usage", "output_tokens"] == "/usage/output_tokens"
+    assert read["response", "model"] == read["message", "model"] == "/model"
+    assert read["message", "usage", "cache_read_input_tokens"] == "/usage/cache_read_input_tokens"
+    assert ("message", "usage", "output_tokens") not in read, "the beginning of an answer is not what it cost"
+    assert read["type",] == "stream"
 
 
 def test_limits_of_requests_and_of_tokens_are_asked_together(index: routes.RouteIndex) -> None:
     setting = settings(run(config(auth(), rate_limit(limit("free", counters=("auth.identity.userid",))), *FREE), index))
-    asks, meters, _complains = descriptors(setting[envoy.RATE_LIMIT_AFTER_AUTH])
+    asks, meters = descriptors(setting[envoy.RATE_LIMIT_AFTER_AUTH])
     assert asks["limit.free__a1b2c3d4"] == ("'1'", False)
     assert asks[FREE_KEY] == (f"({IS_FREE}) ? '1' : '0'", False)
     assert asks["kuadrant.llm/report"] == (f"(({IS_FREE})) ? '1' : {ERROR}", False), "no report without a token limit"
@@ -78,7 +114,7 @@ def test_each_side_of_authentication_asks_by_itself(index: routes.RouteIndex) ->
     assert list(descriptors(before)[0]) == ["limit.all__a1b2c3d4"]
     assert FREE_KEY in descriptors(after)[0]
     anonymous = settings(run(config(*token_limit("all"), auth()), index))
-    assert list(anonymous) == [envoy.RESPONSE_BODY, envoy.RESPONSE_STREAM, envoy.RATE_LIMIT_BEFORE_AUTH, envoy.EXT_AUTHZ]
+    assert list(anonymous) == [envoy.RESPONSE_BODY, envoy.RESPONSE_STREAM, envoy.RATE_LIMIT_BEFORE_AUTH, envoy.EXT_AUTHZ, *SIZES]
 
 
 def test_a_limit_per_model_reads_the_request_body(index: routes.RouteIndex) -> None:
@@ -96,11 +132,11 @@ def test_a_limit_per_model_reads_the_request_body(index: routes.RouteIndex) -> N
             "value": None,
         }
     )
-    asks, meters, _complains = descriptors(setting[envoy.RATE_LIMIT_AFTER_AUTH])
+    asks, meters = descriptors(setting[envoy.RATE_LIMIT_AFTER_AUTH])
     assert asks[model] == ("metadata.filter_metadata['kuadrant.llm.request_body']['/model']", False)
     assert meters[model] == (f"{ECHO}['{model}']", False)
     early = settings(run(config(rate_limit(limit("big", f"{model} == 'big'")), auth()), index))
-    assert list(early) == [envoy.REQUEST_BODY_BEFORE_AUTH, envoy.RATE_LIMIT_BEFORE_AUTH, envoy.EXT_AUTHZ]
+    assert list(early) == [envoy.REQUEST_BODY_BEFORE_AUTH, envoy.RATE_LIMIT_BEFORE_AUTH, envoy.EXT_AUTHZ, envoy.REQUEST_SIZE]
 
 
 def test_bodies_are_not_read_where_no_limit_needs_them(index: routes.RouteIndex) -> None:
@@ -111,7 +147,7 @@ def test_bodies_are_not_read_where_no_limit_needs_them(index: routes.RouteIndex)
 def test_a_label_of_the_answer_comes_with_the_report(index: routes.RouteIndex) -> None:
     labels = {"metrics.labels.model": 'responseBodyJSON("/model")', "metrics.labels.user": "auth.identity.userid"}
     setting = settings(run(config(auth(), *FREE, requestData=labels), index))
-    _asks, early, _meters, _complains, late = descriptors(setting[envoy.RATE_LIMIT_AFTER_AUTH])
+    _asks, early, _meters, late = descriptors(setting[envoy.RATE_LIMIT_AFTER_AUTH])
     assert list(early) == ["user"]
     follows = f"{ECHO}['kuadrant.llm/report'] == '1'"
     model = "metadata.filter_metadata['kuadrant.llm.response_body']['/model']"

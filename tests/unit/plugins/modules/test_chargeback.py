@@ -236,6 +236,7 @@ def test_chargeback_refuses_before_it_asks(prometheus: Server, run_module: Run, 
 
 def test_chargeback_names_the_tier_without_a_price_and_writes_nothing(limiter: Server, run_module: Run, tmp_path: pathlib.Path) -> None:
     result = run_module(chargeback.main, prometheus_url=limiter.url, tiers=TIERS[:1], output_csv=str(tmp_path / "bill.csv"), **PERIOD)
+    assert result["msg"].startswith("Failed to price the usage: ")
     assert "10 requests of user bob are of tier premium, which is not in tiers" in result["msg"]
     assert list(tmp_path.iterdir()) == []
 
@@ -274,7 +275,7 @@ def test_chargeback_without_any_user_is_an_error_not_a_bill_of_zero(prometheus: 
     prometheus.add("authorized_calls", *((moment, 7) for moment in scrapes if moment > 950_000))
     result = run_module(chargeback.main, prometheus_url=prometheus.url, tiers=TIERS, **PERIOD)
     assert result["failed"] is True
-    assert "None of 7 calls has a user or a tier" in result["msg"]
+    assert result["msg"].startswith("Failed to measure usage: None of 7 calls has a user or a tier")
     assert "TelemetryPolicy" in result["msg"]
 
 
@@ -298,4 +299,8 @@ def test_chargeback_bills_from_a_ledger_what_was_closed(prometheus: Server, run_
     assert [(line["price_entry"], line["quantity"], line["cost"]) for line in result["lines"]] == [("list", 5, "0.05"), ("dear", 2, "2.00")]
     assert [bucket["authorized"] for bucket in result["timeline"]] == [5, 2]
     assert [len(close["sha256"]) for close in result["closes"]] == [64, 64]
+    tiers = {"tiers": [{"name": "gold", "price": {"request": "1"}}], "start": period["start"], "end": "1970-01-01T03:00:00Z"}
+    assert run_module(chargeback.main, ledger_dir=directory, **tiers)["msg"].startswith("Failed to read the ledger: ")
+    tiers["end"] = period["end"]
+    assert run_module(chargeback.main, ledger_dir=directory, **tiers)["msg"].startswith("Failed to price the usage: ")
     assert len(prometheus.queries) == asked

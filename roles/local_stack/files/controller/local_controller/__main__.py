@@ -17,7 +17,7 @@ import typing as t
 from kubernetes.config import ConfigException
 
 from . import dns, health, limits, logs
-from .envoy import Upstreams
+from .envoy import BODY_LIMITS, BodyLimits, Upstreams
 from .kube import Informer, Kube, Object, Resource, Watches
 from .native import NativeKeeper
 from .routes import index_routes
@@ -56,6 +56,9 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--limitador-grpc-port", type=int, required=True, help="Limitador's gRPC port on 127.0.0.1")
     arguments.add_argument("--authorino-grpc-port", type=int, required=True, help="Authorino's gRPC port on 127.0.0.1")
     arguments.add_argument("--authorino-health-url", required=True, help="Authorino's readiness URL, such as http://127.0.0.1:8081/readyz")
+    for noun, default in (("request", BODY_LIMITS.request), ("answer", BODY_LIMITS.answer)):
+        explained = f"largest {noun} that is held, where a limit reads it (default: %(default)s)"
+        arguments.add_argument(f"--max-{noun}-bytes", type=int, default=default, help=explained)
     arguments.add_argument("--wasm-shim", action="store_true", help="Kuadrant's real filter is in use: keep out of the data path")
     arguments.add_argument(
         "--no-statuses", action="store_true", help="limitador-operator and authorino-operator run here: leave the statuses to them"
@@ -92,7 +95,8 @@ class Controller:
         )
         self._authorino = StatusKeeper(kube, AUTHORINO, options.authorino_health_url, lambda _obj: {}, observed=False)
         upstreams = Upstreams(options.authorino_grpc_port, options.limitador_grpc_port)
-        self._native = NativeKeeper(kube, ENVOY_FILTER, upstreams, wasm_shim=options.wasm_shim)
+        bodies = BodyLimits(options.max_request_bytes, options.max_answer_bytes)
+        self._native = NativeKeeper(kube, ENVOY_FILTER, upstreams, bodies, wasm_shim=options.wasm_shim)
         self._rules = RuleKeeper(kube, PROMETHEUS_RULE, options.rules_dir, options.prometheus_url)
 
         self._when_synced("limits", self._carry_limits, LIMITADOR)

@@ -17,10 +17,14 @@ from .routes import EnvoyRoute
 Patch = dict[str, t.Any]
 RateLimit = dict[str, t.Any]
 
+# Kuadrant's own filter. What it would do is done by the others; Envoy must not depend on loading it.
+KUADRANT_FILTER = "envoy.filters.http.wasm"
 # ext_authz keeps its canonical name: it is also the metadata namespace that rate limit expressions read.
 EXT_AUTHZ = cel.AUTH_NAMESPACE
 RATE_LIMIT_BEFORE_AUTH = "envoy.filters.http.ratelimit.kuadrant_llm_before_auth"
 RATE_LIMIT_AFTER_AUTH = "envoy.filters.http.ratelimit.kuadrant_llm_after_auth"
+REQUEST_SIZE = "envoy.filters.http.buffer.kuadrant_llm_request"
+ANSWER_SIZE = "envoy.filters.http.buffer.kuadrant_llm_answer"
 REQUEST_BODY_BEFORE_AUTH = "envoy.filters.http.json_to_metadata.kuadrant_llm_before_auth"
 REQUEST_BODY_AFTER_AUTH = "envoy.filters.http.json_to_metadata.kuadrant_llm_after_auth"
 RESPONSE_BODY = "envoy.filters.http.json_to_metadata.kuadrant_llm_response"
@@ -35,7 +39,9 @@ _LIMITADOR = "kuadrant-llm-limitador"
 _SECONDS = {u: decimal.Decimal(s) for u, s in (("ns", "1e-9"), ("us", "1e-6"), ("ms", "1e-3"), ("s", "1"), ("m", "60"), ("h", "3600"))}
 _TYPE = "type.googleapis.com/envoy.extensions"
 # A single event of a stream that is larger is not read, and passes all the same.
-_MAX_EVENT_BYTES = 1 << 20
+_MAX_EVENT_BYTES = 10 << 20
+# A stream of events that are JSON objects with one of these members is an answer of a model.
+_MARKS = ("/model", "/type")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,25 +52,43 @@ class Upstreams:
     limitador_port: int
 
 
-def infrastructure(services: dict[str, t.Any], upstreams: Upstreams, response_pointers: t.Sequence[str]) -> list[Patch]:
+@dataclasses.dataclass(frozen=True)
+class BodyLimits:
+    """How much of a body is held, in bytes, where a limit reads it: a larger request gets 413, a larger answer 500."""
+
+    request: int = 16 << 20
+    answer: int = 64 << 20
+
+
+BODY_LIMITS = BodyLimits()
+
+
+def infrastructure(
+    services: dict[str, t.Any], upstreams: Upstreams, bodies: BodyLimits, pointers: t.Sequence[str], stream_pointers: t.Mapping[str, str]
+) -> list[Patch]:
     """Clusters and filters. They depend on no policy, so listeners do not drain when policies change; routes switch the filters on.
 
     :param services: ``services`` of the plugin configuration: ``{name: {type, failureMode, timeout}}``.
-    :param response_pointers: what to read from answers, where a route switches that on.
+    :param pointers: what to read from answers, where a route switches that on.
+    :param stream_pointers: what to read from the events of a stream, and the pointer that each is kept under.
     """
     by_type = {service.get("type"): service for service in services.values()}
     auth, rate_limit = by_type.get("auth") or {}, by_type.get("ratelimit") or {}
     return [
         _cluster(_AUTHORINO, upstreams.authorino_port),
         _cluster(_LIMITADOR, upstreams.limitador_port),
+        _without_filter(KUADRANT_FILTER),
+        # The first of all filters, so that none before it holds a larger body.
+        _http_filter(REQUEST_SIZE, _size(bodies.request), "INSERT_FIRST"),
         # Each is put directly before the router, so this is the order in which they run.
         _http_filter(REQUEST_BODY_BEFORE_AUTH, request_body_setting(["/model"])),
         _rate_limit_filter(RATE_LIMIT_BEFORE_AUTH, rate_limit),
         _ext_authz_filter(auth),
         _http_filter(REQUEST_BODY_AFTER_AUTH, request_body_setting(["/model"])),
         _rate_limit_filter(RATE_LIMIT_AFTER_AUTH, rate_limit),
-        _http_filter(RESPONSE_BODY, _response_body(response_pointers)),
-        _http_filter(RESPONSE_STREAM, _response_stream(response_pointers)),
+        _http_filter(ANSWER_SIZE, _size(bodies.answer)),
+        _http_filter(RESPONSE_BODY, _response_body(pointers)),
+        _http_filter(RESPONSE_STREAM, _response_stream(stream_pointers)),
     ]
 
 
@@ -74,6 +98,19 @@ def enforce(route: EnvoyRoute, settings: dict[str, t.Any]) -> list[Patch]:
     istiod drops a patch that it cannot build, so each filter has its own: a bad limit does not take the authentication along.
     """
     return [_merge_route(route, {"typed_per_filter_config": {name: setting}}) for name, setting in settings.items()]
+
+
+def uncompressed(route: EnvoyRoute) -> Patch:
+    """The model server is not asked to compress answers that are read here."""
+    return _merge_route(route, {"request_headers_to_remove": ["accept-encoding"]})
+
+
+def hold(most: int) -> dict[str, t.Any]:
+    """The per-route setting of REQUEST_SIZE, which holds a request until its body is there and answers 413 to a larger one.
+
+    That is also the most of an answer that Envoy then holds. ANSWER_SIZE, the same filter where the request is complete, raises it.
+    """
+    return {"@type": f"{_TYPE}.filters.http.buffer.v3.BufferPerRoute", "buffer": {"max_request_bytes": most}}
 
 
 def refuse(route: EnvoyRoute, policies: t.Sequence[str]) -> Patch:
@@ -138,23 +175,28 @@ def switched_on() -> dict[str, t.Any]:
     }
 
 
+def _size(most: int) -> dict[str, t.Any]:
+    return {"@type": f"{_TYPE}.filters.http.buffer.v3.Buffer", "max_request_bytes": most}
+
+
 def _response_body(pointers: t.Sequence[str]) -> dict[str, t.Any]:
     return {
         "@type": f"{_TYPE}.filters.http.json_to_metadata.v3.JsonToMetadata",
         "response_rules": {
             "rules": [_response_rule(pointer) for pointer in pointers],
-            "allow_content_types_regex": {"regex": "(?i)application/json *(;.*)?"},
+            "allow_content_types_regex": {"regex": "(?i)application/([a-z0-9!#$&^_.+-]+\\+)?json *(;.*)?"},
         },
     }
 
 
-def _response_stream(pointers: t.Sequence[str]) -> dict[str, t.Any]:
-    # Every chunk of an OpenAI stream names its model; of the last ones, the one with the usage counts.
-    stream = _json_rule("/model", {"metadata_namespace": cel.RESPONSE_BODY_NAMESPACE, "key": STREAM, "value": True})
-    rules = [{"rule": _response_rule(pointer)} for pointer in pointers]
+def _response_stream(pointers: t.Mapping[str, str]) -> dict[str, t.Any]:
+    # Every chunk of a completion names its model, and every event of responses and messages its type.
+    marks = [_json_rule(pointer, {"metadata_namespace": cel.RESPONSE_BODY_NAMESPACE, "key": STREAM, "value": True}) for pointer in _MARKS]
+    # Of many events with the same field, the last one counts.
+    rules = [{"rule": _response_rule(pointer, kept)} for pointer, kept in pointers.items()]
     parser = {
         "@type": f"{_TYPE}.content_parsers.json.v3.JsonContentParser",
-        "rules": [*rules, {"rule": stream, "stop_processing_after_matches": 1}],
+        "rules": [*rules, *({"rule": mark, "stop_processing_after_matches": 1} for mark in marks)],
     }
     return {
         "@type": f"{_TYPE}.filters.http.sse_to_metadata.v3.SseToMetadata",
@@ -165,9 +207,9 @@ def _response_stream(pointers: t.Sequence[str]) -> dict[str, t.Any]:
     }
 
 
-def _response_rule(pointer: str) -> dict[str, t.Any]:
+def _response_rule(pointer: str, kept: str = "") -> dict[str, t.Any]:
     # As text: Envoy prints a number of seven digits in a descriptor as 1e+06.
-    return _json_rule(pointer, {"metadata_namespace": cel.RESPONSE_BODY_NAMESPACE, "key": pointer, "type": "STRING"})
+    return _json_rule(pointer, {"metadata_namespace": cel.RESPONSE_BODY_NAMESPACE, "key": kept or pointer, "type": "STRING"})
 
 
 def _json_rule(pointer: str, on_present: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -217,18 +259,23 @@ def _rate_limit_filter(name: str, service: dict[str, t.Any]) -> Patch:
     )
 
 
-def _http_filter(name: str, config: dict[str, t.Any]) -> Patch:
+def _http_filter(name: str, config: dict[str, t.Any], operation: str = "INSERT_BEFORE") -> Patch:
+    place: dict[str, t.Any] = {"name": "envoy.filters.network.http_connection_manager"}
+    if operation == "INSERT_BEFORE":
+        place["subFilter"] = {"name": "envoy.filters.http.router"}
     return {
         "applyTo": "HTTP_FILTER",
-        "match": {
-            "context": "GATEWAY",
-            "listener": {
-                "filterChain": {
-                    "filter": {"name": "envoy.filters.network.http_connection_manager", "subFilter": {"name": "envoy.filters.http.router"}}
-                }
-            },
-        },
-        "patch": {"operation": "INSERT_BEFORE", "value": {"name": name, "disabled": True, "typed_config": config}},
+        "match": {"context": "GATEWAY", "listener": {"filterChain": {"filter": place}}},
+        "patch": {"operation": operation, "value": {"name": name, "disabled": True, "typed_config": config}},
+    }
+
+
+def _without_filter(name: str) -> Patch:
+    place = {"name": "envoy.filters.network.http_connection_manager", "subFilter": {"name": name}}
+    return {
+        "applyTo": "HTTP_FILTER",
+        "match": {"context": "GATEWAY", "listener": {"filterChain": {"filter": place}}},
+        "patch": {"operation": "REMOVE"},
     }
 
 

@@ -18,16 +18,35 @@ from . import cel, envoy
 
 # In a request: its tokens will be reported.
 REPORT_FOLLOWS = "kuadrant.llm/report"
-# In a report: "metered", or why the answer carried no usage.
+# In a report: why its answer carries no usage, if it carries none.
 USAGE = "kuadrant.llm/usage"
+# In a report: what the answer said, each under its JSON pointer, such as ``kuadrant.llm/usage/total_tokens``.
+_SAID = "kuadrant.llm"
 
 # What the filters read from an answer, by JSON pointer; STREAM is there if it was a stream of events.
 TOTAL = "/usage/total_tokens"
-PROMPT = "/usage/prompt_tokens"
-COMPLETION = "/usage/completion_tokens"
-CACHED = "/usage/prompt_tokens_details/cached_tokens"
 MODEL = "/model"
-RESPONSE_POINTERS = (TOTAL, PROMPT, COMPLETION, CACHED, MODEL)
+_USAGE_POINTERS = (
+    TOTAL,
+    # Chat completions, completions, embeddings, classification, scores.
+    "/usage/prompt_tokens",
+    "/usage/completion_tokens",
+    "/usage/prompt_tokens_details/cached_tokens",
+    # Responses, rerank, transcriptions; and messages, whose input leaves out what the cache gave and took.
+    "/usage/input_tokens",
+    "/usage/output_tokens",
+    "/usage/input_tokens_details/cached_tokens",
+    "/usage/cache_read_input_tokens",
+    "/usage/cache_creation_input_tokens",
+)
+RESPONSE_POINTERS = (*_USAGE_POINTERS, MODEL)
+# Events that carry an answer's fields deeper inside: of responses (response.completed), and of messages (message_start, which has the
+# input; what it says of the output is no more than a beginning, so that is not read).
+STREAM_POINTERS = {
+    **{pointer: pointer for pointer in RESPONSE_POINTERS},
+    **{f"/response{pointer}": pointer for pointer in RESPONSE_POINTERS if "prompt" not in pointer and "completion" not in pointer},
+    **{f"/message{pointer}": pointer for pointer in RESPONSE_POINTERS if "input_tokens" in pointer or pointer == MODEL},
+}
 
 # An evaluation error on purpose: stock Envoy has no other way to leave a descriptor out.
 ERROR = "{'': ''}['error']"
@@ -35,7 +54,6 @@ ERROR = "{'': ''}['error']"
 _ECHO = f"metadata.filter_metadata['{envoy.RATE_LIMIT_METADATA}']"
 _HAS_RESPONSE = f"'{cel.RESPONSE_BODY_NAMESPACE}' in metadata.filter_metadata"
 _RESPONSE = f"metadata.filter_metadata['{cel.RESPONSE_BODY_NAMESPACE}']"
-_METERED = f"({_HAS_RESPONSE} && '{TOTAL}' in {_RESPONSE})"
 _STREAMED = f"({_HAS_RESPONSE} && '{envoy.STREAM}' in {_RESPONSE})"
 # 'via_upstream' is Envoy's word for an answer that came from the model server and is complete.
 _REASON = (
@@ -45,33 +63,21 @@ _REASON = (
 
 
 def reports(keys: t.Iterable[str]) -> list[envoy.RateLimit]:
-    """Two descriptors, of which each finished request sends one: with the tokens as its hits, or with the reason that there are none.
+    """The descriptor that each finished request sends: what the answer said, as it said it. The limiter judges it and counts.
+
+    Not as the descriptor's hits: Envoy sends no report at all if those are not a number from 1 to 10^9.
 
     :param keys: entries of the request's descriptor to report with: limits and counters.
     """
     asked = [envoy.entry(key, f"{_ECHO}[{_quoted(key)}]") for key in keys]
-    extra = [
-        envoy.entry("kuadrant.llm/model", _response(MODEL)),
-        envoy.entry("kuadrant.llm/prompt_tokens", _response(PROMPT)),
-        envoy.entry("kuadrant.llm/completion_tokens", _response(COMPLETION)),
-        envoy.entry("kuadrant.llm/cached_tokens", _response(CACHED)),
-    ]
-    metered = envoy.entry(USAGE, only_if_reported(f"{_METERED} ? 'metered' : {ERROR}"), required=True)
-    unmetered = envoy.entry(USAGE, only_if_reported(f"{_METERED} ? {ERROR} : {_REASON}"), required=True)
-    tokens = f"%DYNAMIC_METADATA({cel.RESPONSE_BODY_NAMESPACE}:{TOTAL})%"
-    return [
-        envoy.rate_limit([metered, *asked, *extra], on_stream_done=True, hits={"format": tokens}),
-        envoy.rate_limit([unmetered, *asked, extra[0]], on_stream_done=True, hits={"number": 0}),
-    ]
+    said = [envoy.entry(f"{_SAID}{pointer}", cel.body_value(cel.RESPONSE_BODY_NAMESPACE, pointer)) for pointer in RESPONSE_POINTERS]
+    reason = envoy.entry(USAGE, only_if_reported(_REASON), required=True)
+    return [envoy.rate_limit([reason, *asked, *said], on_stream_done=True, hits={"number": 0})]
 
 
 def only_if_reported(expression: str) -> str:
     """``expression``, or an error for a request that reports nothing."""
     return f"{_ECHO}['{REPORT_FOLLOWS}'] == '1' ? ({expression}) : {ERROR}"
-
-
-def _response(pointer: str) -> str:
-    return cel.body_value(cel.RESPONSE_BODY_NAMESPACE, pointer)
 
 
 def _quoted(text: str) -> str:

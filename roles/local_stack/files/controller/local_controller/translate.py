@@ -20,10 +20,12 @@ import typing as t
 
 from . import cel, envoy, tokens
 from .conditionals import Conditional, Label, applies_if
-from .envoy import Patch, Upstreams
+from .envoy import BODY_LIMITS, BodyLimits, Patch, Upstreams
 from .refusals import UNKNOWN_ROUTE, UNSUPPORTED_ACTION, UNSUPPORTED_ROUTE, UNTRANSLATABLE_EXPRESSION, Json, Refusal, RefusedError
 from .routes import EnvoyRoute, RouteIndex
 
+# Where module tier puts the name of the model that a request's body has.
+_MODEL_HEADER = "x-gateway-model-name"
 _APPLIES = "kuadrant.llm/applies"
 # The hits of a token limit's two actions (kuadrant-operator 1.5.2: ``internal/controller/ratelimit_workflow_helpers.go``).
 _CHECK_HITS = "0"
@@ -69,15 +71,18 @@ class _Plan:
         return (self.before_auth, "before") if self.auth_scope is None else (self.after_auth, "after")
 
 
-def translate(config: Json, routes: RouteIndex, upstreams: Upstreams, *, close_unknown: bool = False) -> TranslationResult:
+def translate(
+    config: Json, routes: RouteIndex, upstreams: Upstreams, bodies: BodyLimits = BODY_LIMITS, *, close_unknown: bool = False
+) -> TranslationResult:
     """Translate one gateway's plugin configuration.
 
+    :param bodies: how much of a request or an answer is held where a limit reads it.
     :param close_unknown: what to do with an action set whose route is not in ``routes``: normally that is a moment's delay between two
         watches and the set is passed over (``complete`` is false); when it persists, its hostnames are closed and it is refused.
     :raises ValueError: if the configuration as a whole is not of the documented shape.
     """
     services = config.get("services") or {}
-    patches = envoy.infrastructure(services, upstreams, tokens.RESPONSE_POINTERS)
+    patches = envoy.infrastructure(services, upstreams, bodies, tokens.RESPONSE_POINTERS, tokens.STREAM_POINTERS)
     refusals: list[Refusal] = []
     settled: dict[EnvoyRoute, tuple[Json, ...]] = {}
     complete = True
@@ -106,13 +111,27 @@ def translate(config: Json, routes: RouteIndex, upstreams: Upstreams, *, close_u
                     UNSUPPORTED_ROUTE,
                     "two listeners with the same port and hostname give it different actions. Give them different hostnames.",
                 )
-            patches += envoy.enforce(rule.envoy, _settings(actions, services, config.get("requestData") or {}))
+            settings = _settings(actions, services, config.get("requestData") or {})
+            patches += envoy.enforce(rule.envoy, settings | _sizes(settings, actions, bodies))
+            if envoy.RESPONSE_BODY in settings:
+                patches.append(envoy.uncompressed(rule.envoy))
         except RefusedError as exc:
             policies = _sources(actions if exc.action is None else (exc.action,)) or _sources(actions)
             refusals.append(Refusal(str(rule), policies, exc.reason, str(exc)))
             patches.append(envoy.refuse(rule.envoy, _policy_names(policies)))
         settled.setdefault(rule.envoy, actions)
     return TranslationResult(patches, list(dict.fromkeys(refusals)), complete)
+
+
+def _sizes(settings: Json, actions: tuple[Json, ...], bodies: BodyLimits) -> Json:
+    """How much is held, on a route where something reads bodies: these filters, or those that module tier puts before them."""
+    sizes: Json = {}
+    held = {envoy.REQUEST_BODY_BEFORE_AUTH, envoy.REQUEST_BODY_AFTER_AUTH, envoy.RESPONSE_BODY}
+    if settings.keys() & held or _MODEL_HEADER in repr(actions):
+        sizes[envoy.REQUEST_SIZE] = envoy.hold(bodies.request)
+    if envoy.RESPONSE_BODY in settings:
+        sizes[envoy.ANSWER_SIZE] = envoy.hold(bodies.answer)
+    return sizes
 
 
 def _settings(actions: tuple[Json, ...], services: Json, request_data: dict[str, str]) -> Json:

@@ -50,9 +50,10 @@ impl Engine {
     /// change, is up to the first descriptor; further ones only carry labels or serve limits that name them.
     pub fn decide(&self, namespace: &str, descriptors: Vec<Descriptor>) -> Result<CheckResult, Error> {
         let (entries, hits): (Vec<_>, Vec<_>) = descriptors.into_iter().map(|d| (d.entries, d.hits)).unzip();
-        let mut call = match (entries.first(), hits.first()) {
-            (Some(first), Some(hits)) if first.contains_key(USAGE) => Hits::Report(hits.of_report()),
-            (_, hits) => hits.copied().unwrap_or(Hits::Take(1)),
+        let said = entries.first().filter(|first| first.contains_key(USAGE)).map(Report::said);
+        let mut call = match &said {
+            Some(report) => Hits::Report(report.tokens()),
+            None => hits.first().copied().unwrap_or(Hits::Take(1)),
         };
         let mut context = Context::default();
         context.list_binding("descriptors".into(), entries.clone());
@@ -82,11 +83,11 @@ impl Engine {
 
         let mut labels = self.labeler.labels(&entries, &context);
         labels.insert("limitador_namespace".into(), namespace.into());
-        let report = Report::of(entries.first().unwrap_or(&HashMap::new()), call.of_report());
+        let report = said.unwrap_or_else(|| Report::total(call.of_report()));
         let now = now();
         let name = |limited: usize| counters[limited].limit().name().map(str::to_owned);
         let settlement = self.store.settle(&demands, now, |limited| match limited {
-            _ if matches!(call, Hits::Report(_)) => reported(report, call, labels),
+            _ if matches!(call, Hits::Report(_)) => reported(report, labels),
             Some(limited) => denied(labels, name(limited).filter(|_| self.limit_name_in_labels)),
             None => admitted(call, labels),
         })?;
@@ -119,17 +120,15 @@ fn denied(mut labels: Labels, limit_name: Option<String>) -> Vec<(Series, u64)> 
 }
 
 /// The call itself was counted when it was admitted.
-fn reported(report: Report, call: Hits, mut labels: Labels) -> Vec<(Series, u64)> {
+fn reported(report: Report, mut labels: Labels) -> Vec<(Series, u64)> {
     let with = |labels: &Labels, name: &str, value: &str| {
         let mut labels = labels.clone();
         labels.insert(name.into(), value.into());
         labels
     };
+    let (tokens, metered) = (report.tokens(), report.unmetered.is_none());
     if let Some(model) = report.model.filter(|model| !model.is_empty()) {
         labels.entry("model".into()).or_insert(model);
-    }
-    if let Some(reason) = report.unmetered {
-        return vec![(Series::new(Total::UnmeteredCalls, with(&labels, "reason", &reason)), 1)];
     }
     let parts = [("prompt", report.prompt), ("completion", report.completion), ("unsplit", report.unsplit)];
     let mut totals: Vec<_> = parts
@@ -140,8 +139,13 @@ fn reported(report: Report, call: Hits, mut labels: Labels) -> Vec<(Series, u64)
     if report.cached > 0 {
         totals.push((Series::new(Total::CachedTokens, labels.clone()), report.cached));
     }
-    totals.push((Series::new(Total::MeteredCalls, labels.clone()), 1));
-    totals.push((Series::new(Total::AuthorizedHits, labels), call.of_report()));
+    match report.unmetered {
+        Some(reason) => totals.push((Series::new(Total::UnmeteredCalls, with(&labels, "reason", &reason)), 1)),
+        None => totals.push((Series::new(Total::MeteredCalls, labels.clone()), 1)),
+    }
+    if tokens > 0 || metered {
+        totals.push((Series::new(Total::AuthorizedHits, labels), tokens));
+    }
     totals
 }
 

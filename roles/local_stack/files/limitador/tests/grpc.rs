@@ -160,15 +160,20 @@ mod tokens {
             self.envoy.should_rate_limit(message(entries, None)).await.unwrap().into_inner()
         }
 
-        async fn report(&mut self, usage: &str, prompt: &str, completion: &str, total: u64) {
-            let entries = [
-                ("kuadrant.llm/usage", usage),
-                ("kuadrant.llm/model", "m"),
-                ("kuadrant.llm/prompt_tokens", prompt),
-                ("kuadrant.llm/completion_tokens", completion),
-                ("kuadrant.llm/cached_tokens", "40"),
-            ];
-            self.envoy.should_rate_limit(message(&entries, Some(total))).await.unwrap();
+        /// What the answer said: members of its usage, or why it said nothing.
+        async fn report(&mut self, usage: &[(&str, &str)], reason: &str) {
+            let said: Vec<_> =
+                usage.iter().map(|(name, value)| (format!("kuadrant.llm/usage/{name}"), *value)).collect();
+            let said = said.iter().map(|(key, value)| (key.as_str(), *value));
+            let entries: Vec<_> =
+                [("kuadrant.llm/usage", reason), ("kuadrant.llm/model", "m")].into_iter().chain(said).collect();
+            self.envoy.should_rate_limit(message(&entries, Some(0))).await.unwrap();
+        }
+
+        async fn completion(&mut self, prompt: &str, completion: &str, total: &str) {
+            let cached = ("prompt_tokens_details/cached_tokens", "40");
+            let usage = [("prompt_tokens", prompt), ("completion_tokens", completion), ("total_tokens", total), cached];
+            self.report(&usage, "no_usage").await;
         }
 
         async fn remaining(&self, name: &str) -> u64 {
@@ -189,13 +194,13 @@ mod tokens {
         let echo = answer.dynamic_metadata.unwrap().fields;
         assert!(echo.contains_key("tokenlimit.tokens__1") && echo.contains_key("auth.identity.userid"), "{echo:?}");
         assert_eq!((server.remaining("requests").await, server.remaining("tokens").await), (2, u64::MAX));
-        server.report("metered", "70", "35", 105).await;
+        server.completion("70", "35", "105").await;
         assert_eq!((server.remaining("requests").await, server.remaining("tokens").await), (2, 0));
 
         let denied = server.ask(true).await;
         assert_eq!((denied.overall_code(), denied.dynamic_metadata), (Code::OverLimit, None));
         assert_eq!(server.remaining("requests").await, 2, "denied for its tokens, so it is not a request either");
-        server.report("metered", "1", "1", 2).await;
+        server.completion("1", "1", "2").await;
 
         let (group, user) = ALICE;
         assert_eq!(labelled(&server, "authorized_calls", group, user).await, 1);
@@ -224,12 +229,25 @@ mod tokens {
         let mut server = server(LIMITS).await;
         let (group, user) = ALICE;
         server.ask(true).await;
-        server.report("aborted", "", "", 0).await;
-        server.report("metered", "0", "0", 0).await;
+        server.report(&[], "aborted").await;
+        server.completion("0", "0", "0").await;
         let name = format!("unmetered_calls{{{MODEL},reason=\"aborted\"{user}}}");
         assert_eq!(series(server.http, &name).await, 1);
         assert_eq!(labelled(&server, "authorized_calls", group, user).await, 1);
+        assert_eq!(series(server.http, &format!("metered_calls{{{MODEL}{user}}}")).await, 1);
         assert_eq!(server.remaining("tokens").await, u64::MAX);
+    }
+
+    #[tokio::test]
+    async fn the_beginning_of_a_stream_counts_though_its_end_is_missed() {
+        let mut server = server(LIMITS).await;
+        let (_, user) = ALICE;
+        server.ask(true).await;
+        server.report(&[("input_tokens", "30")], "aborted").await;
+        assert_eq!(series(server.http, &format!("unmetered_calls{{{MODEL},reason=\"aborted\"{user}}}")).await, 1);
+        assert_eq!(series(server.http, &format!("reported_tokens{{{MODEL},type=\"prompt\"{user}}}")).await, 30);
+        assert_eq!(series(server.http, &format!("metered_calls{{{MODEL}{user}}}")).await, 0);
+        assert_eq!(server.remaining("tokens").await, 70);
     }
 }
 

@@ -148,11 +148,11 @@ def test_bills_of_days_with_included_units_add_up_to_the_month() -> None:
 
 def test_what_no_scrape_saw_may_be_anybodys() -> None:
     part = november().used("requests", 3).used("requests", 4, user="bob")
-    part.unseen = Count(0, None, frozenset({"it started anew"}))
+    part.unseen = Count(0, None, frozenset({"it restarted"}))
     rated = bill(book(TOKENS), part)
     assert [(charge.quantity.lower, charge.cost.upper, charge.notes) for charge in rated.charges] == [
-        (3, None, ("it started anew",)),
-        (4, None, ("it started anew",)),
+        (3, None, ("it restarted",)),
+        (4, None, ("it restarted",)),
     ]
     assert rated.unseen.upper is None
 

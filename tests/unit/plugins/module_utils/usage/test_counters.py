@@ -135,7 +135,7 @@ def test_users_who_stand_still_rule_out_a_restart(moving: int, still: int) -> No
 
 
 @pytest.mark.parametrize(("moving", "still"), [(1, 18), (1, 19), (10, 20), (100, 30)])
-def test_a_start_anew_that_hides_is_not_ruled_out_where_many_move(moving: int, still: int) -> None:
+def test_a_restart_that_hides_is_not_ruled_out_where_many_move(moving: int, still: int) -> None:
     """The more users there are, the more come back to just what they had, each with a chance of up to 1/e."""
     assert possible(moving, still).possible == (LOST_1,)
 
@@ -156,7 +156,7 @@ def test_the_counters_of_one_user_are_one_witness() -> None:
     assert counters.losses(target(scrapes), series).possible == (LOST_1,)
 
 
-def test_counters_that_go_back_in_one_life_are_not_counted_anew() -> None:
+def test_counters_that_go_back_in_one_life_are_not_counted_again() -> None:
     counted, lost = grown(*history(0, 500, 498, 499), START, OLD, OLD, OLD)
     assert (counted.lower, lost.certain, lost.back) == (1, (), (LOST_1,))
 

@@ -70,7 +70,7 @@ def test_read_takes_the_baseline_across_a_long_gap(prometheus: Server) -> None:
     result = ask(prometheus, start=_times.format_time(39_900_000))
     assert [(row["authorized"], row["authorized_upper"]) for row in result["usage"]] == [(3, 3)]
     assert result["data_quality"]["notes"] == [
-        "10.0.0.1:8080: 1 gaps in its scrapes, the longest 29910 s; harmless unless it started anew in one"
+        "10.0.0.1:8080: 1 gaps in its scrapes, the longest 29910 s; harmless unless it restarted in one"
     ]
 
 

@@ -90,7 +90,7 @@ def test_few_samples_give_what_all_of_them_give(prometheus: Server, monkeypatch:
             outcomes["refused"] += 1
             continue
         outcomes["restarts"] += any(entry["restarts"] for entry in whole.scrapes)
-    # The quick way was gone, in histories with starts anew too, and it left samples out.
+    # The quick way was gone, in histories with restarts too, and it left samples out.
     assert outcomes["thin"] > 60, outcomes
     assert outcomes["left out"] > 200, outcomes
     assert outcomes["restarts"] > 20, outcomes

@@ -1,0 +1,228 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What each format of an answer is metered as, through real Envoy and real Limitador: the table in docs/token-limits.md."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import json
+import typing as t
+
+import pytest
+from data_plane import SCOPE, Answer, DataPlane, Response, limit_of, patches_of
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import parse_tiers
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.body import body_filter
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import Target
+
+Json = dict[str, t.Any]
+KEY = "tokenlimit.free__a1b2c3d4"
+CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
+COMPLETION = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12, "prompt_tokens_details": {"cached_tokens": 2}}
+RESPONSE = {"input_tokens": 7, "output_tokens": 5, "total_tokens": 12, "input_tokens_details": {"cached_tokens": 2}}
+MIB = 1 << 20
+
+
+def token_actions() -> list[Json]:
+    """A TokenRateLimitPolicy of one limit for each user, as kuadrant-operator writes it for its filter."""
+
+    def action(service: str, hits: str) -> Json:
+        entries = [(KEY, "1"), ("auth.identity.userid", "auth.identity.userid"), ("ratelimit.hits_addend", hits)]
+        data = [{"expression": {"key": key, "value": value}} for key, value in entries]
+        return {"service": service, "scope": SCOPE, "conditionalData": [{"data": data}], "sources": []}
+
+    return [action("check", "0"), action("report", 'responseBodyJSON("/usage/total_tokens")')]
+
+
+@pytest.fixture(scope="module")
+def plane(data_plane_programs: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[DataPlane]:
+    tiers = parse_tiers([{"name": "free", "tokens": [{"limit": 1000, "window": "1h"}]}])
+    body = body_filter(tiers, name="body", gateway=Target("Gateway", "gw", "llm"), streams="inject")
+    with DataPlane(data_plane_programs, tmp_path_factory.mktemp("plane")) as plane:
+        patches = patches_of(token_actions(), plane.rls_port)
+        # More than all tests use, most of all by the largest numbers.
+        plane.start(body["spec"]["configPatches"] + patches, [limit_of(KEY, 10**15, 3600, "auth.identity.userid")])
+        yield plane
+
+
+def plain(usage: Json | None, **fields: t.Any) -> Answer:
+    return Answer(json.dumps({"model": "m", **fields, **({} if usage is None else {"usage": usage})}).encode())
+
+
+def events(*data: Json | str, named: bool = False, **options: t.Any) -> Answer:
+    """A stream, cut into pieces that do not ask where an event ends."""
+    lines = []
+    for item in data:
+        name = f"event: {item['type']}\n" if named and isinstance(item, dict) else ""
+        lines.append(f"{name}data: {item if isinstance(item, str) else json.dumps(item)}\n\n")
+    return Answer("".join(lines).encode(), "text/event-stream; charset=utf-8", pieces=11, **options)
+
+
+def chunk(usage: Json | None = None) -> Json:
+    return {"model": "m", "choices": [] if usage else [{"delta": {"content": "a"}}], "usage": usage}
+
+
+START = {"type": "message_start", "message": {"model": "m", "usage": {"input_tokens": 7, "output_tokens": 1}}}
+DELTA = {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "a"}}
+END: tuple[Json, ...] = (
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}},
+    {"type": "message_stop"},
+)
+CACHE = {"input_tokens": 4, "cache_read_input_tokens": 2, "cache_creation_input_tokens": 1, "output_tokens": 5}
+COMPLETED = {"type": "response.completed", "response": {"model": "m", "usage": RESPONSE}}
+
+FORMATS: dict[str, tuple[str, Json, Answer, dict[str, int]]] = {
+    "chat": (CHAT, {}, plain(COMPLETION), {"prompt": 7, "completion": 5, "cached": 2}),
+    "chat stream": (CHAT, {"stream": True}, events(chunk(), chunk(COMPLETION), "[DONE]"), {"prompt": 7, "completion": 5, "cached": 2}),
+    "completions": (
+        "/v1/completions",
+        {},
+        plain({"prompt_tokens": 7, "total_tokens": 12, "completion_tokens": 5}),
+        {"prompt": 7, "completion": 5},
+    ),
+    "embeddings": ("/v1/embeddings", {}, plain({"prompt_tokens": 7, "total_tokens": 7, "completion_tokens": 0}), {"prompt": 7}),
+    "score": ("/v1/score", {}, plain({"prompt_tokens": 7, "total_tokens": 7, "prompt_tokens_details": None}), {"prompt": 7}),
+    "rerank": ("/v1/rerank", {}, plain(RESPONSE), {"prompt": 7, "completion": 5, "cached": 2}),
+    "rerank with a total": ("/v1/rerank", {}, plain({"total_tokens": 9}), {"unsplit": 9}),
+    "responses": (RESPONSES, {}, plain(RESPONSE), {"prompt": 7, "completion": 5, "cached": 2}),
+    "responses stream": (
+        RESPONSES,
+        {"stream": True},
+        events({"type": "response.created", "response": {"model": "m", "usage": None}}, COMPLETED, named=True),
+        {"prompt": 7, "completion": 5, "cached": 2},
+    ),
+    "messages": (MESSAGES, {}, plain({"input_tokens": 7, "output_tokens": 5}, type="message"), {"prompt": 7, "completion": 5}),
+    "messages from the cache": (MESSAGES, {}, plain(CACHE), {"prompt": 7, "completion": 5, "cached": 2}),
+    "messages stream": (MESSAGES, {"stream": True}, events(START, DELTA, *END, named=True), {"prompt": 7, "completion": 5}),
+    "vendor type": (CHAT, {}, Answer(plain(COMPLETION).body, "application/vnd.x+json"), {"prompt": 7, "completion": 5, "cached": 2}),
+    "ten thousand million": (CHAT, {}, plain({"total_tokens": 10**10}), {"unsplit": 10**10}),
+    "seven digits": (CHAT, {}, plain({"total_tokens": 12345678}), {"unsplit": 12345678}),
+    "part of a token": (CHAT, {}, plain({"total_tokens": 12.5}), {"unsplit": 13}),
+}
+
+
+@pytest.mark.parametrize(("path", "request_body", "answer", "expected"), FORMATS.values(), ids=list(FORMATS))
+def test_metered(plane: DataPlane, path: str, request_body: Json, answer: Answer, expected: dict[str, int]) -> None:
+    responses: list[Response] = []
+    grown = plane.counted(lambda: responses.append(plane.ask(answer, {"model": "m"} | request_body, path)))
+    assert (responses[0].status, responses[0].body) == (200, answer.body)
+    found = {part: grown.get(f'reported_tokens{{model="m",type="{part}",user="alice"}}', 0) for part in ("prompt", "completion", "unsplit")}
+    found["cached"] = grown.get('cached_tokens{model="m",user="alice"}', 0)
+    assert {part: n for part, n in found.items() if n} == expected
+    assert grown['metered_calls{model="m",user="alice"}'] == 1
+    assert grown['authorized_hits{model="m",user="alice"}'] == sum(n for part, n in expected.items() if part != "cached")
+
+
+UNMETERED: dict[str, tuple[Answer, str, int]] = {
+    "no usage": (plain(None), "no_usage", 0),
+    "no JSON": (Answer(b"text", "text/plain"), "no_usage", 0),
+    "a stream that does not tell it": (events(chunk(), "[DONE]"), "stream_without_usage", 0),
+    "an error": (Answer(b'{"error": {}}', status=500), "error", 0),
+    "a negative number": (plain({"total_tokens": -5}), "invalid_usage", 0),
+    "more than there can be": (plain({"total_tokens": 10**20}), "invalid_usage", 0),
+    "a last event that does not end": (
+        Answer(f"data: {json.dumps(chunk(COMPLETION))}\n".encode(), "text/event-stream", pieces=9),
+        "no_usage",
+        0,
+    ),
+    "a stream that breaks off": (events(START, DELTA, cut=True), "aborted", 7),
+}
+
+
+@pytest.mark.parametrize(("answer", "reason", "beginning"), UNMETERED.values(), ids=list(UNMETERED))
+def test_unmetered_with_the_reason(plane: DataPlane, answer: Answer, reason: str, beginning: int) -> None:
+    path = MESSAGES if beginning else CHAT
+    grown = plane.counted(lambda: plane.ask(answer, {"model": "m", "stream": answer.pieces > 0}, path))
+    assert sum(n for key, n in grown.items() if key.startswith("unmetered_calls") and f'reason="{reason}"' in key) == 1, grown
+    assert sum(n for key, n in grown.items() if key.startswith("reported_tokens")) == beginning
+    assert not any(key.startswith("metered_calls") for key in grown)
+
+
+def test_the_model_server_is_not_asked_to_compress(plane: DataPlane) -> None:
+    plane.counted(lambda: plane.ask(plain(COMPLETION), accept_encoding="gzip, br"))
+    assert "accept-encoding" not in plane.model_server.seen[1]
+    compressed = Answer(gzip.compress(plain(COMPLETION).body), headers={"content-encoding": "gzip"})
+    grown = plane.counted(lambda: plane.ask(compressed))
+    assert any(key.startswith("unmetered_calls") for key in grown), "one that does so all the same is not lost"
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "words"),
+    [
+        (CHAT, b'{"model": "m", "Stream": true}', "'stream'"),
+        (CHAT, b'{"model": "m", "\\u0053tream": true}', "'stream'"),
+        (CHAT, '{"model": "m", "\u017ftream": true}'.encode(), "'stream'"),
+        (CHAT, b'{"model": "m", "stream": true, "Stream_Options" : {}}', "'stream_options'"),
+        (CHAT, b'{"stream": true, "stream_options": {"INCLUDE_usage": true}}', "'include_usage'"),
+        (CHAT, b'{"a": {"b": ["x\\"y}"]}, "Model": "large"}', "'model'"),
+        (CHAT, b"{not JSON", "not a JSON object"),
+        (CHAT, b'[{"stream": true}]', "not a JSON object"),
+        ("/inference/v1/generate", b'{"model": "m"}', "do not tell what they cost"),
+        ("/v1/embeddings", b'{"model": "m", "stream": true}', "stream_options.include_usage"),
+    ],
+)
+def test_what_could_not_be_metered_is_refused(plane: DataPlane, path: str, sent: bytes, words: str) -> None:
+    response = plane.ask(plain(COMPLETION), sent, path)
+    assert response.status == 400
+    assert words in json.loads(response.body)["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b'{"model": "m", "tools": [{"parameters": {"properties": {"Model": {"type": "string"}, "Stream": {}}}}]}',
+        b'{"model": "m", "messages": [{"content": "\\"Stream\\": true, \\u0053 {"}]}',
+        b'{"model": "m", "\\u0073tream": false, "temperature": 1}',
+        b'{"model": "m", "metadata": {"Stream": 1}}',
+    ],
+    ids=["tool", "text", "escaped", "nested"],
+)
+def test_other_members_may_be_called_alike(plane: DataPlane, sent: bytes) -> None:
+    assert plane.ask(plain(COMPLETION), sent).status == 200
+    assert plane.model_server.seen[2] == sent
+
+
+def test_a_stream_that_does_not_ask_for_its_usage_is_made_to(plane: DataPlane) -> None:
+    plane.counted(lambda: plane.ask(events(chunk(COMPLETION), "[DONE]"), {"model": "m", "stream": True}))
+    assert json.loads(plane.model_server.seen[2]) == {"model": "m", "stream": True, "stream_options": {"include_usage": True}}
+    for path in (MESSAGES, RESPONSES):
+        plane.counted(functools.partial(plane.ask, events(START, *END), {"model": "m", "stream": True}, path))
+        assert json.loads(plane.model_server.seen[2]) == {"model": "m", "stream": True}, "these tell it unasked"
+
+
+FORM = b'--x\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n' + b"\0" * 100 + b"\r\n--x--\r\n"
+FORM_TYPE = "multipart/form-data; boundary=x"
+
+
+def test_a_form_passes_and_is_counted_as_a_request(plane: DataPlane) -> None:
+    grown = plane.counted(lambda: plane.ask(plain(None), FORM, "/v1/audio/transcriptions", content_type=FORM_TYPE))
+    assert plane.model_server.seen[2] == FORM
+    assert grown['authorized_calls{user="alice"}'] == 1
+    said = {"type": "tokens", "input_tokens": 7, "output_tokens": 5, "total_tokens": 12}
+    grown = plane.counted(lambda: plane.ask(plain(said), FORM, "/v1/audio/transcriptions", content_type=FORM_TYPE))
+    assert grown['authorized_hits{model="m",user="alice"}'] == 12, "and what it says that it cost is counted"
+    disguised = plane.ask(plain(COMPLETION), b'{"stream": true} x', CHAT, content_type=FORM_TYPE)
+    assert disguised.status == 400, "a body that a lenient server reads as JSON is no form"
+
+
+@pytest.mark.parametrize(("size", "status"), [(1, 200), (2 * MIB, 200), (15 * MIB, 200), (17 * MIB, 413)])
+def test_requests_up_to_16_mib(plane: DataPlane, size: int, status: int) -> None:
+    sent = json.dumps({"model": "m", "image": "a" * size}).encode()
+    answers: list[Response] = []
+    if status == 200:
+        plane.counted(lambda: answers.append(plane.ask(plain(COMPLETION), sent)))
+        assert len(plane.model_server.seen[2]) == len(sent)
+    else:
+        answers.append(plane.ask(plain(COMPLETION), sent))
+    assert answers[0].status == status
+
+
+@pytest.mark.parametrize("size", [2 * MIB, 20 * MIB, 60 * MIB])
+def test_answers_up_to_64_mib_are_delivered_and_metered(plane: DataPlane, size: int) -> None:
+    answers: list[Response] = []
+    grown = plane.counted(lambda: answers.append(plane.ask(plain(COMPLETION, data="a" * size))))
+    assert (answers[0].status, len(answers[0].body) > size) == (200, True)
+    assert grown['authorized_hits{model="m",user="alice"}'] == 12
