@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 from pathlib import Path
 
@@ -53,7 +54,7 @@ class ActionModule(ActionBase):
             installs = {"installs": role in (args.get("working") or ())}
             templar = self._templar.copy_with_new_env(available_variables=variables | installs)
             entries = self._read(ROLES / role / "meta/permissions.yml") or []
-            for permission in resolved(role, entries, lambda expression, templar=templar: templar.evaluate_expression(trust(expression))):
+            for permission in resolved(role, entries, functools.partial(evaluate, templar)):
                 wanted.setdefault(permission, []).append(role)
         return {permission: list(dict.fromkeys(names)) for permission, names in wanted.items()}
 
@@ -61,6 +62,6 @@ class ActionModule(ActionBase):
         return self._loader.load_from_file(str(path), trusted_as_template=True) if path.exists() else None
 
 
-def trust(expression: str) -> str:
-    """An expression of one of our own files."""
-    return t.cast("str", trust_as_template(str(expression)))
+def evaluate(templar: t.Any, expression: str) -> t.Any:
+    """The value of an expression of one of our own files."""
+    return templar.evaluate_expression(trust_as_template(str(expression)))

@@ -6,8 +6,9 @@
 
 """What roles do with the API server (``meta/permissions.yml`` of each), and what of it the user may not do.
 
-An entry has ``api_group`` (empty: the core group), ``resource`` (one or a list, in the plural, also ``pods/log``), ``verbs``, ``namespace`` (an
-expression over the role's variables such as the name of one, or ``*`` for the whole cluster) and optionally ``when`` (an expression).
+An entry has ``api_group`` (empty: the core group), ``resource`` (one or a list, in the plural, also ``pods/log``), ``verbs``,
+``namespace`` (an expression over the role's variables such as the name of one, or ``*`` for the whole cluster) and optionally ``when``
+(an expression).
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def resolved(role: str, entries: t.Iterable[Map], evaluate: Evaluate) -> t.Itera
     for number, entry in enumerate(entries, start=1):
         wrong = sorted(entry.keys() - KEYS) or sorted({"api_group", "resource", "verbs", "namespace"} - entry.keys())
         if wrong:
-            raise GatewayError(f"meta/permissions.yml of role {role}, entry {number}: {wrong[0]} is missing or unknown; the keys are {KEYS}")
+            raise GatewayError(
+                f"meta/permissions.yml of role {role}, entry {number}: {wrong[0]} is missing or unknown; the keys are {KEYS}"
+            )
         if "when" in entry and not evaluate(entry["when"]):
             continue
         namespace = None if entry["namespace"] == EVERYWHERE else str(evaluate(entry["namespace"]))

@@ -46,7 +46,10 @@ class Machine:
         (self.folder / "nodes.json").write_text(json.dumps(nodes) + "\n")
         names = " ".join(one["Name"].strip("/") for one in nodes)
         label = "label=io.x-k8s.kind.cluster=llm"
-        cases = [f'ps) case "$*" in *"{label}"*) echo {names};; esac;;', f"inspect) while read -r line; do echo \"$line\"; done <{self.folder}/nodes.json;;"]
+        cases = [
+            f'ps) case "$*" in *"{label}"*) echo {names};; esac;;',
+            f'inspect) while read -r line; do echo "$line"; done <{self.folder}/nodes.json;;',
+        ]
         self.put(name, f'case "$1" in {" ".join(cases)} esac')
 
     def note(self, *ids: str, **config: t.Any) -> None:
