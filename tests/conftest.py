@@ -4,8 +4,8 @@
 
 """Fixtures on a running local stack, for tests/integration and tests/e2e.
 
-LLM_TEST_STATE_DIR names its state folder, LLM_TEST_STACK_PORT_BASE its first port, and LLM_TEST_VARIABLES the file with its variables if it is
-not the stack of `make integration`.
+LLM_TEST_STATE_DIR names its state folder, LLM_TEST_STACK_PORT_BASE its first port, and LLM_TEST_VARIABLES the file with its variables
+for another stack than that of `make integration`.
 """
 
 from __future__ import annotations
