@@ -27,6 +27,11 @@ Kubectl = t.Callable[..., str]
 Eventually = t.Callable[..., None]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is said of a stack as site has left it is tested before anything else has used that stack."""
+    items.sort(key=lambda item: item.get_closest_marker("fresh") is None)
+
+
 @pytest.fixture(scope="session")
 def state_dir() -> pathlib.Path:
     """The state folder of the running stack."""

@@ -148,7 +148,9 @@ def static_configuration(patches: list[Json], listen: int, admin: int, model_ser
     model = _cluster("model-server", model_server)
     clusters = [model]
     for patch in patches:
-        value, operation = patch["patch"]["value"], patch["patch"]["operation"]
+        value, operation = patch["patch"].get("value", {}), patch["patch"]["operation"]
+        if operation == "REMOVE":
+            continue  # Kuadrant's filter is not here
         if patch["applyTo"] == "HTTP_FILTER":
             filters.insert(0 if operation == "INSERT_FIRST" else len(filters) - 1, value)
         elif patch["applyTo"] == "HTTP_ROUTE":
@@ -315,5 +317,5 @@ def patches_of(actions: list[Json], rls_port: int, **options: t.Any) -> list[Jso
 
 
 def _of_authentication(patch: Json) -> bool:
-    value = patch["patch"]["value"]
+    value = patch["patch"].get("value", {})
     return value.get("name") == envoy.EXT_AUTHZ or envoy.EXT_AUTHZ in value.get("typed_per_filter_config", {})

@@ -168,7 +168,7 @@ def _problem(binary: pathlib.Path, folder: pathlib.Path, settings: dict[str, t.A
             ]
         },
         "http_filters": [
-            *(p["patch"]["value"] for p in patches if p["applyTo"] == "HTTP_FILTER"),
+            *(p["patch"]["value"] for p in patches if p["applyTo"] == "HTTP_FILTER" and "value" in p["patch"]),
             {
                 "name": "envoy.filters.http.router",
                 "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},

@@ -17,7 +17,9 @@ def test_filters_and_clusters_do_not_depend_on_policies(index: routes.RouteIndex
     empty = run({"services": SERVICES, "actionSets": []}, index)
     full = run(config(auth(), rate_limit(limit("free", 'auth.identity.tier == "free"'))), index)
     assert empty.patches == [patch for patch in full.patches if patch["applyTo"] != "HTTP_ROUTE"]
-    values = [patch["patch"]["value"] for patch in empty.patches]
+    (removed,) = (patch for patch in empty.patches if patch["patch"]["operation"] == "REMOVE")
+    assert removed["match"]["listener"]["filterChain"]["filter"]["subFilter"] == {"name": "envoy.filters.http.wasm"}
+    values = [patch["patch"]["value"] for patch in empty.patches if "value" in patch["patch"]]
     assert [value["name"] for value in values] == [
         "kuadrant-llm-authorino",
         "kuadrant-llm-limitador",
@@ -51,7 +53,7 @@ def test_failure_modes_and_timeouts(index: routes.RouteIndex, auth_mode: str, li
         "r": {"type": "ratelimit", "failureMode": limit_mode, "timeout": timeout},
     }
     patches = run({"services": services}, index).patches
-    values = {patch["patch"]["value"].get("name"): patch["patch"]["value"] for patch in patches}
+    values = {value.get("name"): value for patch in patches if (value := patch["patch"].get("value"))}
     ext_authz = values[envoy.EXT_AUTHZ]["typed_config"]
     assert ext_authz["failure_mode_allow"] is (auth_mode == "allow")
     assert ext_authz["grpc_service"]["timeout"] == seconds

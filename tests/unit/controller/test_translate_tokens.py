@@ -87,7 +87,7 @@ def test_bodies_are_held_up_to_a_size_where_they_are_read_and_metered_answers_co
 
 def test_events_of_all_formats_are_read_under_the_names_of_plain_answers(index: routes.RouteIndex) -> None:
     (stream,) = (
-        patch["patch"]["value"] for patch in run(config(), index).patches if patch["patch"]["value"].get("name") == envoy.RESPONSE_STREAM
+        value for patch in run(config(), index).patches if (value := patch["patch"].get("value", {})).get("name") == envoy.RESPONSE_STREAM
     )
     rules = stream["typed_config"]["response_rules"]["content_parser"]["typed_config"]["rules"]
     read = {tuple(s["key"] for s in rule["rule"]["selectors"]): rule["rule"]["on_present"]["key"] for rule in rules}

@@ -17,6 +17,8 @@ from .routes import EnvoyRoute
 Patch = dict[str, t.Any]
 RateLimit = dict[str, t.Any]
 
+# Kuadrant's own filter. What it would do is done by the others; Envoy must not depend on loading it.
+KUADRANT_FILTER = "envoy.filters.http.wasm"
 # ext_authz keeps its canonical name: it is also the metadata namespace that rate limit expressions read.
 EXT_AUTHZ = cel.AUTH_NAMESPACE
 RATE_LIMIT_BEFORE_AUTH = "envoy.filters.http.ratelimit.kuadrant_llm_before_auth"
@@ -75,6 +77,7 @@ def infrastructure(
     return [
         _cluster(_AUTHORINO, upstreams.authorino_port),
         _cluster(_LIMITADOR, upstreams.limitador_port),
+        _without_filter(KUADRANT_FILTER),
         # The first of all filters, so that none before it holds a larger body.
         _http_filter(REQUEST_SIZE, _size(bodies.request), "INSERT_FIRST"),
         # Each is put directly before the router, so this is the order in which they run.
@@ -105,7 +108,7 @@ def uncompressed(route: EnvoyRoute) -> Patch:
 def hold(most: int) -> dict[str, t.Any]:
     """The per-route setting of REQUEST_SIZE, which holds a request until its body is there and answers 413 to a larger one.
 
-    That is also the most of an answer that Envoy holds from there on; ANSWER_SIZE, the same filter where the request is complete, raises it.
+    That is also the most of an answer that Envoy then holds. ANSWER_SIZE, the same filter where the request is complete, raises it.
     """
     return {"@type": f"{_TYPE}.filters.http.buffer.v3.BufferPerRoute", "buffer": {"max_request_bytes": most}}
 
@@ -264,6 +267,15 @@ def _http_filter(name: str, config: dict[str, t.Any], operation: str = "INSERT_B
         "applyTo": "HTTP_FILTER",
         "match": {"context": "GATEWAY", "listener": {"filterChain": {"filter": place}}},
         "patch": {"operation": operation, "value": {"name": name, "disabled": True, "typed_config": config}},
+    }
+
+
+def _without_filter(name: str) -> Patch:
+    place = {"name": "envoy.filters.network.http_connection_manager", "subFilter": {"name": name}}
+    return {
+        "applyTo": "HTTP_FILTER",
+        "match": {"context": "GATEWAY", "listener": {"filterChain": {"filter": place}}},
+        "patch": {"operation": "REMOVE"},
     }
 
 

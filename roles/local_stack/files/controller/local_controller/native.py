@@ -10,7 +10,7 @@ import json
 import time
 import typing as t
 
-from . import logs
+from . import envoy, logs
 from .envoy import BODY_LIMITS, BodyLimits, Upstreams
 from .kube import MANAGER, Key, Kube, Object, Resource, key_of, now
 from .refusals import Refusal, explain
@@ -19,8 +19,10 @@ from .translate import TranslationResult, translate
 
 _MANAGED_BY = "app.kubernetes.io/managed-by"
 _WASM_LABEL = "kuadrant.io/wasm"
-_WASM_FILTER = "envoy.filters.http.wasm"
 CONDITION = "kuadrant.llm/Translated"
+# istiod applies EnvoyFilters by priority, 0 if they have none. Kuadrant's filter must be there to be removed, and what is put before all
+# other filters must find them there.
+_AFTER_OTHERS = 10
 # Kuadrant and the watches of routes are seconds apart at most; only then is an unknown route a fact.
 _UNKNOWN_ROUTE_SECONDS = 5.0
 
@@ -32,7 +34,7 @@ def plugin_config(envoy_filter: Object) -> Object | None:
     """
     for patch in (envoy_filter.get("spec") or {}).get("configPatches") or []:
         value = patch["patch"].get("value") or {}
-        if value.get("name") == _WASM_FILTER:
+        if value.get("name") == envoy.KUADRANT_FILTER:
             return t.cast("Object", json.loads(value["typed_config"]["value"]["config"]["configuration"]["value"]))
     return None
 
@@ -49,7 +51,7 @@ def native_filter(source: Object, result: TranslationResult) -> Object:
                 {"apiVersion": source["apiVersion"], "kind": source["kind"], "name": name, "uid": source["metadata"]["uid"]}
             ],
         },
-        "spec": {"targetRefs": source["spec"]["targetRefs"], "configPatches": result.patches},
+        "spec": {"targetRefs": source["spec"]["targetRefs"], "priority": _AFTER_OTHERS, "configPatches": result.patches},
     }
 
 
