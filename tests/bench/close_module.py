@@ -15,6 +15,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.read import r
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.run import parse_request, run
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import REPLICA_LABELS
 
 if t.TYPE_CHECKING:
     import requests
@@ -51,6 +52,7 @@ def main() -> None:
         "limitador_namespace": [],
         "match_labels": {},
         "model_server_labels": {},
+        "observer_labels": list(REPLICA_LABELS),
         "family": "auto",
     }
     client = Counting(url)

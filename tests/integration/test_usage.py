@@ -34,7 +34,7 @@ CASES = 40
 
 @pytest.fixture(scope="module")
 def histories() -> list[History]:
-    return [made for number in range(CASES) if (made := make(number, seed=2)).scraped]
+    return [made for number in range(CASES) if (made := make(number, seed=2)).scraped and not made.refusable]
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import 
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time, parse_duration, parse_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, period_usage, unknown_usage
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import Question, parse_source, read_usage
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import OBSERVER_LABELS
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
@@ -96,6 +97,8 @@ def _source(question: Question) -> dict[str, t.Any]:
         "match_labels": dict(question.match_labels),
         "model_server_labels": dict(question.model_server_labels),
         "family": question.family,
+        # Only where it is not the usual one, so that files of before can be made again to the byte.
+        **({} if question.observers == OBSERVER_LABELS else {"observer_labels": sorted(question.observers)}),
     }
 
 

@@ -14,7 +14,7 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters, edges, targets
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters, edges, shared, targets, twins
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import (
     CALL_NOUNS,
     MAX_COUNT,
@@ -69,10 +69,15 @@ def measure(
     start: int,
     end: int,
     what: Nouns = CALL_NOUNS,
+    observers: t.Collection[str] = targets.OBSERVER_LABELS,
 ) -> Measured:
     """``series`` are counters by kind, ``labels`` the labels that tell the counts of a kind apart; all samples are at or before ``end``."""
-    everything = targets.assign(scraped, (dataclasses.replace(one, kind=kind) for kind, members in series.items() for one in members))
-    kept, left_out = targets.without_duplicates([one for one in everything if one.target.scrapes], start, end)
+    everything = [
+        dataclasses.replace(one, target=shared.checked_lives(one.target, one.series, start, what))
+        for one in targets.assign(scraped, (dataclasses.replace(one, kind=kind) for kind, members in series.items() for one in members))
+    ]
+    kept, left_out = targets.without_duplicates([one for one in everything if one.target.scrapes], start, end, observers)
+    doubts = twins.doubtful(kept, start, observers, what)
     counts: dict[str, dict[LabelValues, Count]] = {}
     scrapes: list[dict[str, t.Any]] = []
     notes: list[str] = []
@@ -83,7 +88,13 @@ def measure(
         last = counters.last_if_unseen(observed.views, start, end)
         if last is None and target.scrapes[-1] <= start:
             continue
-        for one, grown in _counts(observed, lost, start, end, what):
+        sides = shared.turns(target, observed.series, start, what)
+        if sides is not None:
+            notes.append(shared.note(target, what))
+        for one, found in _counts(observed, lost, start, end, what):
+            grown = found if sides is None else _at_most(found, shared.least(one, target, sides, start), shared.note(target, what))
+            if id(observed) in doubts:
+                grown = _at_most(grown, 0, doubts[id(observed)])
             if not grown.nothing:
                 of_kind, key = counts.setdefault(one.kind, {}), _key(one.labels, labels[one.kind])
                 of_kind[key] = of_kind.get(key, Count()) + grown
@@ -112,6 +123,11 @@ def _counts(observed: targets.ObservedTarget, lost: counters.Losses, start: int,
     for own in dict.fromkeys(itertools.chain(ours, *theirs)):
         one = ours.get(own) or Series({**observed.target.labels, **dict(own[1])}, (), own[0])
         yield one, ends.count(one, [members.get(own, _NOTHING) for members in theirs])
+
+
+def _at_most(count: Count, lower: int, note: str) -> Count:
+    """``count`` with a lower bound that is no higher than ``lower``."""
+    return count if lower >= count.lower else Count(lower, count.upper, count.notes | {note})
 
 
 def order(key: LabelValues) -> tuple[tuple[bool, str], ...]:

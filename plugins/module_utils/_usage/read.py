@@ -30,7 +30,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import (
     Series,
 )
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import AUTHORIZED, LIMITED, Usage, tally
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import with_lives
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import JOB_LABELS, OBSERVER_LABELS, with_lives
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.thin import Thin
 
 # Limitador's own sign of life, present from its first scrape on, also before any call: a sample of it is a successful scrape of a limiter.
@@ -62,6 +62,7 @@ class Question:
     model_server_labels: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     family: str = "auto"
     wait_seconds: int = 0
+    observers: frozenset[str] = OBSERVER_LABELS
 
 
 def read_usage(prometheus: Prometheus, question: Question) -> Usage:
@@ -79,7 +80,9 @@ def read_usage(prometheus: Prometheus, question: Question) -> Usage:
     series = _series(prometheus, scraped, {kind: _counter(metric, question) for kind, metric in metrics.items()}, begin, start, end)
     served = _served(prometheus, question, servers, end) if servers else None
     silent = _silent(prometheus, question, end)
-    usage = tally(scraped, series, start=start, end=end, family=family, served=served, silent=silent).noting(beginning)
+    usage = tally(scraped, series, start=start, end=end, family=family, served=served, silent=silent, observers=question.observers).noting(
+        beginning
+    )
     if not usage.scrapes:
         raise UnknownUsageError(
             f"Prometheus at {prometheus.url} did not scrape a limiter between {format_time(start)} and {format_time(end)}: "
@@ -194,7 +197,7 @@ def parse_question(params: t.Mapping[str, t.Any], now: int) -> Question:
 
 def parse_source(params: t.Mapping[str, t.Any]) -> Question:
     """The options that say which counters to read, for a period that is yet to be set. Raises GatewayError naming the option."""
-    for option in ("match_labels", "model_server_labels"):
+    for option in ("match_labels", "model_server_labels", "observer_labels"):
         for label in params[option]:
             if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", label):
                 raise GatewayError(f"{option}: {label!r} is not the name of a Prometheus label")
@@ -205,6 +208,7 @@ def parse_source(params: t.Mapping[str, t.Any]) -> Question:
         match_labels={label: str(value) for label, value in params["match_labels"].items()},
         model_server_labels={label: str(value) for label, value in params["model_server_labels"].items()},
         family=params["family"],
+        observers=frozenset((*JOB_LABELS, *params["observer_labels"])),
     )
 
 
@@ -255,7 +259,7 @@ def _of_processes(
     starts = prometheus.raw(f"{STARTED}{up.removeprefix('up')}", question.start - _LOOKBACK_MS, end)
     scraped = with_lives(scraped, map(_sign_of_life, starts))
     series = {kind: [to_series(one) for one in prometheus.raw(counter, begin, end)] for kind, counter in counters.items()}
-    return measure(scraped, series, labels, start=question.start, end=end, what=what)
+    return measure(scraped, series, labels, start=question.start, end=end, what=what, observers=question.observers)
 
 
 def _successful(up: t.Iterable[RawSeries]) -> list[RawSeries]:

@@ -15,6 +15,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import tokens
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Measured, measure, order
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, Row, ScrapeTarget, Series, figures
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import OBSERVER_LABELS
 
 AUTHORIZED = "authorized"
 LIMITED = "limited"
@@ -86,13 +87,15 @@ def tally(
     family: str,
     served: Measured | None = None,
     silent: Count | None = None,
+    observers: t.Collection[str] = OBSERVER_LABELS,
 ) -> Usage:
     """``series`` are the limiters' counters by kind, a key of LABELS; all samples and scrapes are at or before ``end``.
 
     :param served: what the model servers counted, in the same period.
     :param silent: requests that passed because the limiter did not answer, None if that is not known.
+    :param observers: labels that say who looked.
     """
-    measured = measure(scraped, series, LABELS, start=start, end=end)
+    measured = measure(scraped, series, LABELS, start=start, end=end, observers=observers)
     authorized, limited = measured.of(AUTHORIZED), measured.of(LIMITED)
     notes = list(measured.notes)
     rows = tuple(

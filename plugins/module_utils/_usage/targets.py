@@ -17,10 +17,20 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Interval, Life, Sample, ScrapeTarget, Series
 
-# Labels that say who looked, not what was looked at: two targets that differ in nothing else are one process.
-OBSERVER_LABELS = frozenset(
-    {"job", "service", "endpoint", "container", "prometheus", "prometheus_replica", "replica", "receive", "scrape_job", "monitor"}
+# Labels that say who looked, not what was looked at: two targets that differ in nothing else are one process. Those of the first kind say
+# by which job; those of the second name a replica of the server, and each site may have others (observer_labels).
+JOB_LABELS = ("job", "service", "endpoint", "container", "scrape_job", "monitor")
+REPLICA_LABELS = (
+    "prometheus",
+    "prometheus_replica",
+    "prometheus_pod",
+    "replica",
+    "receive",
+    "receive_replica",
+    "thanos_replica",
+    "vm_replica",
 )
+OBSERVER_LABELS = frozenset((*JOB_LABELS, *REPLICA_LABELS))
 
 # What tells the counters of one target apart: their kind, and their labels beside the target's.
 Own: t.TypeAlias = "tuple[str, tuple[tuple[str, str], ...]]"
@@ -94,7 +104,7 @@ def own(one: Series, target: ScrapeTarget) -> Own:
     return one.kind, tuple(sorted((label, value) for label, value in one.labels.items() if label not in target.labels))
 
 
-def same_process(first: ScrapeTarget, second: ScrapeTarget) -> bool:
+def same_process(first: ScrapeTarget, second: ScrapeTarget, observers: t.Collection[str] = OBSERVER_LABELS) -> bool:
     """Two views of one process: the same address, alive at the same time, differing only in who looked."""
     if not first.scrapes or not second.scrapes or not first.labels.get("instance"):
         return False
@@ -104,12 +114,12 @@ def same_process(first: ScrapeTarget, second: ScrapeTarget) -> bool:
         return False
     if first.lives and second.lives and not any(a.same(b) for a in set(first.lives.values()) for b in set(second.lives.values())):
         return False
-    shared = (first.labels.keys() & second.labels.keys()) - OBSERVER_LABELS
+    shared = (first.labels.keys() & second.labels.keys()) - set(observers)
     return all(first.labels[label] == second.labels[label] for label in shared)
 
 
 def without_duplicates(
-    observed: t.Sequence[ObservedTarget], start: int, end: int
+    observed: t.Sequence[ObservedTarget], start: int, end: int, observers: t.Collection[str] = OBSERVER_LABELS
 ) -> tuple[list[ObservedTarget], list[tuple[ObservedTarget, ObservedTarget]]]:
     """One view of each process, and the pairs (left out, kept). Adding two views of one process would bill twice.
 
@@ -127,7 +137,7 @@ def without_duplicates(
         single.append(one)
         left_out += [(view, one) for view in views if view.target.labels != one.target.labels]
     for one in sorted(single, key=lambda item: _preference(item, start, end)):
-        twin = next((other for other in kept if same_process(one.target, other.target)), None)
+        twin = next((other for other in kept if same_process(one.target, other.target, observers)), None)
         if twin is None:
             kept.append(one)
         else:

@@ -85,7 +85,7 @@ def test_periods_that_follow_one_another_share_no_call_and_lose_none() -> None:
     assert first.lower + second.lower == whole.lower == 12
 
 
-OLD, NEW = Life(1_000, "old"), Life(2_000, "new")
+OLD, NEW, OTHER = Life(1_000, "old"), Life(1_005_000, "new"), Life(2_000, "other")
 STARTED = Life(990_000)
 
 
@@ -96,6 +96,8 @@ STARTED = Life(990_000)
         pytest.param((OLD, None, OLD), 0, 0, 4, id="one-life-that-a-scrape-did-not-show"),
         pytest.param((OLD, NEW, NEW), 1, 0, 9, id="a-restart-that-no-counter-shows"),
         pytest.param((OLD, None, NEW), 0, 2, 4, id="a-restart-in-one-of-two"),
+        pytest.param((OLD, OTHER, OTHER), 1, 0, 2, id="another-process-that-counted-before-takes-over"),
+        pytest.param((OLD, None, OTHER), 0, 2, 0, id="another-process-in-one-of-two"),
         pytest.param((None, None, None), 0, 2, 4, id="unknown"),
         pytest.param((OLD, OLD, None), 0, 1, 4, id="no-longer-known"),
         pytest.param((STARTED, Life(990_400), Life(989_900)), 0, 0, 4, id="one-process-as-a-moving-clock-has-it"),

@@ -14,6 +14,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils import _times
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import read
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import REPLICA_LABELS
 
 Server = t.Any  # the fake of conftest.py
 SCRAPES = range(800_000, 1_000_000, 10_000)
@@ -27,6 +28,7 @@ def ask(server: Server, **options: t.Any) -> dict[str, t.Any]:
         "limitador_namespace": [],
         "match_labels": {},
         "model_server_labels": {},
+        "observer_labels": list(REPLICA_LABELS),
         "family": "auto",
         "wait_for_scrape": 0,
         **options,

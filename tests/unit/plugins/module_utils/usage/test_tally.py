@@ -92,6 +92,10 @@ def test_tally_says_that_nobody_called() -> None:
     [
         pytest.param({"job": "llm/limitador-monitor"}, True, id="two-jobs"),
         pytest.param({"prometheus_replica": "b"}, True, id="two-servers"),
+        pytest.param({"receive_replica": "b"}, True, id="two-receivers"),
+        pytest.param({"thanos_replica": "b"}, True, id="two-servers-of-thanos"),
+        pytest.param({"vm_replica": "b"}, True, id="two-agents"),
+        pytest.param({"prometheus_pod": "b"}, True, id="two-pods"),
         pytest.param({"job": "other", "pod": "limitador-1", "namespace": "kuadrant-system"}, True, id="static-and-discovered"),
         pytest.param({"cluster": "west"}, False, id="two-clusters"),
         pytest.param({"instance": "10.0.0.2:8080"}, False, id="two-replicas"),
@@ -100,9 +104,9 @@ def test_tally_says_that_nobody_called() -> None:
 def test_tally_counts_a_limiter_that_is_scraped_twice_once(labels: dict[str, str], same: bool) -> None:
     usage = measured([silent(cluster="east"), silent((1_000_000, 1_015_000, 1_035_000), **{"cluster": "east", **labels})], [
         series(5, user="ann", cluster="east"),
-        series(5, (1_000_000, 1_015_000, 1_035_000), user="ann", **{"cluster": "east", **labels}),
+        series(5 if same else 7, (1_000_000, 1_015_000, 1_035_000), user="ann", **{"cluster": "east", **labels}),
     ])  # fmt: skip
-    assert usage.rows[0].authorized.lower == (5 if same else 10)
+    assert usage.rows[0].authorized.lower == (5 if same else 12)
     assert any("is the same limiter as" in note for note in usage.notes) == same
 
 
