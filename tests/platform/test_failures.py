@@ -172,7 +172,7 @@ def test_missing_permissions_are_all_named_before_anything_changes(
             "kind": "ClusterRole",
             "metadata": {"name": "few-rights"},
             "rules": [
-                {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "create", "patch"]},
+                {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "create", "patch", "delete"]},
                 {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": ["get", "list"]},
             ],
         },
@@ -190,9 +190,10 @@ def test_missing_permissions_are_all_named_before_anything_changes(
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     done = site(cluster_kubeconfig=str(path))
     said = message(done)
-    assert "create, patch customresourcedefinitions.apiextensions.k8s.io in the whole cluster" in said
+    assert "create, patch customresourcedefinitions.apiextensions.k8s.io in the whole cluster (roles istio, prometheus, kuadrant)" in said
     assert "escalate, bind clusterroles.rbac.authorization.k8s.io in the whole cluster" in said
-    assert "get, create, patch namespaces in the whole cluster" in said
+    assert "get, create namespaces in the whole cluster" in said
+    assert "delete tokenratelimitpolicies.kuadrant.io in namespace llm (role rate_limiting)" in said
     assert "authpolicies.kuadrant.io in namespace llm" in said
     assert "deployments.apps" not in said
     assert "Have these granted" in said
