@@ -222,8 +222,10 @@ class RestKube:
         return self._present(self._call("PUT", resource, namespace, name, body=body), "replace", resource, namespace, name)
 
     def delete(self, resource: Resource, namespace: str | None, name: str, uid: str | None = None, *, dry_run: bool = False) -> bool:
-        options = {"preconditions": {"uid": uid}} if uid else None
-        return self._call("DELETE", resource, namespace, name, body=options, query=_query(dry_run)) is not None
+        # Where there is a body, the API server does not look at the query: a dry run has to be asked for in the body.
+        options: Object = {"preconditions": {"uid": uid}} if uid else {}
+        options |= {"dryRun": ["All"]} if dry_run else {}
+        return self._call("DELETE", resource, namespace, name, body=options or None) is not None
 
     def _once(
         self, write: t.Callable[[], Object | None], resource: Resource, namespace: str | None, name: str | None, body: Object

@@ -74,7 +74,9 @@ def measure(
     """``series`` are counters by kind, ``labels`` the labels that tell the counts of a kind apart; all samples are at or before ``end``."""
     everything = [
         dataclasses.replace(one, target=shared.checked_lives(one.target, one.series, start, what))
-        for one in targets.assign(scraped, (dataclasses.replace(one, kind=kind) for kind, members in series.items() for one in members))
+        for one in targets.assign(
+            scraped, (dataclasses.replace(one, kind=kind) for kind, members in series.items() for one in members), what
+        )
     ]
     kept, left_out = targets.without_duplicates([one for one in everything if one.target.scrapes], start, end, observers)
     doubts = twins.doubtful(kept, start, observers, what)

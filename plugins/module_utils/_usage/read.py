@@ -29,6 +29,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import (
     ScrapeTarget,
     Series,
 )
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.shared import SharedAddressError
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import AUTHORIZED, LIMITED, Usage, tally
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import JOB_LABELS, OBSERVER_LABELS, with_lives
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.thin import Thin
@@ -66,7 +67,19 @@ class Question:
 
 
 def read_usage(prometheus: Prometheus, question: Question) -> Usage:
-    """Usage in (start, end]. Raises GatewayError if no limiter was scraped in that time."""
+    """Usage in (start, end].
+
+    Raises GatewayError if no limiter was scraped in that time, or if answers come from more than one server.
+    """
+    prometheus.check_one_server()
+    try:
+        return _read_usage(prometheus, question)
+    finally:
+        # Also where something else is found wrong, for that may come of it.
+        prometheus.check_one_server()
+
+
+def _read_usage(prometheus: Prometheus, question: Question) -> Usage:
     servers = _up(prometheus, question, selector(tokens.SERVED_METRICS[tokens.PROMPT], question.model_server_labels))
     end = wait_for_scrape(prometheus, question, servers) if question.wait_seconds else question.end
     start = question.start
@@ -239,7 +252,11 @@ def _silent(prometheus: Prometheus, question: Question, end: int) -> Count | Non
         counter = selector(metric, {})
         up = _up(prometheus, question, counter)
         if up:
-            found = _of_processes(prometheus, question, up, end, {metric: counter}, {metric: ()}, REQUEST_NOUNS)
+            try:
+                found = _of_processes(prometheus, question, up, end, {metric: counter}, {metric: ()}, REQUEST_NOUNS)
+            except SharedAddressError:
+                # Nothing is billed by them: they only say where tokens of nobody may come from.
+                return None
             counts.append(found.of(metric).get((), Count()) + found.unseen)
     return sum(counts, Count()) if counts else None
 
