@@ -90,7 +90,7 @@ class Transport:
             if not failure.transient or attempt == TRIES or self._clock() + pause > deadline:
                 break
             unclear = unclear or failure.unclear
-            self._pause(pause * random.uniform(1, 1.3))  # noqa: S311  threads that were refused together shall not come back together
+            self._pause(pause * random.uniform(1, 1.3))  # noqa: S311  so that threads refused together do not come back together
         raise KubeError(f"Failed to {action}: {failure.message}", failure.status, failure.reason, unclear=unclear)
 
     def _try(self, method: str, path: str, body: Object | None, accept: str, content: str) -> Object | _Failure | None:

@@ -56,12 +56,12 @@ options:
       user:
         description:
           - Who the key belongs to. Limits and usage are counted per user.
-          - Required if the key shall be present.
+          - Required if the key is to be present.
         type: str
       tier:
         description:
           - The name of the tier that decides the key's limits.
-          - Required if the key shall be present.
+          - Required if the key is to be present.
         type: str
       groups:
         description:
@@ -84,7 +84,7 @@ options:
           - The key itself, if it is given from outside. At least 16 characters, 8 different ones among them.
           - If omitted, one is generated when the key is created, and an existing key is left as it is.
           - A new value without a new O(keys[].rotation) takes the place of the old one at once.
-          - For a key that shall be revoked, a value that must never be issued.
+          - For a key that is to be revoked, a value that must never be issued.
         type: str
       rotation:
         description:
@@ -101,12 +101,12 @@ options:
         type: str
       state:
         description:
-          - What shall be with the key. The top-level O(state) if omitted.
+          - What is to become of the key. The top-level O(state) if omitted.
         type: str
         choices: [present, revoked, absent]
   state:
     description:
-      - What shall be with the keys, for the entries of O(keys) that do not say it themselves.
+      - What is to become of the keys, for the entries of O(keys) that do not say it themselves.
       - A revoked or absent key is refused from the next request on, with the earlier values that a rotation left.
       - V(revoked) keeps the Secret without the value as a record of name, user, fingerprints and time.
         Neither the name nor the value can be used again.
@@ -201,7 +201,7 @@ EXAMPLES = r"""
     keys: "{{ llm_gateway_keys }}"
     purge: true
 
-- name: Take over a key that was made with kubectl
+- name: Take over a key that was created with kubectl
   kuadrant.llm.api_key:
     namespace: llm
     adopt: true

@@ -38,7 +38,7 @@ attributes:
 options:
   ledger_dir:
     description:
-      - Folder of the ledger. Made if it is missing, except for its parent folders' permissions, which are the system's.
+      - Folder of the ledger. Created if it is missing, except for its parent folders' permissions, which are the system's.
       - One run writes at a time; another one fails and says so.
     type: path
     required: true

@@ -29,7 +29,7 @@ class KeyVerb(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class KeyAction:
-    """One step: ``before`` is None when there is no such key, ``after`` when there shall be none.
+    """One step: ``before`` is None when there is no such key, ``after`` when there will be none.
 
     ``refresh``: Authorino must be made to notice. ``generate``: a value has to be made. ``keep``: the Secret that holds the old value
     during ``overlap``. ``follow``: earlier values whose grant changes along, before and after. ``drop``: names of those that go.

@@ -44,7 +44,7 @@ REVOKED = {"kuadrant.llm/revoked": "true"}
 
 
 def key_labels(selector: t.Mapping[str, str]) -> dict[str, str]:
-    """All labels of a key Secret that the ``selector`` labels shall find."""
+    """All labels of a key Secret that the ``selector`` labels are to find."""
     return {**selector, **WATCHED, **AUTH_SECRET, **MANAGED_BY}
 
 

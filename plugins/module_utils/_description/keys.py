@@ -88,7 +88,7 @@ def read_keys(raw: t.Any, tiers: t.Collection[str] | None, now: datetime.datetim
         if is_past(expiry, now):
             at.add("expires_at", f"{expiry} is past; give a later time, or state: absent to remove the key")
         elif expiry and not is_past(expiry, _LAST_EXPIRY):
-            at.add("expires_at", f"{expiry} is beyond what the gateway can read (year 2261); leave it out if the key shall never expire")
+            at.add("expires_at", f"{expiry} is beyond what the gateway can read (year 2261); leave it out if the key is never to expire")
     return keys
 
 
@@ -181,7 +181,7 @@ def _parse(
     if item.get("overlap") is not None:
         overlap = _overlap(item["overlap"], problems)
         if rotation is None:
-            problems.append("overlap: is only of use with rotation, which says that the key shall get a new value")
+            problems.append("overlap: is only of use with rotation, which says that the key gets a new value")
     if value and any(value in str(text) for text in (name, user, tier, owner, rotation, *groups)):
         problems.append("key: is also part of another field, which would show it")
     grant = Grant(user, tier, groups, expiry)

@@ -57,7 +57,7 @@ class Surroundings:
 
 @dataclasses.dataclass(frozen=True)
 class PolicySet:
-    """What is wanted. ``names`` has the kinds to care for; ``tiers`` None: none of them shall exist."""
+    """What is wanted. ``names`` has the kinds to care for; ``tiers`` None: none of them may exist."""
 
     target: policy.Target
     names: t.Mapping[str, str]

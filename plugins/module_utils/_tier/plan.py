@@ -23,7 +23,7 @@ Object: t.TypeAlias = dict[str, t.Any]
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """A policy of the set, on ``target`` (None: an EnvoyFilter). ``definition`` None: it shall not exist. ``foreign``: what meets it."""
+    """A policy of the set, on ``target`` (None: an EnvoyFilter). ``definition`` None: it must not exist. ``foreign``: what meets it."""
 
     kind: str
     namespace: str
