@@ -49,6 +49,7 @@ class Pricing:
     other: PriceBook | None
     tiers: frozenset[str]
     budgets: tuple[Budget, ...]
+    require_prices: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +96,7 @@ def parse_pricing(params: t.Mapping[str, t.Any]) -> Pricing:
             raise GatewayError(
                 f"what_if_price_book: its currency is {other.currency}, that of the bill is {book.currency}; they cannot be compared"
             )
-    return Pricing(book, other, names, tuple(parse_budgets(params["budgets"])))
+    return Pricing(book, other, names, tuple(parse_budgets(params["budgets"])), params["require_prices"])
 
 
 def make_report(source: Source, wanted: Pricing, timeline: str) -> dict[str, t.Any]:
@@ -109,6 +110,8 @@ def make_report(source: Source, wanted: Pricing, timeline: str) -> dict[str, t.A
         parts = [source.known] if source.known is not None and edges == [(start, end)] else read_parts(source.read, edges, start)
     with failing_to("price the usage"):
         rated = rate(wanted.book, parts, start, wanted.tiers)
+    if wanted.require_prices and rated.missing:
+        raise GatewayError(f"Failed to price the usage: {rated.missing_text}")
     bill = Bill(rated, wanted.book.currency)
     other = None
     if wanted.other is not None:

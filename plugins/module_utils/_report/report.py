@@ -43,7 +43,8 @@ def chargeback_report(
     counts = [count for by_meter in usage.values() for count in by_meter.values()]
     corrected = sum(part.corrections or 0 for part in parts)
     remarks = [f"the ledger corrected {corrected} lines after their close; they are in these figures"] if corrected else []
-    notes = {*bill.rated.remarks, *remarks, *(note for part in parts for note in part.notes)}
+    missing = bill.rated.missing_text
+    notes = {*bill.rated.remarks, *([missing] if missing else []), *remarks, *(note for part in parts for note in part.notes)}
     return {
         "start": format_time(start),
         "end": format_time(end),
@@ -63,6 +64,7 @@ def chargeback_report(
             "exact": bill.rated.unseen.exact and all(count.exact for count in counts),
             "notes": sorted(notes),
             "unpriced": _unpriced(bill),
+            "missing_prices": list(bill.rated.missing),
         },
     }
 

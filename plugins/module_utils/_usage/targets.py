@@ -131,8 +131,8 @@ def check_times(target: ScrapeTarget, members: t.Iterable[Series], what: Nouns) 
             raise GatewayError(
                 f"Of {len(moments)} times at which {kind} of {target.name} were sampled, {len(foreign)} are no scrapes of that "
                 f"{what.target} ({len(within)} scrapes from {format_time(min(moments))} until {format_time(max(moments))}): the answers "
-                "come from servers with samples of their own, such as two Prometheus behind one address, or replicas that are merged series by "
-                "series. Name one of them in prometheus_url."
+                "come from servers with samples of their own, such as two Prometheus behind one address, or replicas that are merged "
+                "series by series. Name one of them in prometheus_url."
             )
 
 

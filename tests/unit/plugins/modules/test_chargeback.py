@@ -10,6 +10,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import NO_PRICE
 from ansible_collections.kuadrant.llm.plugins.module_utils._report import plots
 from ansible_collections.kuadrant.llm.plugins.modules import chargeback, usage_info, usage_ledger
 
@@ -234,11 +235,27 @@ def test_chargeback_refuses_before_it_asks(prometheus: Server, run_module: Run, 
     assert prometheus.queries == []
 
 
-def test_chargeback_names_the_tier_without_a_price_and_writes_nothing(limiter: Server, run_module: Run, tmp_path: pathlib.Path) -> None:
-    result = run_module(chargeback.main, prometheus_url=limiter.url, tiers=TIERS[:1], output_csv=str(tmp_path / "bill.csv"), **PERIOD)
+def test_chargeback_that_requires_prices_names_the_tier_without_one_and_writes_nothing(
+    limiter: Server, run_module: Run, tmp_path: pathlib.Path
+) -> None:
+    path = str(tmp_path / "bill.csv")
+    result = run_module(chargeback.main, prometheus_url=limiter.url, tiers=TIERS[:1], output_csv=path, require_prices=True, **PERIOD)
     assert result["msg"].startswith("Failed to price the usage: ")
     assert "10 requests of user bob are of tier premium, which is not in tiers" in result["msg"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_chargeback_bills_the_others_where_one_has_no_price_and_warns(limiter: Server, run_module: Run) -> None:
+    result = run_module(chargeback.main, prometheus_url=limiter.url, tiers=TIERS[:1], **PERIOD)
+    assert [(line["user"], line["meter"], line["cost"], line["price_entry"]) for line in result["lines"]] == [
+        ("=ann", "requests", "0.002", "free"),
+        ("=ann", "limited_requests", "0.000", None),
+        ("bob", "requests", "0.000", None),
+    ]
+    (missing,) = result["data_quality"]["missing_prices"]
+    assert missing == "10 requests of user bob are of tier premium, which is not in tiers"
+    assert missing in str(result["warnings"])
+    assert result["data_quality"]["unpriced"] == [{"meter": "requests", "quantity": 10, "reason": NO_PRICE}]
 
 
 def test_chargeback_keeps_the_file_it_cannot_read(limiter: Server, run_module: Run, tmp_path: pathlib.Path) -> None:
@@ -302,5 +319,6 @@ def test_chargeback_bills_from_a_ledger_what_was_closed(prometheus: Server, run_
     tiers = {"tiers": [{"name": "gold", "price": {"request": "1"}}], "start": period["start"], "end": "1970-01-01T03:00:00Z"}
     assert run_module(chargeback.main, ledger_dir=directory, **tiers)["msg"].startswith("Failed to read the ledger: ")
     tiers["end"] = period["end"]
-    assert run_module(chargeback.main, ledger_dir=directory, **tiers)["msg"].startswith("Failed to price the usage: ")
+    required = run_module(chargeback.main, ledger_dir=directory, require_prices=True, **tiers)
+    assert required["msg"].startswith("Failed to price the usage: ")
     assert len(prometheus.queries) == asked
