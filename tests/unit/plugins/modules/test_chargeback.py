@@ -140,7 +140,12 @@ def test_chargeback_measures_the_time_before_a_new_price_by_itself(prometheus: S
     assert (result["currency"], result["totals"]["overall"]["cost"]) == ("EUR", "0.25")
 
 
-def test_chargeback_holds_budgets_against_the_month_and_other_prices_against_the_bill(limiter: Server, run_module: Run) -> None:
+@pytest.mark.parametrize("known", [True, False], ids=["samples-from-the-month's-start", "a-server-that-is-new"])
+def test_chargeback_holds_budgets_against_the_month_and_other_prices_against_the_bill(
+    limiter: Server, run_module: Run, known: bool
+) -> None:
+    if known:
+        limiter.add("up", (0, 1), job="node")
     result = run_module(
         chargeback.main,
         prometheus_url=limiter.url,
@@ -150,7 +155,12 @@ def test_chargeback_holds_budgets_against_the_month_and_other_prices_against_the
         **PERIOD,
     )
     bob, free = result["budgets"]
-    assert (bob["spent"], bob["spent_upper"], bob["reached"], bob["possibly_reached"]) == ("0.020", "0.020", [50, 80], [50, 80])
+    assert (bob["spent"], bob["reached"]) == ("0.020", [50, 80])
+    assert (bob["spent_upper"], bob["possibly_reached"]) == (("0.020", [50, 80]) if known else (None, [50, 80, 100]))
+    before = "before the period, in the same month, for budgets and what is included: Prometheus has no samples from before"
+    assert any(note.startswith(before) for note in result["data_quality"]["notes"]) != known
+    assert result["data_quality"]["exact"] is True
+    assert any("AT MOST" in line and "BUDGET OF" in line for line in result["table"]) != known
     assert (free["spent"], free["reached"], bob["month_start"]) == ("0.002", [], "1970-01-01T00:00:00Z")
     assert result["what_if"]["overall"] == {"cost": "0.022", "what_if": "0.012", "difference": "-0.010"}
     assert any("BUDGET OF" in line for line in result["table"])
@@ -322,3 +332,14 @@ def test_chargeback_bills_from_a_ledger_what_was_closed(prometheus: Server, run_
     required = run_module(chargeback.main, ledger_dir=directory, require_prices=True, **tiers)
     assert required["msg"].startswith("Failed to price the usage: ")
     assert len(prometheus.queries) == asked
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["samples-from-the-month's-start", "a-server-that-is-new"])
+def test_chargeback_knows_what_is_included_only_as_far_as_it_knows_the_month(limiter: Server, run_module: Run, known: bool) -> None:
+    """Before the first sample bob may have used up what is included."""
+    if known:
+        limiter.add("up", (0, 1), job="node")
+    entry = {"name": "list", "price": {"request": "1"}, "included": {"requests": 10}}
+    result = run_module(chargeback.main, prometheus_url=limiter.url, price_book={"currency": "USD", "entries": [entry]}, **PERIOD)
+    (line,) = (line for line in result["lines"] if line["user"] == "bob")
+    assert (line["quantity_upper"], line["cost"], line["cost_upper"]) == (10, "0.00", "0.00" if known else "10.00")
