@@ -36,14 +36,18 @@ def chargeback_report(
     what_if: dict[str, t.Any] | None = None,
     timeline: t.Sequence[Bucket] = (),
     closes: t.Sequence[dict[str, t.Any]] = (),
+    earlier: t.Sequence[PeriodUsage] = (),
     causes: t.Sequence[str] | None = None,
 ) -> dict[str, t.Any]:
-    """``parts`` are those of the bill's own period."""
+    """``parts`` are those of the bill's own period, ``earlier`` those of the same month before it."""
     usage = bill.rated.usage
     counts = [count for by_meter in usage.values() for count in by_meter.values()]
     corrected = sum(part.corrections or 0 for part in parts)
     remarks = [f"the ledger corrected {corrected} lines after their close; they are in these figures"] if corrected else []
-    notes = {*bill.rated.remarks, *remarks, *(note for part in parts for note in part.notes)}
+    missing = bill.rated.missing_text
+    notes = {*bill.rated.remarks, *([missing] if missing else []), *remarks, *(note for part in parts for note in part.notes)}
+    open_before = {note for part in earlier if not part.unseen.exact for note in part.unseen.notes}
+    notes |= {f"before the period, in the same month, for budgets and what is included: {note}" for note in open_before}
     return {
         "start": format_time(start),
         "end": format_time(end),
@@ -63,6 +67,7 @@ def chargeback_report(
             "exact": bill.rated.unseen.exact and all(count.exact for count in counts),
             "notes": sorted(notes),
             "unpriced": _unpriced(bill),
+            "missing_prices": list(bill.rated.missing),
         },
     }
 
@@ -177,11 +182,19 @@ def _budgets(report: t.Mapping[str, t.Any]) -> list[str]:
     for budget in report["budgets"]:
         of = next(name for name in ("user", "group", "tier") if name in budget)
         reached = max(budget["reached"], default=None)
-        rows.append({**budget, "budget_of": f"{of} {budget[of]}", "reached": "" if reached is None else f"{reached} %"})
+        most = "unknown" if budget["spent_upper"] is None else budget["spent_upper"]
+        rows.append(
+            {**budget, "budget_of": f"{of} {budget[of]}", "reached": "" if reached is None else f"{reached} %", "spent_upper": most}
+        )
+    bounded = (
+        [{"name": "spent_upper", "title": "AT MOST", "align": "right"}] if any(row["spent_upper"] != row["spent"] for row in rows) else []
+    )
     columns: list[str | dict[str, str]] = [
         {"name": "budget_of", "title": "BUDGET OF"},
         {"name": "amount", "title": f"AMOUNT {report['currency']}"},
-        *("spent", "spent_percent"),
+        "spent",
+        *bounded,
+        "spent_percent",
         {"name": "reached", "align": "right"},
         {"name": "forecast", "title": "FORECAST"},
     ]

@@ -93,9 +93,11 @@ def _read_usage(prometheus: Prometheus, question: Question) -> Usage:
     series = _series(prometheus, scraped, {kind: _counter(metric, question) for kind, metric in metrics.items()}, begin, start, end)
     served = _served(prometheus, question, servers, end) if servers else None
     silent = _silent(prometheus, question, end)
-    usage = tally(scraped, series, start=start, end=end, family=family, served=served, silent=silent, observers=question.observers).noting(
-        beginning
-    )
+    usage = tally(scraped, series, start=start, end=end, family=family, served=served, silent=silent, observers=question.observers)
+    if beginning is not None:
+        # All of them say that they began to count after the period did, so that nothing of theirs is missing.
+        proved = all(target.lives and min(life.since for life in target.lives.values()) > start for target in scraped)
+        usage = usage.beginning_late(beginning, proved=proved)
     if not usage.scrapes:
         raise UnknownUsageError(
             f"Prometheus at {prometheus.url} did not scrape a limiter between {format_time(start)} and {format_time(end)}: "
@@ -193,14 +195,18 @@ def selector(metric: str, labels: t.Mapping[str, str], *more: str) -> str:
     return f"{metric}{{{','.join([*matchers, *more])}}}"
 
 
-def parse_question(params: t.Mapping[str, t.Any], now: int) -> Question:
-    """The options of the modules. Raises GatewayError naming the option."""
+def parse_question(params: t.Mapping[str, t.Any], now: int, known: str = "in the future; Prometheus' clock shows") -> Question:
+    """The options of the modules. Raises GatewayError naming the option.
+
+    :param now: the end, if none is given, and the last moment that can be asked for.
+    :param known: why what comes after it is not known.
+    """
     end = now if params["end"] is None else parse_time(params["end"], "end")
     start = end - parse_duration(params["period"], "period") if params["start"] is None else parse_time(params["start"], "start")
     if params["start"] is not None and start >= now:
-        raise GatewayError(f"start: {format_time(start)} is in the future; Prometheus' clock shows {format_time(now)}")
+        raise GatewayError(f"start: {format_time(start)} is {known} {format_time(now)}")
     if end > now:
-        raise GatewayError(f"end: {format_time(end)} is in the future; Prometheus' clock shows {format_time(now)}")
+        raise GatewayError(f"end: {format_time(end)} is {known} {format_time(now)}")
     if start >= end:
         raise GatewayError(f"start: {format_time(start)} is not before end, {format_time(end)}")
     if params["wait_for_scrape"] < 0:

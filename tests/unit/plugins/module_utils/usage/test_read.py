@@ -271,6 +271,20 @@ def test_period_longer_than_the_retention(prometheus: Server, retention: str | N
     else:
         result = ask(prometheus, start=start)
         assert any("Prometheus has no samples from before" in note for note in result["data_quality"]["notes"])
+        # The limiter is older than the samples, so nobody knows what it counted, and others that are gone.
+        assert result["totals"]["authorized_upper"] is None
+        assert result["data_quality"]["exact"] is False
+
+
+def test_period_that_began_before_a_limiter_counted_is_known(prometheus: Server) -> None:
+    """A stack that was just started: the limiter says that it began to count after the period did."""
+    prometheus.now = now = 40 * DAY
+    moments = range(now - 100_000, now, 10_000)
+    prometheus.add("limitador_up", *((moment, 1) for moment in moments), counting_since=(now - 120_000) / 1000)
+    prometheus.add("authorized_calls", *((moment, 4) for moment in moments), user="ann")
+    result = ask(prometheus, start=_times.format_time(now - DAY))
+    assert (result["totals"]["authorized"], result["totals"]["authorized_upper"]) == (4, 4)
+    assert any("Prometheus has no samples from before" in note for note in result["data_quality"]["notes"])
 
 
 def test_period_that_began_before_the_first_limiter_is_within_the_retention(prometheus: Server) -> None:
