@@ -16,10 +16,12 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._report.reconcile imp
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Bucket
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.table import render_table
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, merged_scrapes
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tokens import SERVED_METRICS
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import PriceBook
+    from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import Account, PriceBook
 
 _TOKENS = ("prompt", "completion", "cached", "unsplit")
 
@@ -46,6 +48,7 @@ def chargeback_report(
     remarks = [f"the ledger corrected {corrected} lines after their close; they are in these figures"] if corrected else []
     missing = bill.rated.missing_text
     notes = {*bill.rated.remarks, *([missing] if missing else []), *remarks, *(note for part in parts for note in part.notes)}
+    notes |= {*_unknown_models(book, usage, [*earlier, *parts]), *_unknown_tiers(book, bill, budgets)}
     open_before = {note for part in earlier if not part.unseen.exact for note in part.unseen.notes}
     notes |= {f"before the period, in the same month, for budgets and what is included: {note}" for note in open_before}
     return {
@@ -70,6 +73,30 @@ def chargeback_report(
             "missing_prices": list(bill.rated.missing),
         },
     }
+
+
+def _unknown_models(book: PriceBook, usage: t.Mapping[Account, t.Mapping[str, Count]], parts: t.Sequence[PeriodUsage]) -> t.Iterator[str]:
+    """What to note about entries for a model that no server serves: most likely its name is another one."""
+    served = [part.served for part in parts if part.served is not None]
+    if not served:
+        return
+    counted = {model for one in served for part in SERVED_METRICS for (model,) in one.of(part)}
+    known = counted | {account.model for account in usage}
+    for entry in book.entries:
+        if entry.scope.model is not None and entry.scope.model not in known:
+            listed = ", ".join(sorted(model for model in counted if model is not None)) or "models without a name"
+            yield (
+                f"{book.name}: {entry.name} is for model {entry.scope.model}, which no model server served and nobody used in this time; "
+                f"they served {listed}"
+            )
+
+
+def _unknown_tiers(book: PriceBook, bill: Bill, budgets: t.Iterable[t.Mapping[str, t.Any]]) -> t.Iterator[str]:
+    """What to note about budgets of a tier that nothing else knows."""
+    known = {charge.account.tier for charge in (*bill.rated.charges, *bill.rated.earlier)} | {entry.scope.tier for entry in book.entries}
+    for budget in budgets:
+        if "tier" in budget and budget["tier"] not in known:
+            yield f"a budget is of tier {budget['tier']}, which {book.name} does not name and nobody was in this month"
 
 
 def _unpriced(bill: Bill) -> list[dict[str, t.Any]]:

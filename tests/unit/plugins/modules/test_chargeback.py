@@ -327,7 +327,10 @@ def test_chargeback_bills_from_a_ledger_what_was_closed(prometheus: Server, run_
     assert [bucket["authorized"] for bucket in result["timeline"]] == [5, 2]
     assert [len(close["sha256"]) for close in result["closes"]] == [64, 64]
     tiers = {"tiers": [{"name": "gold", "price": {"request": "1"}}], "start": period["start"], "end": "1970-01-01T03:00:00Z"}
-    assert run_module(chargeback.main, ledger_dir=directory, **tiers)["msg"].startswith("Failed to read the ledger: ")
+    failed = run_module(chargeback.main, ledger_dir=directory, **tiers)["msg"]
+    assert failed == (
+        "Failed to read the ledger: end: 1970-01-01T03:00:00Z is after all that the ledger has closed, which ends at 1970-01-01T02:00:00Z"
+    )
     tiers["end"] = period["end"]
     required = run_module(chargeback.main, ledger_dir=directory, require_prices=True, **tiers)
     assert required["msg"].startswith("Failed to price the usage: ")
@@ -343,3 +346,31 @@ def test_chargeback_knows_what_is_included_only_as_far_as_it_knows_the_month(lim
     result = run_module(chargeback.main, prometheus_url=limiter.url, price_book={"currency": "USD", "entries": [entry]}, **PERIOD)
     (line,) = (line for line in result["lines"] if line["user"] == "bob")
     assert (line["quantity_upper"], line["cost"], line["cost_upper"]) == (10, "0.00", "0.00" if known else "10.00")
+
+
+def test_chargeback_refuses_a_budget_of_a_tier_that_no_description_has(limiter: Server, run_module: Run) -> None:
+    result = run_module(chargeback.main, prometheus_url=limiter.url, tiers=TIERS, budgets=[{"tier": "fre", "amount": "1"}], **PERIOD)
+    assert result["msg"] == (
+        "llm_gateway_budgets[0]: tier: 'fre' is not one of the tiers free, premium, so nothing would ever be spent of it"
+    )
+
+
+def test_chargeback_names_what_the_price_book_and_budgets_are_about_and_nobody_has(limiter: Server, run_module: Run) -> None:
+    scrapes = range(800_000, 1_000_001, 10_000)
+    limiter.add("up", *((moment, 1) for moment in scrapes), job="vllm", instance="m:8000")
+    for metric in ("vllm:prompt_tokens_total", "vllm:generation_tokens_total"):
+        limiter.add(metric, *((moment, 7) for moment in scrapes), job="vllm", instance="m:8000", model_name="llama")
+    entries = [{"name": "list", "price": {"request": "1"}}] + [
+        {"name": f"of {model}", "model": model, "price": {"prompt_per_1k": "1"}} for model in ("llama", "lama")
+    ]
+    budgets = [{"tier": tier, "amount": "1000"} for tier in ("fre", "free")]
+    result = run_module(
+        chargeback.main, prometheus_url=limiter.url, price_book={"currency": "USD", "entries": entries}, budgets=budgets, **PERIOD
+    )
+    notes = result["data_quality"]["notes"]
+    assert (
+        "llm_gateway_price_book: of lama is for model lama, which no model server served and nobody used in this time; they served llama"
+        in notes
+    )
+    assert "a budget is of tier fre, which llm_gateway_price_book does not name and nobody was in this month" in notes
+    assert not any("of llama is for" in note or "of tier free," in note for note in notes)
