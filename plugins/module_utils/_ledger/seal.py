@@ -23,6 +23,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import Gatewa
 ORIGIN = "0" * 64
 
 _SEAL = b',"sha256":"'
+_PREV = b',"prev":"'
 _SEAL_LENGTH = len(_SEAL) + 64 + len(b'"}')
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
@@ -70,6 +71,20 @@ def unseal(line: bytes, where: str) -> Record:
         raise GatewayError(f"{where}: has the right hash and is no object, so it was not written by this collection.")
     record["sha256"] = actual
     return record
+
+
+def checked_link(line: bytes, where: str) -> tuple[str, str]:
+    """The hash of the line before and of this one, which is checked. As unseal, without reading the record: for lines after a header.
+
+    No text in a record can look like the link, for its quotes would be escaped.
+    """
+    body, mark, sha256 = line[:-_SEAL_LENGTH], line[-_SEAL_LENGTH:-66], line[-66:-2]
+    own = hashlib.sha256(body).hexdigest()
+    at = body.find(_PREV) + len(_PREV)
+    if mark != _SEAL or own.encode() != sha256 or at < len(_PREV):
+        unseal(line, where)
+        raise GatewayError(f"{where}: has no link to the line before it.")
+    return body[at : at + 64].decode(errors="replace"), own
 
 
 def split(content: bytes, where: str) -> list[bytes]:
