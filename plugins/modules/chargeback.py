@@ -71,8 +71,8 @@ options:
         required: true
       entries:
         description:
-          - Each entry prices something for somebody. Of the entries that fit, the one that names the user applies, else one that names
-            the group, else the tier, else the model. An entry may name several of them.
+          - Each entry prices something for one user, group, tier or model, or for all. Of the entries that fit, the one that names the user
+            applies, else one that names the group, else the tier, else the model. An entry may name several of them.
           - Of entries for the same scope, a later C(valid_from) takes over for what it prices.
         type: list
         elements: dict
@@ -456,7 +456,7 @@ scrapes:
   elements: dict
 data_quality:
   description:
-    - Whether all figures are exact (C(exact)), what is to be known about the samples (C(notes)), and what was used and is in nobody's cost
+    - Whether all figures are exact (C(exact)), what is to be known about the samples (C(notes)), and what was used and is in no user's cost
       (C(unpriced)). C(missing_prices) names who used something that should have a price.
   returned: success
   type: dict

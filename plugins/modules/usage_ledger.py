@@ -38,7 +38,7 @@ attributes:
 options:
   ledger_dir:
     description:
-      - Folder of the ledger. Made if it is missing, except for its parent folders' permissions, which are the system's.
+      - Folder of the ledger. Created if it is missing, except for its parent folders' permissions, which are the system's.
       - One run writes at a time; another one fails and says so.
     type: path
     required: true
@@ -72,7 +72,7 @@ options:
     description:
       - Whether to close a period in which no limiter was scraped, as unknown, not as zero. Calls that are counted until the next scrape
         are in the period of that scrape.
-      - V(false) fails instead, so that somebody looks.
+      - V(false) fails instead, so that a person looks.
     type: bool
     default: false
 seealso:
@@ -87,7 +87,7 @@ EXAMPLES = r"""
     ledger_dir: /srv/llm-ledger
   register: closed
 
-- name: Keep the head elsewhere, so that nobody can cut the ledger short unseen
+- name: Keep the head elsewhere, so that a shortened ledger is noticed
   ansible.builtin.debug:
     var: closed.head
 
@@ -164,7 +164,7 @@ notes:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
-from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.run import parse_request, run
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.run import parse_close_request, run
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import SOURCE_SPEC, connect_prometheus, pass_on_warnings
 
 
@@ -183,7 +183,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     with reporting(module):
-        request = parse_request(module.params)
+        request = parse_close_request(module.params)
         prometheus = connect_prometheus(module)
         result = run(request, prometheus, dry_run=module.check_mode)
         pass_on_warnings(module, prometheus)

@@ -52,7 +52,7 @@ EXAMPLES = r"""
     ledger_dir: /srv/llm-ledger
   register: ledger
 
-- name: Is the ledger the one whose head we noted?
+- name: Check that the ledger still leads to the head that was noted
   kuadrant.llm.usage_ledger_info:
     ledger_dir: /srv/llm-ledger
     expected_head: "{{ ledger.head.sha256 }}"

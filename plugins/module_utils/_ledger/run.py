@@ -31,7 +31,7 @@ SHOWN = 100
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class CloseRequest:
     """The options; times in milliseconds. ``delay``: how long after its end a period may be closed.
 
     ``anchor``: the file elsewhere in which the head is noted.
@@ -47,11 +47,11 @@ class Request:
     anchor: str | None = None
 
 
-def parse_request(params: t.Mapping[str, t.Any]) -> Request:
+def parse_close_request(params: t.Mapping[str, t.Any]) -> CloseRequest:
     """Raises GatewayError naming the option."""
     if params["end"] is not None and params["start"] is None:
         raise GatewayError("end: needs a start. Without both, everything that is due since the last close is closed.")
-    return Request(
+    return CloseRequest(
         directory=params["ledger_dir"],
         unit=params["period"],
         start=None if params["start"] is None else parse_time(params["start"], "start"),
@@ -63,7 +63,7 @@ def parse_request(params: t.Mapping[str, t.Any]) -> Request:
     )
 
 
-def run(request: Request, prometheus: Prometheus, *, dry_run: bool) -> dict[str, t.Any]:
+def run(request: CloseRequest, prometheus: Prometheus, *, dry_run: bool) -> dict[str, t.Any]:
     """Close what is asked for. Gives the result of the module without ``diff``. Raises GatewayError, with what was closed before."""
     ledger = Ledger(request.directory)
     closing: Closing | None = None
@@ -90,7 +90,7 @@ def run(request: Request, prometheus: Prometheus, *, dry_run: bool) -> dict[str,
     return {**result, "changed": result["changed"] or anchored, "notes": removed}
 
 
-def _measure(request: Request, prometheus: Prometheus) -> t.Callable[[Period], PeriodUsage]:
+def _measure(request: CloseRequest, prometheus: Prometheus) -> t.Callable[[Period], PeriodUsage]:
     def measure(period: Period) -> PeriodUsage:
         question = dataclasses.replace(request.source, start=period.start, end=period.end)
         try:

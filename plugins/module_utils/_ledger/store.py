@@ -110,15 +110,17 @@ class Ledger:
             raise GatewayError(f"{self.line_of(entry, 1)}: does not follow the file before it; one of the two was written again.")
         if header["lines"] != len(lines) - 1:
             raise GatewayError(f"{path}: has {len(lines) - 1} lines after its header, which says {header['lines']}.")
-        last = header["sha256"]
+        last = header["sha256"].encode()
         for number, line in enumerate(lines[1:], 2):
-            link, own = seal.checked_link(line, f"{path} line {number}")
-            if link != last:
+            link = seal.checked_link(line)
+            if link is None:
+                seal.unseal(line, f"{path} line {number}")
+            if link is None or link[0] != last:
                 raise GatewayError(
                     f"{path} line {number}: does not follow the line before it; lines were changed, removed, added or moved."
                 )
-            last = own
-        return seal.Head(header["seq"] + len(lines) - 1, last)
+            last = link[1]
+        return seal.Head(header["seq"] + len(lines) - 1, last.decode())
 
     def last(self, entry: LedgerEntry) -> seal.Head:
         """The last line of a file, its own hash checked."""

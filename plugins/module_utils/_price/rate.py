@@ -50,7 +50,7 @@ UNSPLIT_NOTE = (
     "only the sum of prompt and completion tokens is known, and it has no price of its own: at the higher of their prices; unsplit_per_1k "
     "sets another one"
 )
-NOBODY = "no user and no tier, hence no price: not in the cost"
+UNATTRIBUTED_NOTE = "no user and no tier, so no price: not in the cost"
 UNMETERED_NOTE = "the answers carried no usage, hence no tokens to bill: not in the cost; the price unmetered_request would bill them"
 
 
@@ -304,7 +304,7 @@ class _Rating:
 
     def _unpriced(self, account: Account, meter: str, quantity: Count) -> list[str]:
         if account.user is None and account.tier is None:
-            return [NOBODY]
+            return [UNATTRIBUTED_NOTE]
         if meter == meters.LIMITED_REQUESTS:
             return []
         tokens_sold = self.book.sells(*meters.TOKENS)

@@ -56,7 +56,7 @@ class Bill:
 
     @property
     def _open(self) -> Cost:
-        """What was missed has no price, for nobody knows what it was."""
+        """What was missed has no price, because it is unknown what it was."""
         return Cost() if self.rated.unseen.exact else Cost(ZERO, None)
 
     def as_lines(self) -> list[dict[str, t.Any]]:

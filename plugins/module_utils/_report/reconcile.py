@@ -18,7 +18,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import Account
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage
 
-# Of answers that told only their total, nobody knows the parts.
+# Of answers that told only their total, the parts are unknown.
 _PARTS = {"prompt": meters.PROMPT_TOKENS, "completion": meters.COMPLETION_TOKENS}
 # By model and part, as the model servers counted; None where their series had no name of a model.
 _Served: t.TypeAlias = "dict[str | None, dict[str, Count]]"

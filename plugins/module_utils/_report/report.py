@@ -100,7 +100,7 @@ def _unknown_tiers(book: PriceBook, bill: Bill, budgets: t.Iterable[t.Mapping[st
 
 
 def _unpriced(bill: Bill) -> list[dict[str, t.Any]]:
-    """What was used and is in nobody's cost, by meter; requests that a limit refused are meant to be free."""
+    """What was used and is in no user's cost, by meter; requests that a limit refused are meant to be free."""
     found: dict[tuple[str, str], int] = {}
     for charge in bill.rated.charges:
         if charge.price is None and charge.meter != meters.LIMITED_REQUESTS:
@@ -150,7 +150,7 @@ def _summary(report: t.Mapping[str, t.Any]) -> list[str]:
 
 
 def named(row: t.Mapping[str, t.Any]) -> str:
-    """Whose a row without a user is: a whole group's or tier's fee, or nobody's."""
+    """Who a row without a user is about: a whole group or tier (a fee), or no one who is known."""
     if row["user"] is not None:
         return str(row["user"])
     return (
@@ -177,7 +177,7 @@ def _charges(report: t.Mapping[str, t.Any]) -> list[str]:
 
 
 def _reconciliation(found: t.Mapping[str, t.Any]) -> list[str]:
-    """Tokens by model: of users, of nobody, and the sum of both, which is what the model servers counted."""
+    """Tokens by model: of users, unattributed, and the sum of both, which is what the model servers counted."""
     if not found["models"]:
         return []
     rows = [*found["models"], {"model": "TOTAL", **found["overall"]}] if len(found["models"]) > 1 else found["models"]

@@ -209,7 +209,7 @@ def _entries(book: PriceBook, meter: str) -> list[PriceEntry]:
 
 
 def _select(metric: str, meter: str, scope: Account) -> str:
-    """A selector of usage that an entry or a budget is about. Usage of nobody, without a tier, has no price."""
+    """A selector of usage that an entry or a budget is about. Unattributed usage, without a tier, has no price."""
     matchers = [f'meter="{meter}"'] if meter else []
     matchers += [f"{name}={promql_string(value)}" for name in ("user", "tier", "model") if (value := getattr(scope, name)) is not None]
     if scope.group is not None:
@@ -308,7 +308,7 @@ def _alerts(watch: Watch) -> list[dict[str, t.Any]]:
             f"unless on () absent({_TOKENS})",
             "warning",
             "Tokens of model {{ $labels.model }} belong to no user",
-            "{{ $value | humanizePercentage }} of what its servers counted within the last hour was counted for nobody: "
+            "{{ $value | humanizePercentage }} of what its servers counted within the last hour was counted for no user: "
             "streams without usage, requests that no token limit matched, or ones past the gateway. The report names the causes.",
             wait="10m",
         ),

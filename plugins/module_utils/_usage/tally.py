@@ -20,7 +20,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import
 AUTHORIZED = "authorized"
 LIMITED = "limited"
 _LABELS = ("user", "group", "tier")
-# What to do about calls that nobody can be billed for.
+# What to do about calls that no user can be billed for.
 LABELS_REMEDY = (
     "they passed without an API key, or the limiter's counters have no labels: use the custom Limitador, or a TelemetryPolicy "
     "(chargeback_labels: telemetry_policy) with the one of Kuadrant"

@@ -266,7 +266,7 @@ def _join(views: list[ObservedTarget]) -> ObservedTarget:
     series = tuple(
         Series({**main.target.labels, **dict(labels)}, tuple(samples), kind) for (kind, labels), samples in sorted(shown.items())
     )
-    back = sorted({interval for view in views for interval in counters.losses(view.target, view.series).back})
+    back = sorted({interval for view in views for interval in counters.counter_losses(view.target, view.series).back})
     parts = tuple(view.target.scrapes for view in views)
     return ObservedTarget(ScrapeTarget(main.target.labels, tuple(scrapes), lives), series, tuple(back), parts=parts)
 

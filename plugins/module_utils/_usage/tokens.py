@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""Tokens by user, group, tier and model, and what of the model servers' own count belongs to nobody, with the reasons that are known."""
+"""Tokens by user, group, tier and model, and what of the model servers' own count is unattributed, with the reasons that are known."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class Accounting:
         return usual_tokens(told, _sum(row.metered for row in self.proved).lower)
 
     def _requests(self) -> dict[str, int]:
-        """Requests whose tokens belong to nobody, by cause; at least so many."""
+        """Requests that left tokens unattributed, by cause; at least so many."""
         found = {reason: count.lower for reason, count in sorted(self.reasons.items()) if not count.nothing}
         finished = _sum(row.metered for row in self.proved).lower + sum(found.values())
         others = {UNREPORTED: self.authorized.lower - finished, LIMITER_SILENT: 0 if self.silent is None else self.silent.lower}

@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import of_tiers, parse_price_book
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Tier
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import NOBODY, rate
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import UNATTRIBUTED_NOTE, rate
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import Bill, what_if
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import UsageLine
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
@@ -88,7 +88,7 @@ def test_bill_totals_by_user_group_and_tier() -> None:
         ("ann", "free", 1, "0.001", []),
         ("ann", "premium", 2, "0.004", []),
         ("bob", "free", 4, "0.004", []),
-        (None, None, 8, "0.000", [NOBODY]),
+        (None, None, 8, "0.000", [UNATTRIBUTED_NOTE]),
     ]
 
 
@@ -135,7 +135,7 @@ def test_bill_needs_no_price_where_nothing_was_let_through() -> None:
 def test_bill_shows_calls_of_nobody_without_a_price() -> None:
     (line,) = billed(row(None, None, None, 7)).as_lines()
     assert (line["user"], line["quantity"], line["unit_price"], line["cost"]) == (None, 7, None, "0.00")
-    assert line["notes"] == [NOBODY]
+    assert line["notes"] == [UNATTRIBUTED_NOTE]
 
 
 def test_what_if_compares_the_same_usage_under_two_price_books() -> None:
