@@ -171,6 +171,12 @@ options:
   ledger_dir:
     description:
       - Folder of a ledger that M(kuadrant.llm.usage_ledger) keeps. The usage comes from its closes, and Prometheus is not asked.
+      - Every line of the files that are read is checked against its hash and the line before it.
+    type: path
+  ledger_anchor:
+    description:
+      - With O(ledger_dir), the file in which M(kuadrant.llm.usage_ledger) notes the head of the ledger, kept where those who may write
+        the ledger may not write. A ledger that was written again, one whose last closes were removed, and an older copy are errors.
     type: path
   timeline:
     description:
@@ -478,6 +484,7 @@ def main() -> None:
             **ARGUMENT_SPEC,
             "prometheus_url": {"type": "str"},
             "ledger_dir": {"type": "path"},
+            "ledger_anchor": {"type": "path"},
             "tiers": {"type": "list", "elements": "dict"},
             "currency": {"type": "str", "default": "USD"},
             # Their entries are checked by the price book's own rules, which name the entry and the field.

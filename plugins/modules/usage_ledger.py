@@ -42,6 +42,12 @@ options:
       - One run writes at a time; another one fails and says so.
     type: path
     required: true
+  ledger_anchor:
+    description:
+      - A file elsewhere in which the head of the ledger is noted after each close, such as in a folder that only this task may write. Its
+        folder must exist.
+      - A ledger that does not have the head that was noted before is an error, and nothing is closed.
+    type: path
   period:
     description:
       - Whether to close whole hours or whole days, in UTC. Where hours of a day are closed already, its other hours are closed as hours.
@@ -167,6 +173,7 @@ def main() -> None:
         argument_spec={
             **SOURCE_SPEC,
             "ledger_dir": {"type": "path", "required": True},
+            "ledger_anchor": {"type": "path"},
             "period": {"type": "str", "choices": ["hour", "day"], "default": "day"},
             "start": {"type": "str"},
             "end": {"type": "str"},

@@ -52,6 +52,7 @@ def main() -> None:
         "limitador_namespace": [],
         "match_labels": {},
         "model_server_labels": {},
+        "ledger_anchor": None,
         "observer_labels": list(REPLICA_LABELS),
         "family": "auto",
     }

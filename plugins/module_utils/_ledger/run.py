@@ -13,8 +13,10 @@ import dataclasses
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, UnknownUsageError, failing_to
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.chain import check_anchor, write_anchor
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.close import UNCHANGED, Closing
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import Period, periods_due
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.seal import Head
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time, parse_duration, parse_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, period_usage, unknown_usage
@@ -30,7 +32,10 @@ SHOWN = 100
 
 @dataclasses.dataclass(frozen=True)
 class CloseRequest:
-    """The options; times in milliseconds. ``delay``: how long after its end a period may be closed."""
+    """The options; times in milliseconds. ``delay``: how long after its end a period may be closed.
+
+    ``anchor``: the file elsewhere in which the head is noted.
+    """
 
     directory: str
     unit: str
@@ -39,6 +44,7 @@ class CloseRequest:
     delay: int
     close_unscraped: bool
     source: Question
+    anchor: str | None = None
 
 
 def parse_close_request(params: t.Mapping[str, t.Any]) -> CloseRequest:
@@ -53,6 +59,7 @@ def parse_close_request(params: t.Mapping[str, t.Any]) -> CloseRequest:
         delay=parse_duration(params["delay"], "delay"),
         close_unscraped=params["close_unscraped"],
         source=parse_source(params),
+        anchor=params["ledger_anchor"],
     )
 
 
@@ -60,18 +67,27 @@ def run(request: CloseRequest, prometheus: Prometheus, *, dry_run: bool) -> dict
     """Close what is asked for. Gives the result of the module without ``diff``. Raises GatewayError, with what was closed before."""
     ledger = Ledger(request.directory)
     closing: Closing | None = None
+    noted: Head | None = None
     # In check mode nothing is made, not even the lock.
     only_writer: contextlib.AbstractContextManager[list[str]] = contextlib.nullcontext([]) if dry_run else ledger.writing()
     with only_writer as unfinished:
         try:
             with failing_to(f"close periods in {request.directory}"):
+                if request.anchor is not None:
+                    noted = check_anchor(ledger, ledger.entries(), request.anchor)
                 closing = Closing(ledger, _measure(request, prometheus), _source(request.source), dry_run=dry_run)
                 closing.close(periods_due(closing.periods, request.unit, prometheus.now_ms() - request.delay, request.start, request.end))
         except GatewayError as exc:
             done = _result(closing) if closing is not None else {}
             raise GatewayError(exc.message, **exc.details, **done) from exc
+        finally:
+            # What was closed before an error stays closed.
+            if closing is not None and request.anchor is not None and not dry_run and closing.head != noted:
+                write_anchor(request.anchor, closing.head)
     removed = [f"{path} was left behind by a run that was killed, and removed; its period was not closed then." for path in unfinished]
-    return {**_result(closing), "notes": removed}
+    result = _result(closing)
+    anchored = request.anchor is not None and closing.head != noted
+    return {**result, "changed": result["changed"] or anchored, "notes": removed}
 
 
 def _measure(request: CloseRequest, prometheus: Prometheus) -> t.Callable[[Period], PeriodUsage]:

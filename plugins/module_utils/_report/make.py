@@ -17,6 +17,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.currenci
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import PriceBook, of_tiers, parse_price_book
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, UnknownUsageError, failing_to
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.chain import check_anchor, check_links
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.read import read_period
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.budget import budget_facts
@@ -189,8 +190,13 @@ def from_ledger(module: AnsibleModule, wanted: Pricing, timeline: str) -> dict[s
         entries = ledger.entries()
         if not entries:
             raise GatewayError(f"ledger_dir: {directory} has no close. Close a period with module usage_ledger first.")
+        anchor = module.params["ledger_anchor"]
+        if anchor is not None and check_anchor(ledger, entries, anchor) is None:
+            raise GatewayError(f"ledger_anchor: there is no {anchor}. Module usage_ledger notes the head there when it closes a period.")
         begins = min(entry.period.start for entry in entries)
         question = parse_question({**module.params, "wait_for_scrape": 0}, max(entry.period.end for entry in entries), _CLOSED)
+        # Also what is read for budgets, and for what was included and used up before.
+        check_links(ledger, entries, month_of(question.start)[0], question.end)
 
         def read(start: int, end: int) -> PeriodUsage:
             if end <= begins:
