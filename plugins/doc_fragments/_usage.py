@@ -57,6 +57,14 @@ options:
         (C(vllm:prompt_tokens_total), C(vllm:generation_tokens_total)) is the sum that the tokens of all users are held against.
     type: dict
     default: {}
+  observer_labels:
+    description:
+      - Labels by which replicas of Prometheus, its agents or its receivers tell their samples apart. Targets that differ in none but these,
+        and in labels of the scrape job, are one limiter or model server that is scraped more than once, and count once.
+      - Targets that differ in another label and show the same figures at the same times are an error that names the label.
+    type: list
+    elements: str
+    default: [prometheus, prometheus_replica, prometheus_pod, replica, receive, receive_replica, thanos_replica, vm_replica]
   family:
     description:
       - Which of Limitador's counters to read.
@@ -73,7 +81,7 @@ options:
 notes:
   - A call belongs to the period in which Prometheus first saw it, which is up to one scrape interval after the call.
     Periods that follow one another share no call and lose none. Use O(wait_for_scrape) for a report right after traffic.
-  - Where the samples decide, the figures are exact. Where they do not (a limiter that started anew and lost its counters, one that is no
+  - Where the samples decide, the figures are exact. Where they do not (a limiter that restarted and lost its counters, one that is no
     longer scraped, a first scrape that already shows calls), the lower and the upper figure differ and a note says why. An upper figure of
     V(null) means that the samples prove no upper bound.
   - A limiter that loses its counters between two scrapes, and counts past all their old values before the second one, looks like one that
@@ -82,8 +90,11 @@ notes:
     46 of 60, 462 of 1000).
   - A limiter that is scraped twice (two monitors, a pair of Prometheus servers) is counted once, and a note says so. A call belongs to the
     period in which it was first seen, whoever saw it.
-  - A period that begins before all samples of Prometheus is an error if older ones may have been thrown away, and is noted if not. A
-    O(limitador_namespace) that no counter has, although others do, is an error too.
+  - A limiter or model server that a Service, a virtual address or a proxy puts in front of several, so that each scrape meets another one,
+    is an error that names the address. Scrape each of them by itself.
+  - A period that begins before all samples of Prometheus is an error if older ones may have been thrown away. If not, it has no upper
+    figures, unless every limiter says that it began to count later. A O(limitador_namespace) that no counter has, although others do, is
+    an error too.
 options:
   start:
     description:

@@ -142,8 +142,9 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
-from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Object, Resource, argument_spec, connect
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Object, argument_spec, connect
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import is_managed
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.namespace import NAMESPACES
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant import export, inventory
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.objects import (
     clean,
@@ -168,8 +169,6 @@ ARGUMENT_SPEC = {
     "definitions": {"type": "list", "elements": "str", "default": []},
     "timeout": {"type": "int", "default": 300},
 }
-
-NAMESPACES = Resource("v1", "Namespace", "namespaces")
 
 
 def main() -> None:

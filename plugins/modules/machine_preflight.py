@@ -10,9 +10,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: machine_preflight
-short_description: Say what a machine lacks before something is built or started on it
+short_description: Internal to this collection, say what a machine lacks before something is built or started on it
 version_added: 1.0.0
 description:
+  - Internal to the playbooks and roles of this collection. Options and results can change at any time.
   - Looks for commands with a minimum version, free disk space and free loopback ports, and reports every problem at once,
     each with what to do.
   - A port in use is reported with the process that holds it, where that can be seen.

@@ -31,7 +31,7 @@ options:
     required: true
   wait:
     description:
-      - Wait until the objects that exist are in effect, where it is known of their kind when they are.
+      - Wait until the objects are in effect, where it is known of their kind when they are. Nothing is waited for while one is missing.
     type: bool
     default: false
   timeout:
@@ -99,11 +99,12 @@ def main() -> None:
 
 def run(kube: Kube, params: dict[str, t.Any]) -> dict[str, t.Any]:
     found = read(kube, params["references"])
-    if params["wait"]:
+    missing = [one.label for one in found if one.name and not one.objects]
+    if params["wait"] and not missing:
         wait(kube, list(awaited(found)), timeout=params["timeout"])
     return {
         "objects": [shown(obj) for one in found for obj in one.objects],
-        "missing": [one.label for one in found if one.name and not one.objects],
+        "missing": missing,
         "unserved": sorted({one.kind for one in found if one.served is None}),
     }
 

@@ -232,31 +232,6 @@ options:
                 of another owner is of their kinds.
             type: bool
             default: true
-  monitors_of:
-    description:
-      - A target whose monitors are looked for, in all namespaces.
-    type: dict
-    suboptions:
-      namespace:
-        description:
-          - The namespace of the target.
-        type: str
-        required: true
-      service_labels:
-        description:
-          - Labels of its Service.
-        type: dict
-        required: true
-      pod_labels:
-        description:
-          - Labels of its pods.
-        type: dict
-        required: true
-      port:
-        description:
-          - Name of the port that serves its metrics.
-        type: str
-        required: true
 requirements:
   - python >= 3.11
   - kubernetes >= 24.2.0
@@ -297,16 +272,6 @@ EXAMPLES = r"""
   ansible.builtin.assert:
     that: platform.plan.run.problems | length == 0
     fail_msg: "{{ platform.plan.run.problems }}"
-
-- name: Look for the monitors of Limitador
-  kuadrant.llm.platform_info:
-    components: []
-    monitors_of:
-      namespace: kuadrant-system
-      service_labels: {app: limitador, limitador-resource: limitador}
-      pod_labels: {app: limitador, limitador-resource: limitador}
-      port: http
-  register: scraped
 """
 
 RETURN = r"""
@@ -580,12 +545,6 @@ plan:
           description: Whether the operator is removed with its resource definitions.
           type: bool
           returned: always
-monitors:
-  description: The monitors of O(monitors_of), each C(<kind> <namespace>/<name>), sorted.
-  returned: when asked for
-  type: list
-  elements: str
-  sample: ["ServiceMonitor kuadrant-system/llm-gateway-usage"]
 missing_permissions:
   description: Those of O(permissions) that the user lacks, one entry for each verb.
   returned: always
@@ -618,7 +577,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import report
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import COMPONENTS
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.read import grouped, missing_permissions
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.wish import TARGET_SPEC, WISH_SPEC, answer
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.wish import WISH_SPEC, answer
 
 PERMISSION_SPEC = {
     "verb": {"type": "list", "elements": "str", "required": True},
@@ -631,7 +590,6 @@ ARGUMENT_SPEC = {
     "components": {"type": "list", "elements": "str", "choices": list(COMPONENTS), "default": list(COMPONENTS)},
     "permissions": {"type": "list", "elements": "dict", "default": [], "options": PERMISSION_SPEC},
     "wish": {"type": "dict", "options": WISH_SPEC},
-    "monitors_of": {"type": "dict", "options": TARGET_SPEC},
 }
 
 
@@ -641,7 +599,7 @@ def main() -> None:
     with reporting(module):
         kube = connect(module)
         now = datetime.datetime.now(datetime.UTC)
-        found = answer(kube, params["components"], params["wish"] or {}, params["monitors_of"], now)
+        found = answer(kube, params["components"], params["wish"] or {}, now)
         missing = missing_permissions(kube, params["permissions"])
         module.exit_json(changed=False, **found, missing_permissions=missing, missing_summary=grouped(missing))
 

@@ -15,7 +15,8 @@ author:
 description:
   - Internal to the roles of this collection.
   - Says which ServiceMonitors and PodMonitors select a target. Where one Prometheus takes in two of them, everything is counted twice.
-  - Finds none where the cluster does not serve these kinds, or where they may not be listed.
+  - Looks only into the namespace of the target where those of others may not be listed. Finds none where the cluster does not serve these
+    kinds.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - kuadrant.llm._attributes
@@ -89,20 +90,23 @@ def main() -> None:
     params = module.params
     target = Target(params["namespace"], params["service_labels"], params["pod_labels"], params["port"])
     with reporting(module):
-        module.exit_json(changed=False, monitors=scrapers(monitors(connect(module)), target))
+        module.exit_json(changed=False, monitors=scrapers(monitors(connect(module), target.namespace), target))
 
 
-def monitors(kube: Kube) -> list[Object]:
-    """Of all namespaces, as far as they may be listed."""
+def monitors(kube: Kube, namespace: str) -> list[Object]:
+    """Of all namespaces, or of the target's where only that may be listed, or none."""
     discovery = Discovery(kube)
     found: list[Object] = []
     for kind in ("ServiceMonitor", "PodMonitor"):
-        reference: dict[str, t.Any] = {"apiVersion": "monitoring.coreos.com/v1", "kind": kind}
-        try:
-            found += (obj for one in read(kube, [reference], discovery) for obj in one.objects)
-        except KubeError as exc:
-            if exc.status != 403:
-                raise
+        for where in ({}, {"namespace": namespace}):
+            reference: dict[str, t.Any] = {"apiVersion": "monitoring.coreos.com/v1", "kind": kind, "metadata": where}
+            try:
+                found += (obj for one in read(kube, [reference], discovery) for obj in one.objects)
+            except KubeError as exc:
+                if exc.status != 403:
+                    raise
+            else:
+                break
     return found
 
 

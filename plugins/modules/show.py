@@ -8,11 +8,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: show
-short_description: Print lines as they are
+short_description: Internal to this collection, print lines as they are
 version_added: 1.0.0
 author:
   - The kuadrant.llm authors (@kuadrant)
 description:
+  - Internal to the playbooks and roles of this collection. Options and results can change at any time.
   - Prints lines for a person to read or copy, such as a table or a command, without the quotes and line breaks that a result callback adds.
   - Runs on the controller and reads and writes nothing.
 extends_documentation_fragment:

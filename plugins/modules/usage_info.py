@@ -15,7 +15,7 @@ version_added: 1.0.0
 description:
   - Counts the calls that Limitador let through and the ones that it limited, from the raw samples that Prometheus keeps of its counters.
   - Counts tokens by user and model, and holds their sum against what the model servers counted.
-  - Never extrapolates, as the function C(increase) of Prometheus does. Counters that start anew, and ones that appear within the period,
+  - Never extrapolates, as the function C(increase) of Prometheus does. Counters that restart, and ones that appear within the period,
     are followed from scrape
     to scrape.
   - Fails if no limiter was scraped in the period, because then the usage is unknown, not zero.

@@ -67,7 +67,7 @@ def usage(users: int) -> PeriodUsage:
 def export(rows: int) -> str:
     """At least so many rows, with every kind of price."""
     entries = [entry for entry in BOOK["entries"] if entry.get("valid_from") is None]
-    source = Source(START, END, lambda _start, _end: usage(rows // 5 + 1), usage(rows // 5 + 1))
+    source = Source(START, END, "measure usage", lambda _start, _end: usage(rows // 5 + 1), usage(rows // 5 + 1))
     return to_focus(make_report(source, options(price_book={**BOOK, "entries": entries}), "none"), "acme", "ACME LLM gateway")
 
 

@@ -4,9 +4,10 @@
 
 """Made-up histories of limiters whose truth is known, as Prometheus sees them. For the accuracy bench, and for unit tests.
 
-A history has everything that makes counters hard to bill: starts anew that the counters show and ones that they hide, users and
+A history has everything that makes counters hard to bill: restarts that the counters show and ones that they hide, users and
 replicas that come and go, scrapes that fail, two servers or jobs that look at one limiter with clocks that differ, targets whose labels
-or address change, users who change their group.
+or address change, users who change their group. And what must be refused, or bounded: two limiters that answer at one address in turn, and
+two servers that tell their samples apart by a label which is not known for one.
 """
 
 from __future__ import annotations
@@ -25,8 +26,12 @@ END = START + 600_000
 _BEGIN, _FAR = START - 360_000, END + 180_000
 _STEP = 30_000
 _LONG_AGO = _BEGIN - 3_600_000
-# Enough idle users to rule out that a limiter started anew unseen.
+# Enough idle users to rule out that a limiter restarted unseen.
 _IDLE = 40
+
+SHARED = "two limiters behind one address"
+FOREIGN = "duplicates under a label of their own"
+REFUSABLE = frozenset({SHARED, FOREIGN})
 
 Pair = tuple[str, str]  # user, group
 Labels = dict[str, str]
@@ -79,6 +84,34 @@ class Process:
 
 
 @dataclasses.dataclass
+class Shared(Process):
+    """Two limiters behind one address: ``turns`` are the scrapes that meet the second one."""
+
+    second: Process
+    turns: frozenset[int]
+
+    def _met(self, moment: int) -> Process:
+        return self.second if moment in self.turns else Process(self.lives, self.calls, self.views)
+
+    def life(self, moment: int) -> tuple[int, str | None]:
+        return self._met(moment).life(moment)
+
+    def value(self, pair: Pair, moment: int) -> int | None:
+        met = self._met(moment)
+        return met.value(pair, moment) if pair in met.calls else None
+
+    def truth(self, pair: Pair) -> int:
+        """What the scrapes that met each of them could have shown."""
+        (view,) = self.views
+        found = 0
+        for process, meets in ((Process(self.lives, self.calls, []), False), (self.second, True)):
+            kept = View(view.labels, [scrape for scrape in view.scrapes if (scrape[0] in self.turns) == meets])
+            if pair in process.calls and kept.scrapes:
+                found += dataclasses.replace(process, views=[kept]).truth(pair)
+        return found
+
+
+@dataclasses.dataclass
 class History:
     """``features``: what is in it."""
 
@@ -88,7 +121,8 @@ class History:
 
     @property
     def pairs(self) -> list[Pair]:
-        return sorted({pair for process in self.processes for pair in process.calls})
+        every = [*self.processes, *(process.second for process in self.processes if isinstance(process, Shared))]
+        return sorted({pair for process in every for pair in process.calls})
 
     @property
     def scraped(self) -> bool:
@@ -96,7 +130,12 @@ class History:
         return any(START < stamp <= END for process in self.processes for view in process.views for _moment, stamp in view.scrapes)
 
     def truth(self, pair: Pair) -> int:
-        return sum(process.truth(pair) for process in self.processes if pair in process.calls)
+        return sum(process.truth(pair) for process in self.processes if isinstance(process, Shared) or pair in process.calls)
+
+    @property
+    def refusable(self) -> bool:
+        """A bill of it may be refused, and then nothing else is asked of it."""
+        return bool(self.features & REFUSABLE)
 
     def measured(self) -> tuple[list[ScrapeTarget], list[Series]]:
         """What Prometheus has of it at the end of the period, without a Prometheus."""
@@ -107,7 +146,9 @@ class History:
                 lives = {stamp: process.life(moment) for moment, stamp in kept.scrapes}
                 named = {stamp: Life(since, name) for stamp, (since, name) in lives.items() if name is not None}
                 scraped.append(ScrapeTarget(view.labels, tuple(lives), named))
-                for user, group in process.calls:
+                for user, group in self.pairs:
+                    if not isinstance(process, Shared) and (user, group) not in process.calls:
+                        continue
                     samples = process.series(kept, (user, group))
                     if samples:
                         series.append(Series({**view.labels, "user": user, "group": group}, samples))
@@ -124,7 +165,9 @@ def make(number: int, seed: int) -> History:
         features.add(feature)
         return True
 
-    processes = []
+    processes: list[Process] = []
+    if happens(0.08, SHARED):
+        return History(number, [_shared(rng, happens, {"history": str(number), "instance": "limitador.example:8080"})], frozenset(features))
     for replica in range(2 if happens(0.25, "replicas") else 1):
         lives = [(_LONG_AGO, _FAR)]
         if happens(0.2, "churned replicas"):
@@ -165,6 +208,21 @@ def _process(rng: random.Random, happens: Happens, labels: Labels, born: int, di
     return process
 
 
+def _shared(rng: random.Random, happens: Happens, labels: Labels) -> Shared:
+    """Both run all the time, with lives that they tell or not."""
+    says = rng.random() < 0.5
+    offset = rng.randrange(1, _STEP)
+    failing = rng.choice((0.0, 0.0, 0.2))
+    moments = [moment for moment in range(_BEGIN + offset, _FAR, _STEP) if rng.random() >= failing]
+    view = View({**labels, "job": "limitador"}, [(moment, moment) for moment in moments])
+    begun = (rng.randrange(_LONG_AGO, _BEGIN), rng.randrange(_LONG_AGO, _BEGIN))
+    first, second = (
+        Process([(born, f"{rng.getrandbits(64):x}" if says else None)], _calls(rng, happens, born, _FAR), [view]) for born in begun
+    )
+    turns = frozenset(moment for index, moment in enumerate(moments) if (index % 2 if failing else rng.random() < 0.5))
+    return Shared(first.lives, first.calls, first.views, second, turns)
+
+
 def _views(rng: random.Random, happens: Happens, labels: Labels, born: int, died: int, keeps: bool) -> list[View]:
     offset = rng.randrange(1, _STEP)
     begin = rng.randrange(START, END) if happens(0.08, "a server that is new") else _BEGIN
@@ -190,6 +248,9 @@ def _views(rng: random.Random, happens: Happens, labels: Labels, born: int, died
             change = rng.randrange(START - 300_000, END)
             seen = rng.choice(((born, change), (change, died)))
         other = {"job": "kuadrant/limitador"} if rng.random() < 0.5 else {"prometheus_replica": "b"}
+        if happens(0.25, FOREIGN):
+            ours, other = {**ours, "collector": "a"}, {"collector": "b"}
+            views = [View(ours, views[0].scrapes)]
         return [*views, View({**ours, **other}, scrapes(rng.randrange(-3_000, 3_000), *seen))]
     if happens(0.1, "labels of targets change"):
         change = rng.randrange(START - 30_000, END)
@@ -219,7 +280,7 @@ def _calls(rng: random.Random, happens: Happens, born: int, died: int) -> dict[P
 
 
 def _hide(rng: random.Random, process: Process, restart: int) -> None:
-    """After this start anew, let every counter reach its old value before the next scrape."""
+    """After this restart, let every counter reach its old value before the next scrape."""
     moments = sorted(moment for view in process.views for moment, _stamp in view.scrapes)
     following = next((moment for moment in moments if moment >= restart), None)
     before = max((moment for moment in moments if moment < restart), default=None)
@@ -241,21 +302,24 @@ def open_metrics(histories: t.Sequence[History]) -> t.Iterator[str]:
         for stamp, value in samples:
             yield f"{name}{{{listed}}} {value} {stamp // 1000}.{stamp % 1000:03d}\n"
 
-    every = [(process, view) for history in histories for process in history.processes for view in process.views]
+    every = [(history, process, view) for history in histories for process in history.processes for view in process.views]
     yield "# TYPE limitador_up gauge\n"
-    for _of, view in every:
+    for _history, _of, view in every:
         yield from lines("limitador_up", view.labels, ((stamp, 1) for _moment, stamp in view.scrapes))
     yield "# TYPE limitador_counting_since_seconds gauge\n"
-    for process, view in every:
-        for since, name in process.lives:
+    for _history, process, view in every:
+        shown: dict[tuple[int, str | None], list[int]] = {}
+        for moment, stamp in view.scrapes:
+            shown.setdefault(process.life(moment), []).append(stamp)
+        for (since, name), stamps in shown.items():
             if name is not None:
-                shown = [stamp for moment, stamp in view.scrapes if process.life(moment) == (since, name)]
                 text = f"{since // 1000}.{since % 1000:03d}"
-                yield from lines("limitador_counting_since_seconds", {**view.labels, "life": name}, ((stamp, text) for stamp in shown))
+                yield from lines("limitador_counting_since_seconds", {**view.labels, "life": name}, ((stamp, text) for stamp in stamps))
     yield "# TYPE authorized_calls unknown\n"
-    for process, view in every:
-        for user, group in process.calls:
-            yield from lines("authorized_calls", {**view.labels, "user": user, "group": group}, process.series(view, (user, group)))
+    for history, process, view in every:
+        for user, group in history.pairs:
+            if isinstance(process, Shared) or (user, group) in process.calls:
+                yield from lines("authorized_calls", {**view.labels, "user": user, "group": group}, process.series(view, (user, group)))
     yield "# EOF\n"
 
 

@@ -56,6 +56,7 @@ BUDGETS = [
 
 def options(**more: t.Any) -> Pricing:
     given: dict[str, t.Any] = {"tiers": None, "currency": "USD", "price_book": BOOK, "what_if_price_book": None, "budgets": []}
+    given["require_prices"] = False
     return parse_pricing({**given, **more})
 
 
@@ -91,7 +92,7 @@ def usage(start: int, end: int, people: t.Sequence[Who] = PEOPLE) -> PeriodUsage
         "restarts": [],
     }
     notes = tuple(
-        f"10.244.0.17:8080: {len(scrape['gaps'])} gaps in its scrapes, the longest 255 s; harmless unless it started anew in one"
+        f"10.244.0.17:8080: {len(scrape['gaps'])} gaps in its scrapes, the longest 255 s; harmless unless it restarted in one"
         for _gap in scrape["gaps"]
     )
     seen = Measured(served, Count(), (), ())
@@ -101,7 +102,7 @@ def usage(start: int, end: int, people: t.Sequence[Who] = PEOPLE) -> PeriodUsage
 def report(
     people: t.Sequence[Who] = PEOPLE, *, start: int = START, end: int = END, timeline: str = "day", **more: t.Any
 ) -> dict[str, t.Any]:
-    source = Source(start, end, lambda since, until: usage(since, until, people), family="upstream")
+    source = Source(start, end, "measure usage", lambda since, until: usage(since, until, people), family="upstream")
     return make_report(source, options(**more), timeline)
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import re
@@ -36,7 +37,8 @@ def on(tmp_path: pathlib.Path, variables: dict[str, t.Any]) -> dict[str, t.Any]:
     return {name: value.format(tmp=tmp_path) if isinstance(value, str) else value for name, value in variables.items()}
 
 
-def test_check_mode_on_a_running_stack_predicts_no_change(playbook: t.Any) -> None:
+@pytest.mark.fresh
+def test_check_mode_on_a_fresh_stack_predicts_no_change(playbook: t.Any) -> None:
     done = playbook("site.yml", None, "--check", "--diff")
     assert done.returncode == 0, done.stdout[-3000:]
     assert recap(done.stdout)["changed"] == 0, done.stdout
@@ -128,23 +130,41 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("variables", "words"), WRONG.values(), ids=WRONG.keys())
-def test_wrong_input_is_refused_before_anything_changes(
-    playbook: t.Any, kubectl: t.Any, tmp_path: pathlib.Path, variables: dict[str, t.Any], words: list[str]
-) -> None:
+@pytest.fixture(scope="module")
+def refusals(playbook: t.Any, kubectl: t.Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What site says to each wrong input, all in one run, each on a host of its own; after which nothing has changed."""
+
     def versions() -> str:
         kinds, versions_only = "secrets,authpolicies,ratelimitpolicies,httproutes", "jsonpath={.items[*].metadata.resourceVersion}"
         return str(kubectl("get", kinds, "-n", "llm", "-o", versions_only))
 
+    folder = tmp_path_factory.mktemp("wrong")
+    local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    hosts = {host_of(case): {**local, **on(folder, variables)} for case, (variables, _words) in WRONG.items()}
+    (folder / "hosts.yml").write_text(json.dumps({"wrong": {"hosts": hosts}}))
     before = versions()
-    done = playbook("site.yml", on(tmp_path, variables))
-    assert done.returncode != 0
-    message = flat(done.stdout + done.stderr)
-    for word in words:
-        assert word in message
-    assert "a-very-secret-value" not in message
-    assert "Traceback" not in message
+    inventories = ["--inventory", "inventories/example/hosts.yml", "--inventory", str(folder / "hosts.yml")]
+    environment = {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
+    done = playbook("site.yml", {"llm_gateway_hosts": "wrong"}, *inventories, environment=environment)
     assert versions() == before
+    output = done.stdout + done.stderr
+    assert done.returncode != 0, output[-3000:]
+    assert "a-very-secret-value" not in output
+    assert "Traceback" not in output
+    results = [task["hosts"] for play in json.loads(done.stdout)["plays"] for task in play["tasks"]]
+    failed = [(host, result) for task in results for host, result in task.items() if result.get("failed")]
+    return {host: flat(json.dumps([result for name, result in failed if name == host], ensure_ascii=False)) for host in hosts}
+
+
+def host_of(case: str) -> str:
+    return case.replace(" ", "-")
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_input_is_refused_before_anything_changes(refusals: dict[str, str], case: str) -> None:
+    message = refusals[host_of(case)]
+    for word in WRONG[case][1]:
+        assert word in message
 
 
 def test_unreachable_api_server_is_named(playbook: t.Any, kubeconfig: str, tmp_path: pathlib.Path) -> None:

@@ -154,7 +154,7 @@ def test_kind_accepts_the_configuration_and_opens_the_ports(
     done = provide(**variables)
     # It is refused only by the engine, at the first node.
     assert done.returncode != 0
-    assert "kind could not make the cluster" in flat(done)
+    assert "kind could not create the cluster" in flat(done)
     assert "starts nothing" in flat(done)
     nodes = [line for line in engine.calls().splitlines() if line.startswith("docker run ")]
     assert nodes, engine.calls()
@@ -193,7 +193,7 @@ def test_kinds_own_refusal_is_shown(provide: Run, engine: Engine, variables: dic
 def test_check_mode_makes_nothing_and_says_what_it_would_make(provide: Run, engine: Engine) -> None:
     done = provide("--check")
     assert done.returncode == 0, flat(done)
-    assert "The kind cluster kuadrant-llm is made on docker" in flat(done)
+    assert "The kind cluster kuadrant-llm is created on docker" in flat(done)
     assert "changed=1 " in done.stdout
     assert "docker run" not in engine.calls()
     assert not (engine.folder / "state").exists()
@@ -230,7 +230,7 @@ def note(engine: Engine, *ids: str) -> None:
 @pytest.mark.parametrize(
     ("ours", "recreate", "remedy"),
     [
-        (False, False, "delete it yourself (kind delete cluster --name kuadrant-llm): this role did not make it"),
+        (False, False, "delete it yourself (kind delete cluster --name kuadrant-llm): this role did not create it"),
         (False, True, "delete it yourself"),
         (True, False, "cluster_kind_recreate=true; all in it is lost"),
     ],
@@ -256,7 +256,7 @@ def test_a_cluster_of_ours_that_differs_is_made_anew_on_purpose(provide: Run, en
 
 
 @pytest.mark.parametrize(
-    ("ids", "deleted"), [(("abc",), True), (("another",), False), (None, False)], ids=["ours", "made anew by others", "theirs"]
+    ("ids", "deleted"), [(("abc",), True), (("another",), False), (None, False)], ids=["ours", "created again by others", "theirs"]
 )
 def test_absent_deletes_only_what_the_role_made(provide: Run, engine: Engine, ids: tuple[str, ...] | None, deleted: bool) -> None:
     engine.have(node("abc"))

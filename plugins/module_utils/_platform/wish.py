@@ -14,12 +14,11 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, Object
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import COMPONENTS
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.plan import RunWish, run_plan
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.read import Reader, components_of, read_cluster
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.read import components_of, read_cluster
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.istio.plan import IstioWish, plan_istio
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.istio.remains import read_remains
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring.plan import PrometheusWish, plan_prometheus
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring.read import monitors_of, read_monitoring
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring.scrapers import Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring.read import read_monitoring
 
 Map: t.TypeAlias = t.Mapping[str, t.Any]
 
@@ -68,19 +67,12 @@ WISH_SPEC = {
     "istio": {"type": "dict", "options": ISTIO_SPEC},
     "prometheus": {"type": "dict", "options": PROMETHEUS_SPEC},
 }
-TARGET_SPEC = {
-    "namespace": {"type": "str", "required": True},
-    "service_labels": {"type": "dict", "required": True},
-    "pod_labels": {"type": "dict", "required": True},
-    "port": {"type": "str", "required": True},
-}
-
 #: What has to be found out before a wish can be planned.
 NEEDS = {"run": COMPONENTS, "istio": ("gateway_api", "istio"), "prometheus": ("prometheus",)}
 
 
-def answer(kube: Kube, components: t.Collection[str], wish: Map, target: Map | None, now: datetime.datetime) -> Object:
-    """``{<component>: {…}, problems: […]}``, with ``plan`` of each part of the wish, and ``monitors`` if a target is given.
+def answer(kube: Kube, components: t.Collection[str], wish: Map, now: datetime.datetime) -> Object:
+    """``{<component>: {…}, problems: […]}``, with ``plan`` of each part of the wish, if it has one.
 
     Raises KubeError where something cannot be read on which a removal depends.
     """
@@ -98,5 +90,4 @@ def answer(kube: Kube, components: t.Collection[str], wish: Map, target: Map | N
         prometheus = PrometheusWish(**wish["prometheus"])
         around = read_monitoring(kube, cluster, found["prometheus"], prometheus)
         plan["prometheus"] = plan_prometheus(found["prometheus"], prometheus, around, cluster.problems)
-    monitors = {"monitors": monitors_of(Reader(kube, cluster), Target(**target))} if target else {}
-    return {**found, **monitors, **({"plan": plan} if parts else {}), "problems": cluster.problems}
+    return {**found, **({"plan": plan} if parts else {}), "problems": cluster.problems}

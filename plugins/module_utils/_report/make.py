@@ -17,6 +17,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.currenci
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import PriceBook, of_tiers, parse_price_book
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, UnknownUsageError, failing_to
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.chain import check_anchor, check_links
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.read import read_period
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.budget import budget_facts
@@ -37,6 +38,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import Question
 
 _HOUR, _DAY = 3_600_000, 86_400_000
+_CLOSED = "after all that the ledger has closed, which ends at"
 # A plot of more bars than this is no plot.
 _HOURS_AT_MOST = 72
 
@@ -49,12 +51,14 @@ class Pricing:
     other: PriceBook | None
     tiers: frozenset[str]
     budgets: tuple[Budget, ...]
+    require_prices: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
     """Reads usage of (start, end].
 
+    :param action: what reading it is called in an error, after "Failed to".
     :param known: the whole period, where it was read already.
     :param begins: before this time the source knows nothing. None: it does not know since when it does.
     :param grain: milliseconds; it does not know more exactly what happened when.
@@ -64,6 +68,7 @@ class Source:
 
     start: int
     end: int
+    action: str
     read: Read
     known: PeriodUsage | None = None
     family: str | None = None
@@ -93,7 +98,7 @@ def parse_pricing(params: t.Mapping[str, t.Any]) -> Pricing:
             raise GatewayError(
                 f"what_if_price_book: its currency is {other.currency}, that of the bill is {book.currency}; they cannot be compared"
             )
-    return Pricing(book, other, names, tuple(parse_budgets(params["budgets"])))
+    return Pricing(book, other, names, tuple(parse_budgets(params["budgets"], names)), params["require_prices"])
 
 
 def make_report(source: Source, wanted: Pricing, timeline: str) -> dict[str, t.Any]:
@@ -103,8 +108,12 @@ def make_report(source: Source, wanted: Pricing, timeline: str) -> dict[str, t.A
     if source.begins is not None and edges[0][0] < source.begins < start:
         marks = sorted({source.begins, *(edge for pair in edges for edge in pair)})
         edges = list(itertools.pairwise(marks))
-    parts = [source.known] if source.known is not None and edges == [(start, end)] else read_parts(source.read, edges, start)
-    rated = rate(wanted.book, parts, start, wanted.tiers)
+    with failing_to(source.action):
+        parts = [source.known] if source.known is not None and edges == [(start, end)] else read_parts(source.read, edges, start)
+    with failing_to("price the usage"):
+        rated = rate(wanted.book, parts, start, wanted.tiers)
+    if wanted.require_prices and rated.missing:
+        raise GatewayError(f"Failed to price the usage: {rated.missing_text}")
     bill = Bill(rated, wanted.book.currency)
     other = None
     if wanted.other is not None:
@@ -125,6 +134,7 @@ def make_report(source: Source, wanted: Pricing, timeline: str) -> dict[str, t.A
         what_if=other,
         timeline=_timeline(source, timeline),
         closes=source.closes,
+        earlier=[part for part in parts if part.start < start],
         causes=source.causes,
     )
 
@@ -133,7 +143,8 @@ def _timeline(source: Source, wanted: str) -> list[Bucket]:
     if wanted == "none":
         return []
     length = max(source.grain, _bucket_length(wanted, source.end - source.start))
-    return read_timeline(source.read, buckets(source.start, source.end, length))
+    with failing_to(source.action):
+        return read_timeline(source.read, buckets(source.start, source.end, length))
 
 
 def _bucket_length(timeline: str, length: int) -> int:
@@ -148,36 +159,44 @@ def from_prometheus(module: AnsibleModule, wanted: Pricing, timeline: str) -> di
     def read(question: Question) -> PeriodUsage:
         return period_usage(read_usage(prometheus, question))
 
-    with failing_to("measure usage"):
+    action = "measure usage"
+    with failing_to(action):
         question = parse_question(module.params, prometheus.now_ms())
         # Whatever has to be waited for decides where the period ends, and so where it has to be cut.
         usage = read_usage(prometheus, question)
         check_namespaces(prometheus, question, usage)
         require_users(usage_lines(usage))
-        unattributed = usage.tokens.as_dict()["unattributed"]
-        settled = dataclasses.replace(question, end=usage.end, wait_seconds=0)
-        source = Source(
-            usage.start,
-            usage.end,
-            lambda start, end: read(dataclasses.replace(settled, start=start, end=end)),
-            period_usage(usage),
-            usage.family,
-            causes=() if unattributed is None else tuple(unattributed["causes"]),
-        )
-        report = make_report(source, wanted, timeline)
+    unattributed = usage.tokens.as_dict()["unattributed"]
+    settled = dataclasses.replace(question, end=usage.end, wait_seconds=0)
+    source = Source(
+        usage.start,
+        usage.end,
+        action,
+        lambda start, end: read(dataclasses.replace(settled, start=start, end=end)),
+        period_usage(usage),
+        usage.family,
+        causes=() if unattributed is None else tuple(unattributed["causes"]),
+    )
+    report = make_report(source, wanted, timeline)
     pass_on_warnings(module, prometheus)
     return report
 
 
 def from_ledger(module: AnsibleModule, wanted: Pricing, timeline: str) -> dict[str, t.Any]:
     directory = module.params["ledger_dir"]
-    with failing_to("read the ledger"):
+    action = "read the ledger"
+    with failing_to(action):
         ledger = Ledger(directory)
         entries = ledger.entries()
         if not entries:
             raise GatewayError(f"ledger_dir: {directory} has no close. Close a period with module usage_ledger first.")
+        anchor = module.params["ledger_anchor"]
+        if anchor is not None and check_anchor(ledger, entries, anchor) is None:
+            raise GatewayError(f"ledger_anchor: there is no {anchor}. Module usage_ledger notes the head there when it closes a period.")
         begins = min(entry.period.start for entry in entries)
-        question = parse_question({**module.params, "wait_for_scrape": 0}, max(entry.period.end for entry in entries))
+        question = parse_question({**module.params, "wait_for_scrape": 0}, max(entry.period.end for entry in entries), _CLOSED)
+        # Also what is read for budgets, and for what was included and used up before.
+        check_links(ledger, entries, month_of(question.start)[0], question.end)
 
         def read(start: int, end: int) -> PeriodUsage:
             if end <= begins:
@@ -188,6 +207,7 @@ def from_ledger(module: AnsibleModule, wanted: Pricing, timeline: str) -> dict[s
         source = Source(
             question.start,
             question.end,
+            action,
             read,
             begins=begins,
             grain=max((entry.period.end - entry.period.start for entry in within), default=1),
@@ -202,4 +222,4 @@ def from_ledger(module: AnsibleModule, wanted: Pricing, timeline: str) -> dict[s
                 for entry in within
             ),
         )
-        return make_report(source, wanted, timeline)
+    return make_report(source, wanted, timeline)

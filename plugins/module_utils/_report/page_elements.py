@@ -14,6 +14,8 @@ import xml.etree.ElementTree as ET
 from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import visible
 
 Child: t.TypeAlias = "ET.Element | str | None"
+#: The report, or one entry of it.
+ReportPart: t.TypeAlias = "t.Mapping[str, t.Any]"
 
 
 def h(tag: str, attributes: t.Mapping[str, str], *children: Child) -> ET.Element:

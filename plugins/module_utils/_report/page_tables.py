@@ -14,11 +14,11 @@ from decimal import Decimal
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description import meters
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import FEE
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_elements import Child, h, table
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_text import amount, bounded, day, from_to, grouped, or_else
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_elements import Child, ReportPart, h, table
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_text import amount, bounded, day, from_to, or_else, with_commas
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import named
 
-# More rows than these help nobody on a page; what is left out is summed up, and is in the other files.
+# More rows than these are of no use on a page; what is left out is summed up, and is in the other files.
 _ROWS = 2_000
 _METERS = {
     meters.REQUESTS: "requests",
@@ -39,13 +39,12 @@ _FIGURES = (
     ("unsplit", "Unsplit tokens"),
     ("unmetered", "Without usage"),
 )
-Row: t.TypeAlias = "t.Mapping[str, t.Any]"
 
 
 class Tables:
     """The sections of one report; ``total`` is its sum over all users."""
 
-    def __init__(self, report: Row) -> None:
+    def __init__(self, report: ReportPart) -> None:
         self.report = report
         self.currency = report["currency"]
         notes = {note for line in report["lines"] for note in line["notes"]} | set(report["data_quality"]["notes"])
@@ -62,7 +61,7 @@ class Tables:
         any_bounds = any(row["cost_upper"] != row["cost"] for row in (*rows, self.total))
         heads = ["User", "Group", "Tier", *(title for _name, title in shown), f"Cost {self.currency}", *(["At most"] if any_bounds else [])]
 
-        def figures(row: Row, cost: Child) -> list[Child]:
+        def figures(row: ReportPart, cost: Child) -> list[Child]:
             counts = [bounded(row[name], row[f"{name}_upper"]) for name, _title in shown]
             upper = "unknown" if row["cost_upper"] is None else amount(row["cost_upper"])
             return [*counts, cost, *([upper] if any_bounds else [])]
@@ -95,7 +94,7 @@ class Tables:
             price = (
                 "not priced"
                 if line["unit_price"] is None
-                else amount(line["unit_price"]) + ("" if line["per"] == 1 else f" / {grouped(line['per'])}")
+                else amount(line["unit_price"]) + ("" if line["per"] == 1 else f" / {with_commas(line['per'])}")
             )
             notes = h("span", {}, *self._footnotes(line["notes"]))
             entry: Child = "\u2013"
@@ -104,12 +103,12 @@ class Tables:
             upper = "unknown" if line["cost_upper"] is None else "" if line["cost_upper"] == line["cost"] else amount(line["cost_upper"])
             dash = [or_else(line[name], "\u2013") for name in ("user", "group", "tier", "model")]
             quantity = bounded(line["quantity"], line["quantity_upper"])
-            figures = [quantity, grouped(line["included"]) if line["included"] else "", price, amount(line["cost"]), upper]
+            figures = [quantity, with_commas(line["included"]) if line["included"] else "", price, amount(line["cost"]), upper]
             body.append([*dash, _METERS[line["meter"]], *figures, entry, line["start"], line["end"], notes])
         lead = "Cost is what is not included of the quantity, times the price. Nothing is rounded, but fees to the cent."
         if len(lines) > _ROWS:
             rest = sum((Decimal(line["cost"]) for line in lines[_ROWS:]), Decimal(0))
-            lead += f" {grouped(len(lines) - _ROWS)} more charges of together {self._money(str(rest))} are in the CSV and JSON files."
+            lead += f" {with_commas(len(lines) - _ROWS)} more charges of together {self._money(str(rest))} are in the CSV and JSON files."
         charges = table(heads, body, text=5, numbers=5, ids="c")
         return h("section", {"id": "charges"}, h("h2", {}, "Why these numbers: charges"), h("p", {"class": "lead"}, lead), charges)
 
@@ -142,8 +141,8 @@ class Tables:
         return h("section", {}, h("h2", {}, "Held against the model servers"), h("p", {"class": "lead"}, lead), by_model, causes)
 
     @staticmethod
-    def _part(row: Row, of: str) -> str:
-        return "unknown" if row[of] is None else grouped(row[of]["total"])
+    def _part(row: ReportPart, of: str) -> str:
+        return "unknown" if row[of] is None else with_commas(row[of]["total"])
 
     def budgets(self) -> ET.Element:
         body: list[list[Child]] = []
@@ -182,7 +181,7 @@ class Tables:
             what = [f"{amount} {field.replace('_', ' ')}" for field, amount in entry.get("price", {}).items()]
             if FEE in entry:
                 what.append(f"{entry[FEE]} a month per {entry['per']}")
-            included = ", ".join(f"{grouped(units)} {_METERS[meter]}" for meter, units in entry.get("included", {}).items())
+            included = ", ".join(f"{with_commas(units)} {_METERS[meter]}" for meter, units in entry.get("included", {}).items())
             included += f" a month per {entry['per']}" if included else "\u2013"
             body.append(
                 [entry["name"], scope, "; ".join(what), included, entry.get("valid_from", "always"), entry.get("valid_until", "\u2013")]
@@ -194,16 +193,16 @@ class Tables:
     def quality(self) -> ET.Element:
         quality = self.report["data_quality"]
         unpriced = [
-            f"{grouped(one['quantity'])} {_METERS[one['meter']]} are in nobody's cost: {one['reason']}." for one in quality["unpriced"]
+            f"{with_commas(one['quantity'])} {_METERS[one['meter']]} are in no user's cost: {one['reason']}." for one in quality["unpriced"]
         ]
         body: list[list[Child]] = [
             [
                 scrape["instance"],
                 scrape["job"],
-                grouped(scrape["scrapes"]),
+                with_commas(scrape["scrapes"]),
                 "unknown" if scrape["interval_seconds"] is None else f"{scrape['interval_seconds']:g} s",
-                grouped(len(scrape["gaps"])),
-                grouped(len(scrape["restarts"])),
+                with_commas(len(scrape["gaps"])),
+                with_commas(len(scrape["restarts"])),
                 or_else(scrape["first"], "\u2013"),
                 or_else(scrape["last"], "\u2013"),
             ]
@@ -240,6 +239,6 @@ class Tables:
         return f"{amount(text)} {self.currency}"
 
 
-def _changes(row: Row) -> list[Child]:
+def _changes(row: ReportPart) -> list[Child]:
     difference = Decimal(row["difference"])
     return [amount(row["cost"]), amount(row["what_if"]), ("+" if difference > 0 else "") + amount(row["difference"])]

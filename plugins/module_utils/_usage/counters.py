@@ -21,9 +21,19 @@ import math
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import CALL_NOUNS, Count, Interval, Nouns, ScrapeTarget, Series
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import (
+    CALL_NOUNS,
+    Count,
+    Interval,
+    Life,
+    Nouns,
+    ScrapeTarget,
+    Series,
+)
 
-# The chance at which a start anew that no sample shows is ruled out.
+# How far the clocks of those who scrape and of who is scraped may be apart.
+CLOCKS_MS = 5_000
+# The chance at which a restart that no sample shows is ruled out.
 _NEGLIGIBLE = 1e-8
 # The highest chance that a number of independent calls is exactly what it was before: that of one call, where one is expected.
 _SAME_AGAIN = 1 / math.e
@@ -33,7 +43,7 @@ _SAME_AGAIN = 1 / math.e
 class Losses:
     """Between which scrapes a target lost its counters, as intervals in order."""
 
-    # It started anew, from 0.
+    # It restarted, from 0.
     certain: tuple[Interval, ...] = ()
     # It may have: no sample shows it, and none rules it out.
     possible: tuple[Interval, ...] = ()
@@ -45,9 +55,9 @@ class Losses:
 
 
 def stood_still(users: int, still: int) -> bool:
-    """Whether it is out of the question that a target started anew between two scrapes, for so many of its users stood still.
+    """Whether it is out of the question that a target restarted between two scrapes, for so many of its users stood still.
 
-    A start anew stays unseen if by the next scrape every counter has reached its old value again. One that stands still has reached
+    A restart stays unseen if by the next scrape every counter has reached its old value again. One that stands still has reached
     exactly that. Calls are independent, so each user does so with a chance of at most 1/e, and ``still`` of ``users`` or more with one
     of at most exp(-users * D), D being the relative entropy of their share and 1/e (Chernoff's bound): 19 of 19, 46 of 60, 462 of 1000.
     """
@@ -82,7 +92,7 @@ def _who(one: Series) -> tuple[str, str | None]:
     return one.kind, one.labels.get("user")
 
 
-def _witnesses(series: t.Iterable[Series]) -> dict[tuple[str, str | None], Series]:
+def witnesses(series: t.Iterable[Series]) -> dict[tuple[str, str | None], Series]:
     """One counter of each user and kind, whatever their order: those of one user move together."""
     found: dict[tuple[str, str | None], Series] = {}
     for one in series:
@@ -92,10 +102,10 @@ def _witnesses(series: t.Iterable[Series]) -> dict[tuple[str, str | None], Serie
     return found
 
 
-def losses(target: ScrapeTarget, series: t.Collection[Series]) -> Losses:
+def counter_losses(target: ScrapeTarget, series: t.Collection[Series]) -> Losses:
     """``series`` are all counters of the target; their samples are at its scrapes.
 
-    It keeps a series as long as it runs, so one that goes down, or that a scrape no longer has, is a start anew for all of them. The
+    It keeps a series as long as it runs, so one that goes down, or that a scrape no longer has, is a restart for all of them. The
     life that two scrapes show decides also where every counter has grown. Without a life, what stands still decides (stood_still).
     """
     scrapes = target.scrapes
@@ -103,9 +113,9 @@ def losses(target: ScrapeTarget, series: t.Collection[Series]) -> Losses:
     index = {moment: position for position, moment in enumerate(scrapes)}
     lost: set[int] = set()
     standing: dict[str, _Standing] = collections.defaultdict(lambda: _Standing(len(scrapes)))
-    witnesses = _witnesses(series)
+    chosen = witnesses(series)
     for one in series:
-        is_witness = witnesses[_who(one)] is one
+        is_witness = chosen[_who(one)] is one
         for (moment, value), (later, grown) in itertools.zip_longest(one.samples, one.samples[1:], fillvalue=(0, 0)):
             if moment not in following:
                 continue
@@ -116,8 +126,7 @@ def losses(target: ScrapeTarget, series: t.Collection[Series]) -> Losses:
     still = {moment for of_kind in standing.values() for moment in itertools.compress(scrapes, of_kind.proofs())}
     went_on: set[int] = set()
     ended: set[int] = set()
-    known = [(index, life) for index, moment in enumerate(scrapes) if (life := target.lives.get(moment)) is not None]
-    for (first, life), (last, next_life) in itertools.pairwise(known):
+    for (first, life), (last, next_life) in itertools.pairwise(_known_lives(target)):
         within = scrapes[first:last]
         if life.same(next_life):
             went_on.update(within)
@@ -140,23 +149,44 @@ def count(one: Series, target: ScrapeTarget, lost: Losses, start: int, what: Nou
     lower = 0
     unproved = 0
     notes: set[str] = set()
-    starts_anew = [after for after, _until in lost.certain]
+    restarts = [after for after, _until in lost.certain]
+    taken_over = _taken_over(target, start)
     previous: tuple[int, int] | None = None
     for moment, value in one.samples:
         if moment > start:
-            if previous is not None:
-                anew = bisect.bisect_left(starts_anew, previous[0]) != bisect.bisect_left(starts_anew, moment)
-                lower += value if anew else max(0, value - previous[1])
+            if moment in taken_over:
+                unproved += value
+                notes.add(
+                    f"another {what.target} than before answered at {format_time(moment)}, which has counted since "
+                    f"{format_time(taken_over[moment].since)}; how many of its {value} {what.counted} are older than the period is unknown"
+                )
+            elif previous is not None:
+                restarted = bisect.bisect_left(restarts, previous[0]) != bisect.bisect_left(restarts, moment)
+                lower += value if restarted else max(0, value - previous[1])
             elif target.scrapes[0] < moment or ((life := target.lives.get(moment)) is not None and life.since > start):
                 lower += value
             elif value:
-                unproved = value
+                unproved += value
                 notes.add(
                     f"first seen at {format_time(moment)}, in the first scrape of its {what.target}, with {value} {what.counted}; "
                     "how many of them are older than the period is unknown"
                 )
         previous = (moment, value)
     return Count(lower, lower + unproved, frozenset(notes))
+
+
+def _taken_over(target: ScrapeTarget, start: int) -> dict[int, Life]:
+    """Scrapes that met other counters than the ones before, with their life: it began before the period, and before the other was left."""
+    found: dict[int, Life] = {}
+    for (first, life), (last, following) in itertools.pairwise(_known_lives(target)):
+        if not life.same(following) and following.since <= start and following.since < target.scrapes[first] - CLOCKS_MS:
+            found.update(dict.fromkeys(target.scrapes[first + 1 : last + 1], following))
+    return found
+
+
+def _known_lives(target: ScrapeTarget) -> list[tuple[int, Life]]:
+    """By the position of the scrape that showed it."""
+    return [(index, life) for index, moment in enumerate(target.scrapes) if (life := target.lives.get(moment)) is not None]
 
 
 def usual_interval(scrapes: t.Sequence[int]) -> int | None:

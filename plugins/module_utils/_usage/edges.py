@@ -21,9 +21,6 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import CALL_NOUNS, Count, Interval, Nouns, ScrapeTarget, Series
 
-# How far the clocks of two servers that scrape one process may be apart.
-_CLOCKS_MS = 5_000
-
 
 @dataclasses.dataclass(frozen=True)
 class View:
@@ -100,7 +97,7 @@ def _edge(view: View, other: View, moment: int) -> Edge | None:
     if ours is None or theirs is None:
         return None
     sides = ((view, ours, theirs), (other, theirs, ours))
-    low, high = min(ours, theirs) - _CLOCKS_MS, max(ours, theirs) + _CLOCKS_MS
+    low, high = min(ours, theirs) - counters.CLOCKS_MS, max(ours, theirs) + counters.CLOCKS_MS
     lost = any(_touch((*of.lost.certain, *of.lost.back), low, high) for of, _at, _other_at in sides)
     possible = any(_touch(of.lost.possible, low, high) for of, _at, _other_at in sides)
     return Edge(ours, theirs, not lost and (not possible or any(_went_on(*side) for side in sides)), lost)
@@ -108,7 +105,7 @@ def _edge(view: View, other: View, moment: int) -> Edge | None:
 
 def _went_on(view: View, at: int, other_at: int) -> bool:
     """Whether this view alone rules out a loss between the two scrapes, the other one being timed by another clock."""
-    low, high = min(at, other_at - _CLOCKS_MS), max(at, other_at + _CLOCKS_MS)
+    low, high = min(at, other_at - counters.CLOCKS_MS), max(at, other_at + counters.CLOCKS_MS)
     seen = view.target.scrapes[0] <= low and high <= view.target.scrapes[-1]
     return seen and not _touch(view.lost.possible, low, high)
 
@@ -134,6 +131,6 @@ def _value(one: Series, moment: int) -> int:
 
 def _note(view: View, edge: int, what: Nouns) -> str:
     return (
-        f"{view.target.name} is scraped more than once and may have started anew around {format_time(edge)}; which of its {what.counted} "
+        f"{view.target.name} is scraped more than once and may have restarted around {format_time(edge)}; which of its {what.counted} "
         "had been seen by then is unknown"
     )

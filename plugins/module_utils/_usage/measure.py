@@ -14,7 +14,7 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters, edges, targets
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters, edges, shared, targets, twins
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import (
     CALL_NOUNS,
     MAX_COUNT,
@@ -69,21 +69,34 @@ def measure(
     start: int,
     end: int,
     what: Nouns = CALL_NOUNS,
+    observers: t.Collection[str] = targets.OBSERVER_LABELS,
 ) -> Measured:
     """``series`` are counters by kind, ``labels`` the labels that tell the counts of a kind apart; all samples are at or before ``end``."""
-    everything = targets.assign(scraped, (dataclasses.replace(one, kind=kind) for kind, members in series.items() for one in members))
-    kept, left_out = targets.without_duplicates([one for one in everything if one.target.scrapes], start, end)
+    everything = [
+        dataclasses.replace(one, target=shared.checked_lives(one.target, one.series, start, what))
+        for one in targets.assign(
+            scraped, (dataclasses.replace(one, kind=kind) for kind, members in series.items() for one in members), what
+        )
+    ]
+    kept, left_out = targets.without_duplicates([one for one in everything if one.target.scrapes], start, end, observers)
+    doubts = twins.doubtful(kept, start, observers, what)
     counts: dict[str, dict[LabelValues, Count]] = {}
     scrapes: list[dict[str, t.Any]] = []
     notes: list[str] = []
     blind: set[str] = set()
     for observed in kept:
         target = observed.target
-        lost = counters.losses(target, observed.series)
+        lost = counters.counter_losses(target, observed.series)
         last = counters.last_if_unseen(observed.views, start, end)
         if last is None and target.scrapes[-1] <= start:
             continue
-        for one, grown in _counts(observed, lost, start, end, what):
+        sides = shared.turns(target, observed.series, start, what)
+        if sides is not None:
+            notes.append(shared.note(target, what))
+        for one, found in _counts(observed, lost, start, end, what):
+            grown = found if sides is None else _at_most(found, shared.least(one, target, sides, start), shared.note(target, what))
+            if id(observed) in doubts:
+                grown = _at_most(grown, 0, doubts[id(observed)])
             if not grown.nothing:
                 of_kind, key = counts.setdefault(one.kind, {}), _key(one.labels, labels[one.kind])
                 of_kind[key] = of_kind.get(key, Count()) + grown
@@ -106,12 +119,17 @@ def _counts(observed: targets.ObservedTarget, lost: counters.Losses, start: int,
     if not observed.others:
         yield from ((one, counters.count(one, observed.target, lost, start, what)) for one in observed.series)
         return
-    others = [edges.View(other.target, counters.losses(other.target, other.series)) for other in observed.others]
+    others = [edges.View(other.target, counters.counter_losses(other.target, other.series)) for other in observed.others]
     ours, theirs = observed.counters, [other.counters for other in observed.others]
     ends = edges.Edges(edges.View(observed.target, lost), others, start, end, what)
     for own in dict.fromkeys(itertools.chain(ours, *theirs)):
         one = ours.get(own) or Series({**observed.target.labels, **dict(own[1])}, (), own[0])
         yield one, ends.count(one, [members.get(own, _NOTHING) for members in theirs])
+
+
+def _at_most(count: Count, lower: int, note: str) -> Count:
+    """``count`` with a lower bound that is no higher than ``lower``."""
+    return count if lower >= count.lower else Count(lower, count.upper, count.notes | {note})
 
 
 def order(key: LabelValues) -> tuple[tuple[bool, str], ...]:
@@ -148,7 +166,7 @@ def _blind(observed: targets.ObservedTarget, lost: counters.Losses, last: int | 
     target = observed.target
     for after, until in lost.certain:
         yield (
-            f"{target.name} started anew between {format_time(after)} and {format_time(until)}; "
+            f"{target.name} restarted between {format_time(after)} and {format_time(until)}; "
             f"its {what.counted} before that, since the last scrape, are unknown"
         )
     for after, until in {*lost.back, *(back for back in observed.went_back if back[1] > start)}:
@@ -160,7 +178,7 @@ def _blind(observed: targets.ObservedTarget, lost: counters.Losses, last: int | 
         scrapes = sum(moment > start for moment in target.scrapes)
         yield (
             f"{target.name} does not say since when it counts, and before {len(lost.possible)} of its {scrapes} scrapes too little stood "
-            f"still to rule out that it started anew and counted past its old figures, unseen; {what.counted} lost so are unknown"
+            f"still to rule out that it restarted and counted past its old figures, unseen; {what.counted} lost so are unknown"
         )
     if target.scrapes[0] > start and target.scrapes[0] not in target.lives:
         yield (
@@ -174,4 +192,4 @@ def _blind(observed: targets.ObservedTarget, lost: counters.Losses, last: int | 
 def _notes(target: ScrapeTarget, missed: t.Collection[Interval]) -> t.Iterator[str]:
     if missed:
         longest = max(until - after for after, until in missed) / 1000
-        yield f"{target.name}: {len(missed)} gaps in its scrapes, the longest {longest:g} s; harmless unless it started anew in one"
+        yield f"{target.name}: {len(missed)} gaps in its scrapes, the longest {longest:g} s; harmless unless it restarted in one"

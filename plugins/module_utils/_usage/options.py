@@ -13,6 +13,7 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import failing_to
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import check_namespaces, parse_question, read_usage
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import REPLICA_LABELS
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -29,6 +30,7 @@ SOURCE_SPEC: dict[str, t.Any] = {
     "limitador_namespace": {"type": "list", "elements": "str", "default": []},
     "match_labels": {"type": "dict", "default": {}},
     "model_server_labels": {"type": "dict", "default": {}},
+    "observer_labels": {"type": "list", "elements": "str", "default": list(REPLICA_LABELS)},
     "family": {"type": "str", "choices": ["auto", "upstream", "user_and_group"], "default": "auto"},
 }
 # And which period to measure.

@@ -15,11 +15,12 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import tokens
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Measured, measure, order
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, Row, ScrapeTarget, Series, figures
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import OBSERVER_LABELS
 
 AUTHORIZED = "authorized"
 LIMITED = "limited"
 _LABELS = ("user", "group", "tier")
-# What to do about calls that nobody can be billed for.
+# What to do about calls that no user can be billed for.
 LABELS_REMEDY = (
     "they passed without an API key, or the limiter's counters have no labels: use the custom Limitador, or a TelemetryPolicy "
     "(chargeback_labels: telemetry_policy) with the one of Kuadrant"
@@ -42,6 +43,8 @@ class Usage:
     scrapes: tuple[dict[str, t.Any], ...]
     notes: tuple[str, ...]
     tokens: tokens.Accounting = _NO_TOKENS
+    # The note about it, if the server has no samples of the period's start.
+    begins_late: str | None = None
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -53,8 +56,19 @@ class Usage:
     def exact(self) -> bool:
         return self.unseen.exact and all(row.authorized.exact and row.limited.exact for row in self.proved)
 
-    def noting(self, note: str | None) -> Usage:
-        return self if note is None else dataclasses.replace(self, notes=tuple(sorted({*self.notes, note})))
+    def beginning_late(self, note: str, *, proved: bool) -> Usage:
+        """The same, of a period that begins before all samples. ``proved``: what was counted is all that these limiters ever counted."""
+        unknown = Count() if proved else Count(0, None, frozenset({note}))
+        served = self.tokens.served
+        if served is not None:
+            served = dataclasses.replace(served, unseen=served.unseen + unknown)
+        return dataclasses.replace(
+            self,
+            unseen=self.unseen + unknown,
+            tokens=dataclasses.replace(self.tokens, unseen=self.tokens.unseen + unknown, served=served),
+            notes=tuple(sorted({*self.notes, note})),
+            begins_late=note,
+        )
 
     def as_dict(self) -> dict[str, t.Any]:
         return {
@@ -86,13 +100,15 @@ def tally(
     family: str,
     served: Measured | None = None,
     silent: Count | None = None,
+    observers: t.Collection[str] = OBSERVER_LABELS,
 ) -> Usage:
     """``series`` are the limiters' counters by kind, a key of LABELS; all samples and scrapes are at or before ``end``.
 
     :param served: what the model servers counted, in the same period.
     :param silent: requests that passed because the limiter did not answer, None if that is not known.
+    :param observers: labels that say who looked.
     """
-    measured = measure(scraped, series, LABELS, start=start, end=end)
+    measured = measure(scraped, series, LABELS, start=start, end=end, observers=observers)
     authorized, limited = measured.of(AUTHORIZED), measured.of(LIMITED)
     notes = list(measured.notes)
     rows = tuple(

@@ -37,7 +37,7 @@ class Limits:
     """How much is asked for at once.
 
     ``touched``: samples that one query may look at, half of the ten million that a server should never be asked for. ``answer``: samples in
-    one answer. ``users`` in one selector. ``longest``: scrapes for which every counter is read if the target started anew among them.
+    one answer. ``users`` in one selector. ``longest``: scrapes for which every counter is read if the target restarted among them.
     ``parts`` of the period at whose ends every counter is read, to see what stood still.
     """
 
@@ -107,12 +107,12 @@ class Thin:
         first, last = self._scrapes[0], self._scrapes[-1]
         for moment in sorted({first, last}):
             self._read_at(shards, moment)
-        lost = counters.losses(self._target, self._series(shards))
+        lost = counters.counter_losses(self._target, self._series(shards))
         for moment in sorted({moment for interval in lost.certain for moment in interval if first <= moment <= last} - {first, last}):
             self._read_at(shards, moment)
         series = self._series(shards)
         parts = 1
-        while counters.losses(self._target, series).after(first).possible:
+        while counters.counter_losses(self._target, series).after(first).possible:
             # Values in between show more of what stood still.
             parts *= 2
             if parts > self._limits.parts:
@@ -161,7 +161,7 @@ class Thin:
         # Counters of one user are read together: a few more than needed.
         samples_of_one = -(-number * scrapes // users)
         if len(whose) * samples_of_one > self._limits.answer and scrapes > self._limits.longest:
-            # A start anew, most likely: look where in the window.
+            # A restart, most likely: look where in the window.
             parts = windows(scrapes, self._limits.longest)
             return all(self._check(shard, (begin + first, begin + last), number, users) for first, last in parts)
         for matcher in user_matchers(whose, min(max(1, self._limits.answer // samples_of_one), self._limits.users)):

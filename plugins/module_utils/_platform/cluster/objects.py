@@ -13,7 +13,6 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, Object, Resource
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.discovery import Discovery
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.record import CONFIG_MAPS, Wish, recorded
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import RECORD_PREFIX, metadata
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.record import CONFIG_MAPS, Wish, recorded
 

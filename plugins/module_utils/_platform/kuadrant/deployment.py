@@ -110,7 +110,7 @@ def _missing(wanted: Object, current: Object) -> dict[str, t.Any]:
 
 
 def late_dependencies(crds: t.Sequence[Object], pods: t.Sequence[Object]) -> list[str]:
-    """Names of the ``crds`` that were made after each running operator among ``pods`` had started, and that it therefore never saw.
+    """Names of the ``crds`` that were created after each running operator among ``pods`` had started, and that it therefore never saw.
 
     The operator probes once, at its start. Without a running pod nothing is late: the next start sees everything.
     """

@@ -15,11 +15,10 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import Gatewa
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, Object, Resource
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.discovery import Discovery
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import PAUSE
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.read import CRDS
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant import lookup
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.objects import GROUPS, losses, name_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
-
-CRDS = Resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions")
 
 #: What the operators create from other objects, and delete again as long as they run; with the labels by which it is known.
 DERIVED: tuple[tuple[Resource, dict[str, str]], ...] = (

@@ -15,6 +15,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import Gatewa
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import SECRETS, Kube, Object, Resource
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import is_managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import RECORD_PREFIX
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.read import CONFIG_MAPS, KUADRANTS
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant import lookup
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.limitador import (
     FIELDS,
@@ -30,7 +31,6 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._result import Change
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
 
 LIMITADORS = Resource("limitador.kuadrant.io/v1alpha1", "Limitador", "limitadors")
-CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps")
 
 NAME = "limitador"  # of the resource that kuadrant-operator creates
 _WORKLOADS = (Workload("Deployment", "limitador-limitador"),)
@@ -71,7 +71,7 @@ def read(kube: Kube, namespace: str) -> Found:
     if live is None:
         return Found(None)
     record = kube.get(CONFIG_MAPS, namespace, f"{RECORD_PREFIX}kuadrant")
-    kuadrant = next(iter(lookup.listed(kube, lookup.KUADRANTS, namespace)), {})
+    kuadrant = next(iter(lookup.listed(kube, KUADRANTS, namespace)), {})
     tracing = ((kuadrant.get("spec") or {}).get("observability") or {}).get("tracing") or {}
     return Found(live, record is not None and is_managed(record), str(tracing.get("defaultEndpoint") or ""))
 

@@ -12,8 +12,6 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Object, Resource
 
-KUADRANTS = Resource("kuadrant.io/v1beta1", "Kuadrant", "kuadrants")
-
 
 def get(kube: Kube, resource: Resource, namespace: str | None, name: str) -> Object | None:
     """The object, or None where there is none."""

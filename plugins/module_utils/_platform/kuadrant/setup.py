@@ -12,10 +12,11 @@ import dataclasses
 import datetime
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, Object, Resource
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, Object
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.apply import apply
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import Method, Outcome, essence
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.read import CRDS, DEPLOYMENTS, KUADRANTS
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant import lookup
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.decision import OPTIONAL_CRDS, REQUIRED_CRDS
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.deployment import (
@@ -24,13 +25,9 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.de
     late_dependencies,
 )
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.effect import GRACE, Effect, wait_in_effect
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.wait import WORKLOADS, Workload, wait
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.wait import PODS, Workload, wait
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import Changes
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
-
-DEPLOYMENTS = WORKLOADS["Deployment"]
-CRDS = Resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions")
-PODS = Resource("v1", "Pod", "pods")
 
 OPERATOR = "kuadrant-operator-controller-manager"
 # All that the chart brings. By name: the label control-plane=controller-manager is on pods of several of them.
@@ -127,7 +124,7 @@ class Setup:
         pods = list(self._kube.iterate(PODS, namespace, _OPERATOR_LABELS))
         found = self._kube.iterate(CRDS, None, metadata_only=True)
         crds = [crd for crd in found if crd["metadata"]["name"] in (*REQUIRED_CRDS, *OPTIONAL_CRDS)]
-        kuadrants = lookup.listed(self._kube, lookup.KUADRANTS, namespace)
+        kuadrants = lookup.listed(self._kube, KUADRANTS, namespace)
         conditions = [condition for one in kuadrants for condition in (one.get("status") or {}).get("conditions") or ()]
         lacking = any(condition.get("reason") == "MissingDependency" for condition in conditions)
         return late_dependencies(crds, pods) or (["what is there now"] if lacking else [])
@@ -136,12 +133,12 @@ class Setup:
         """Create the resource or make it what it shall be, and wait until it is Ready; ``operators`` run in its namespace."""
         if wanted.spec is not None:
             metadata = {"name": wanted.name, "namespace": wanted.namespace, "labels": dict(MANAGED_BY)}
-            body = {"apiVersion": lookup.KUADRANTS.api_version, "kind": "Kuadrant", "metadata": metadata, "spec": dict(wanted.spec)}
+            body = {"apiVersion": KUADRANTS.api_version, "kind": "Kuadrant", "metadata": metadata, "spec": dict(wanted.spec)}
             for outcome in apply(self._kube, [body], method=Method.EXACT, check=self._check):
                 self._record(outcome)
         if not self._check:
             workloads = (Workload("Deployment", OPERATOR),) if operators else ()
-            effect = Effect(lookup.KUADRANTS, wanted.namespace, wanted.name, workloads, _HINT)
+            effect = Effect(KUADRANTS, wanted.namespace, wanted.name, workloads, _HINT)
             wait_in_effect(self._kube, effect, timeout=self._timeout, clock=self._clock)
 
     def _record(self, outcome: Outcome) -> None:

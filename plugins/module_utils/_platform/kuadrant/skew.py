@@ -47,7 +47,7 @@ def plan(installed: t.Mapping[str, t.Mapping[str, t.Any]], wanted: t.Mapping[str
     """The way from ``installed`` to ``wanted``.
 
     ``installed`` is a component's ``{present, version, ours, owner}`` (module platform_info), ``wanted`` its version. Components that are
-    absent, somebody else's or not in ``wanted`` are left alone; their versions still have to go with the others.
+    absent, of others or not in ``wanted`` are left alone; their versions still have to go with the others.
     """
     made = Plan()
     after: dict[str, Version] = {}
@@ -147,9 +147,7 @@ def _pair_problems(kubernetes: Version | None, after: t.Mapping[str, Version]) -
 
 
 def _unknown(title: str, there: t.Mapping[str, t.Any]) -> str:
-    return (
-        f"The version of {title} ({_owner(there)}) cannot be told, so nobody can say what may follow it. Upgrade it with what installed it."
-    )
+    return f"The version of {title} ({_owner(there)}) cannot be told, so what may follow it is unknown. Upgrade it with what installed it."
 
 
 def _foreign(title: str, there: t.Mapping[str, t.Any], wanted: t.Any) -> str:
@@ -159,7 +157,7 @@ def _foreign(title: str, there: t.Mapping[str, t.Any], wanted: t.Any) -> str:
 def _owner(there: t.Mapping[str, t.Any]) -> str:
     owner = there.get("owner") or {}
     place = "/".join(part for part in (owner.get("namespace"), owner.get("name")) if part)
-    return f"installed by {owner.get('kind') or 'somebody else'} {place}".rstrip()
+    return f"installed by {owner.get('kind') or 'others'} {place}".rstrip()
 
 
 def _text(version: Version) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY, MANAGED_BY_LABEL, MANAGER
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring import selectors
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects import selectors
 
 Object: t.TypeAlias = dict[str, t.Any]
 Labels: t.TypeAlias = t.Mapping[str, str]

@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""Read what the plan for Prometheus looks at, and the monitors of a target."""
+"""Read what the plan for Prometheus looks at."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.mod
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.objects import objects_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.read import Reader
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring.plan import Monitoring, PrometheusWish
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring.scrapers import Target, scrapers
 
 POD_MONITORS = Resource("monitoring.coreos.com/v1", "PodMonitor", "podmonitors")
-SERVICE_MONITORS = Resource("monitoring.coreos.com/v1", "ServiceMonitor", "servicemonitors")
 OPERATOR_GROUP = "monitoring.coreos.com"
 DEFINITION = f"prometheuses.{OPERATOR_GROUP}"
 
@@ -51,12 +49,3 @@ def _read_users(kube: Kube, cluster: Cluster) -> Monitoring:
     # The API server itself writes their status.
     managers = dict.fromkeys(str(one.get("manager")) for one in fields if not one.get("subresource"))
     return Monitoring(users=[one for one in objects if not is_managed(one)], appliers=[name for name in managers if name != FIELD_MANAGER])
-
-
-def monitors_of(reader: Reader, target: Target) -> list[str]:
-    """The monitors of all namespaces that select the target, each ``<kind> <namespace>/<name>``, sorted."""
-    found = []
-    for resource in (SERVICE_MONITORS, POD_MONITORS):
-        for monitor in reader.all(resource, "who else has it scraped"):
-            found.append({**monitor, "kind": resource.kind})
-    return scrapers(found, target)

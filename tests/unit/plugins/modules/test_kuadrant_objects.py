@@ -16,8 +16,8 @@ import yaml
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import KubeError
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import Clock
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant import inventory
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
 from ansible_collections.kuadrant.llm.plugins.modules import kuadrant_objects
 
 Object = dict[str, t.Any]

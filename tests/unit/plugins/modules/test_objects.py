@@ -142,8 +142,15 @@ def test_scrapers(kube: t.Any, run_module: t.Any, monkeypatch: pytest.MonkeyPatc
     kube.objects["servicemonitors", "llm", "m"] = {"metadata": {"name": "m", "namespace": "llm"}, "spec": spec}
     assert run_module(scrapers_info.main, **target)["monitors"] == ["ServiceMonitor llm/m"]
 
-    def refuse(*_arguments: t.Any, **_options: t.Any) -> t.NoReturn:
-        raise KubeError("Failed to list", 403)
+    listed = kube.iterate
+    forbidden: list[str | None] = [None]
+
+    def refuse(resource: t.Any, namespace: str | None, *arguments: t.Any, **options: t.Any) -> t.Any:
+        if namespace in forbidden:
+            raise KubeError("Failed to list", 403)
+        return listed(resource, namespace, *arguments, **options)
 
     monkeypatch.setattr(kube, "iterate", refuse)
+    assert run_module(scrapers_info.main, **target)["monitors"] == ["ServiceMonitor llm/m"]
+    forbidden.append("llm")
     assert run_module(scrapers_info.main, **target)["monitors"] == []

@@ -30,7 +30,7 @@ def target(scrapes: list[int], *lives: Life | None) -> ScrapeTarget:
 def grown(samples: list[tuple[int, int]], scrapes: list[int], start: int = START, *lives: Life | None) -> tuple[Count, counters.Losses]:
     """Of a counter that is its target's only one."""
     one, of = Series({}, tuple(samples)), target(scrapes, *lives)
-    lost = counters.losses(of, [one])
+    lost = counters.counter_losses(of, [one])
     return counters.count(one, of, lost, start), lost
 
 
@@ -85,7 +85,7 @@ def test_periods_that_follow_one_another_share_no_call_and_lose_none() -> None:
     assert first.lower + second.lower == whole.lower == 12
 
 
-OLD, NEW = Life(1_000, "old"), Life(2_000, "new")
+OLD, NEW, OTHER = Life(1_000, "old"), Life(1_005_000, "new"), Life(2_000, "other")
 STARTED = Life(990_000)
 
 
@@ -96,6 +96,8 @@ STARTED = Life(990_000)
         pytest.param((OLD, None, OLD), 0, 0, 4, id="one-life-that-a-scrape-did-not-show"),
         pytest.param((OLD, NEW, NEW), 1, 0, 9, id="a-restart-that-no-counter-shows"),
         pytest.param((OLD, None, NEW), 0, 2, 4, id="a-restart-in-one-of-two"),
+        pytest.param((OLD, OTHER, OTHER), 1, 0, 2, id="another-process-that-counted-before-takes-over"),
+        pytest.param((OLD, None, OTHER), 0, 2, 0, id="another-process-in-one-of-two"),
         pytest.param((None, None, None), 0, 2, 4, id="unknown"),
         pytest.param((OLD, OLD, None), 0, 1, 4, id="no-longer-known"),
         pytest.param((STARTED, Life(990_400), Life(989_900)), 0, 0, 4, id="one-process-as-a-moving-clock-has-it"),
@@ -112,7 +114,7 @@ def test_the_life_of_a_target_decides_where_its_counters_grew(
 def test_a_restart_that_one_counter_shows_is_one_for_all() -> None:
     samples, scrapes = history(0, 5, 7, 9)
     one, other, of = Series({}, tuple(samples)), Series({}, ((START, 3), (START + STEP, 1), (START + 2 * STEP, 1))), target(scrapes)
-    lost = counters.losses(of, [one, other])
+    lost = counters.counter_losses(of, [one, other])
     assert lost.certain == (LOST_1,)
     assert counters.count(one, of, lost, START).lower == 7 + 2
 
@@ -123,7 +125,7 @@ def possible(moving: int, still: int) -> counters.Losses:
     moved = [Series({"user": f"moving-{number}"}, ((scrapes[0], 5), (scrapes[1], 7))) for number in range(moving)]
     stood = [Series({"user": f"still-{number}"}, tuple((moment, 3) for moment in scrapes)) for number in range(still)]
     idle = Series({"user": "idle"}, tuple((moment, 0) for moment in scrapes))
-    return counters.losses(target(scrapes), [*moved, idle, *stood])
+    return counters.counter_losses(target(scrapes), [*moved, idle, *stood])
 
 
 @pytest.mark.parametrize(("moving", "still"), [(0, 19), (3, 27), (14, 46), (33, 67), (538, 462)])
@@ -133,7 +135,7 @@ def test_users_who_stand_still_rule_out_a_restart(moving: int, still: int) -> No
 
 
 @pytest.mark.parametrize(("moving", "still"), [(1, 18), (1, 19), (10, 20), (100, 30)])
-def test_a_start_anew_that_hides_is_not_ruled_out_where_many_move(moving: int, still: int) -> None:
+def test_a_restart_that_hides_is_not_ruled_out_where_many_move(moving: int, still: int) -> None:
     """The more users there are, the more come back to just what they had, each with a chance of up to 1/e."""
     assert possible(moving, still).possible == (LOST_1,)
 
@@ -151,10 +153,10 @@ def test_the_counters_of_one_user_are_one_witness() -> None:
     """They move together."""
     _samples, scrapes = history(0, 5, 7)
     series = [Series({"user": "ann", "tier": f"{number}"}, tuple((moment, 3) for moment in scrapes)) for number in range(30)]
-    assert counters.losses(target(scrapes), series).possible == (LOST_1,)
+    assert counters.counter_losses(target(scrapes), series).possible == (LOST_1,)
 
 
-def test_counters_that_go_back_in_one_life_are_not_counted_anew() -> None:
+def test_counters_that_go_back_in_one_life_are_not_counted_again() -> None:
     counted, lost = grown(*history(0, 500, 498, 499), START, OLD, OLD, OLD)
     assert (counted.lower, lost.certain, lost.back) == (1, (), (LOST_1,))
 

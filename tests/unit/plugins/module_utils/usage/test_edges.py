@@ -72,10 +72,10 @@ def lost(interval: Interval, how: str) -> Losses:
 @pytest.mark.parametrize(
     ("interval", "how", "lower"),
     [
-        # Their 2 calls more may have been seen before, or be older than a start anew that the values hide.
-        pytest.param(AT_START, "possible", 8, id="may-have-started-anew"),
+        # Their 2 calls more may have been seen before, or be older than a restart that the values hide.
+        pytest.param(AT_START, "possible", 8, id="may-have-restarted"),
         # All that the first scrape saw may have been in the other's last scrape by the start.
-        pytest.param(AT_START, "certain", 20 - 14, id="started-anew"),
+        pytest.param(AT_START, "certain", 20 - 14, id="restarted"),
         pytest.param(AT_START, "back", 20 - 14, id="went-back"),
     ],
 )
@@ -85,7 +85,7 @@ def test_a_loss_around_the_start_leaves_open_what_was_seen_before(interval: Inte
     found = counted((10, 14, 20), (12, 15, 20), *(losses if whose == "ours" else reversed(losses)))
     grown = 14 + 6 if (whose, how) == ("ours", "certain") else 4 + 6
     assert (found.lower, found.upper) == (lower, grown)
-    assert "is scraped more than once and may have started anew around 1970-01-01T00:16:40Z" in "".join(found.notes)
+    assert "is scraped more than once and may have restarted around 1970-01-01T00:16:40Z" in "".join(found.notes)
 
 
 @pytest.mark.parametrize("how", ["possible", "certain", "back"])

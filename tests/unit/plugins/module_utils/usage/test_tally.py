@@ -92,6 +92,10 @@ def test_tally_says_that_nobody_called() -> None:
     [
         pytest.param({"job": "llm/limitador-monitor"}, True, id="two-jobs"),
         pytest.param({"prometheus_replica": "b"}, True, id="two-servers"),
+        pytest.param({"receive_replica": "b"}, True, id="two-receivers"),
+        pytest.param({"thanos_replica": "b"}, True, id="two-servers-of-thanos"),
+        pytest.param({"vm_replica": "b"}, True, id="two-agents"),
+        pytest.param({"prometheus_pod": "b"}, True, id="two-pods"),
         pytest.param({"job": "other", "pod": "limitador-1", "namespace": "kuadrant-system"}, True, id="static-and-discovered"),
         pytest.param({"cluster": "west"}, False, id="two-clusters"),
         pytest.param({"instance": "10.0.0.2:8080"}, False, id="two-replicas"),
@@ -100,9 +104,9 @@ def test_tally_says_that_nobody_called() -> None:
 def test_tally_counts_a_limiter_that_is_scraped_twice_once(labels: dict[str, str], same: bool) -> None:
     usage = measured([silent(cluster="east"), silent((1_000_000, 1_015_000, 1_035_000), **{"cluster": "east", **labels})], [
         series(5, user="ann", cluster="east"),
-        series(5, (1_000_000, 1_015_000, 1_035_000), user="ann", **{"cluster": "east", **labels}),
+        series(5 if same else 7, (1_000_000, 1_015_000, 1_035_000), user="ann", **{"cluster": "east", **labels}),
     ])  # fmt: skip
-    assert usage.rows[0].authorized.lower == (5 if same else 10)
+    assert usage.rows[0].authorized.lower == (5 if same else 12)
     assert any("is the same limiter as" in note for note in usage.notes) == same
 
 
@@ -123,14 +127,14 @@ def test_tally_does_not_keep_a_view_that_ended_before_the_period() -> None:
 
 
 def test_tally_keeps_the_same_view_in_every_period_that_it_saw() -> None:
-    """However many scrapes failed in which of them. What the other saw in its last scrape is not proved: it may have started anew."""
+    """However many scrapes failed in which of them. What the other saw in its last scrape is not proved: it may have restarted."""
     fewer = SCRAPES[:2] + SCRAPES[4:]
     usage = measured([silent(job="b"), silent(fewer, job="a")], [series(5, job="b", user="ann"), series(4, fewer, job="a", user="ann")])
     assert (usage.rows[0].authorized.lower, usage.rows[0].authorized.upper) == (4, None)
 
 
 def test_tally_counts_what_only_another_view_had_seen_by_the_end() -> None:
-    """Counters that stand still prove that nothing started anew, so that the values of two views can be compared."""
+    """Counters that stand still prove that nothing restarted, so that the values of two views can be compared."""
     earlier = tuple(moment - 6_000 for moment in SCRAPES)
     idle = [
         Series({**LIMITER, "job": job, "user": f"idle-{number}"}, tuple((moment, 3) for moment in scrapes))
@@ -150,7 +154,7 @@ def test_tally_counts_what_only_another_view_had_seen_by_the_end() -> None:
     assert [(row.user, row.authorized.lower, row.authorized.upper) for row in usage.rows] == [("ann", 2, 2)]
 
 
-def test_tally_does_not_take_an_address_used_anew_for_a_duplicate() -> None:
+def test_tally_does_not_take_an_address_used_again_for_a_duplicate() -> None:
     early, late = (1_000_000, 1_010_000), (1_020_000, 1_030_000, 1_040_000)
     usage = measured(
         [silent(early, pod="a"), silent(late, pod="b")], [series(2, early, user="ann", pod="a"), series(3, late, user="ann", pod="b")]

@@ -158,7 +158,7 @@ def test_every_missing_verb_is_named_in_one_go(run: Run, cluster: Kube) -> None:
 def test_result_has_what_the_documentation_says(run: Run) -> None:
     documented = yaml.safe_load(platform_info.RETURN)
     result = run()
-    assert set(documented) - {"plan", "monitors"} == set(result) - {"changed", "invocation"}
+    assert set(documented) - {"plan"} == set(result) - {"changed", "invocation", "warnings"}
     for component in COMPONENTS:
         assert set(documented[component]["contains"]) == set(result[component]), component
 
@@ -166,14 +166,13 @@ def test_result_has_what_the_documentation_says(run: Run) -> None:
 VERSIONS = {"gateway_api": "1.4.1", "istio": "1.29.1", "prometheus_operator": "0.93.0"}
 IMAGES = {"istio_pilot": "m:5000/istio/pilot:1.29.1", "istio_proxy": "m:5000/istio/proxyv2:1.29.1"}
 ISTIO = {"versions": VERSIONS, "images": IMAGES}
-TARGET = {"namespace": "llm", "service_labels": {"app": "a"}, "pod_labels": {"app": "a"}, "port": "http"}
 
 
 def test_plan_has_what_the_documentation_says(run: Run) -> None:
     wish = {"run": {"roles": ["istio"]}, "istio": ISTIO, "prometheus": {"versions": VERSIONS}}
-    result = run(components=[], wish=wish, monitors_of=TARGET)
+    result = run(components=[], wish=wish)
     documented = yaml.safe_load(platform_info.RETURN)
-    assert set(documented) == set(result) - {"changed", "invocation"}
+    assert set(documented) == set(result) - {"changed", "invocation", "warnings"}
     for part, contents in documented["plan"]["contains"].items():
         assert set(contents["contains"]) == set(result["plan"][part]), part
 
@@ -334,16 +333,3 @@ def test_namespaces_are_read_with_their_labels(run: Run, cluster: Kube) -> None:
     )
     add(cluster, "namespaces", None, "kuadrant-system", metadata={"labels": {"monitored": "yes"}})
     assert run(components=[], wish=wish)["plan"]["prometheus"]["problems"] == []
-
-
-def test_monitors_of_a_target(run: Run, cluster: Kube) -> None:
-    spec = {"selector": {"matchLabels": {"app": "a"}}, "endpoints": [{"port": "http"}], "podMetricsEndpoints": [{"port": "http"}]}
-    add(cluster, "servicemonitors", "llm", "one", spec=spec)
-    add(cluster, "podmonitors", "llm", "two", spec=spec)
-    add(cluster, "podmonitors", "llm", "other", spec={**spec, "selector": {"matchLabels": {"app": "b"}}})
-    result = run(components=[], monitors_of=TARGET)
-    assert result["monitors"] == ["PodMonitor llm/two", "ServiceMonitor llm/one"]
-    cluster.denied = {"podmonitors"}
-    result = run(components=[], monitors_of=TARGET)
-    assert result["monitors"] == ["ServiceMonitor llm/one"]
-    assert "may not list podmonitors.monitoring.coreos.com in all namespaces" in result["problems"][0]

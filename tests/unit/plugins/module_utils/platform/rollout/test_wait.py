@@ -87,7 +87,7 @@ def test_a_cause_that_goes_within_the_grace_is_forgiven(kube: t.Any) -> None:
     assert run(kube, clock)[0]["ready"]
 
 
-def test_the_grace_begins_anew_after_a_pause(kube: t.Any) -> None:
+def test_the_grace_begins_again_after_a_pause(kube: t.Any) -> None:
     refused(kube)
     failing = kube.objects["pods", "llm", "model-1-a"]["status"]
 

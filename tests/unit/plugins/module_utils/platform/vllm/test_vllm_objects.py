@@ -261,7 +261,7 @@ def test_no_peer_is_empty_for_an_empty_one_means_everybody() -> None:
     assert more in made({**SIMULATOR, "network_policy_from": [more]})["NetworkPolicy"]["spec"]["ingress"][0]["from"]
 
 
-def test_token_comes_from_a_secret_and_a_new_one_starts_the_pods_anew() -> None:
+def test_token_comes_from_a_secret_and_a_new_one_restarts_the_pods() -> None:
     assert environment({**SERVER, "hf_secret": "hub", "hf_secret_key": "key"})["HF_TOKEN"] == {
         "secretKeyRef": {"name": "hub", "key": "key"}
     }

@@ -1,0 +1,266 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""More than one process behind one scraped address: each scrape then meets one of them, and their counters look like one that starts again.
+
+A life that returns (L0, L1, L0) proves it. Where nothing says since when counters count, it takes values that alternate between rising
+sequences. One process that restarts in between would have to count, each time, to just what another sequence had before. That is refused
+where chance is ruled out, and else the lower figures hold for both explanations.
+"""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import itertools
+import math
+import operator
+import typing as t
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Life, Nouns, ScrapeTarget, Series
+
+# Counters that are looked at: more add nothing but time.
+_BUSIEST = 30
+# So often must values have gone down, and fit into two rising sequences all the same. One process, of which each start is as good as any
+# other, has the values after them and the values before them in rising order with a chance of 1 / (6! * 6!). Sequences that are more than
+# two leave more room: squared by their number.
+_TURNS = 6
+# So many sequences are looked for, and so many ways to put scrapes to them are followed.
+_SEQUENCES = 5
+_KEPT = 24
+# Where counters went down only once, two sequences are believed if they grow this much less than one that restarted.
+_NEARER = 10
+
+_Vector: t.TypeAlias = "list[int]"
+# Which of the sequences each scrape belongs to.
+Turns: t.TypeAlias = "t.Mapping[int, int]"
+
+
+class SharedAddressError(GatewayError):
+    """One address leads to more than one process, so that it is unknown what either of them counted."""
+
+
+def checked_lives(target: ScrapeTarget, series: t.Collection[Series], start: int, what: Nouns) -> ScrapeTarget:
+    """``target``, if one process can have shown its lives. Raises SharedAddressError if one returned after another.
+
+    Without a name, lives are told apart by their start, which a clock that is set and set back changes as well: it takes a counter that
+    went down to tell. If none did, the starts say nothing, and the target is given back without them.
+    """
+    moments = _from_baseline(sorted(target.lives), start)
+    runs: list[tuple[Life, int]] = []
+    for moment in moments:
+        life = target.lives[moment]
+        if runs and life.same(runs[-1][0]):
+            runs[-1] = (life, moment)
+            continue
+        before = next((at for known, at in runs if life.same(known)), None)
+        if before is not None:
+            if not life.name and not _went_down(series, before, moment):
+                return dataclasses.replace(target, lives={})
+            raise SharedAddressError(
+                f"{target.name} showed one life at {format_time(before)}, another one at {format_time(runs[-1][1])}, and the first one "
+                f"again at {format_time(moment)}: {_remedy(what)}"
+            )
+        runs.append((life, moment))
+    return target
+
+
+def _went_down(series: t.Iterable[Series], first: int, last: int) -> bool:
+    """Whether a counter had less at a scrape than at one before, between the two."""
+    for one in series:
+        within = [value for moment, value in one.samples if first <= moment <= last]
+        if any(later < value for value, later in itertools.pairwise(within)):
+            return True
+    return False
+
+
+def turns(target: ScrapeTarget, series: t.Collection[Series], start: int, what: Nouns) -> Turns | None:
+    """Which scrapes may be of another process than the others; None if nothing says so.
+
+    Raises SharedAddressError if there are two for sure.
+    """
+    scrapes = _from_baseline(target.scrapes, start)
+    vectors = _vectors(series, scrapes)
+    down = [index for index in range(1, len(scrapes)) if not _fits(vectors[index - 1], vectors[index])]
+    if not down:
+        return None
+    # A change of the life explains it.
+    unexplained = [index for index in down if not _another_life(target, scrapes[index - 1], scrapes[index])]
+    if not unexplained:
+        return None
+    split, sure = _split(vectors, frozenset(unexplained))
+    # Counters of one user move together, so only one of each tells about chance.
+    if sure or _came_back(_vectors(counters.witnesses(series).values(), scrapes), frozenset(unexplained)):
+        raise SharedAddressError(
+            f"The counters of {target.name} alternate between sequences that each rise: they went down {len(unexplained)} times from "
+            f"{format_time(scrapes[0])} until {format_time(scrapes[-1])}, and came back to where they had been: {_remedy(what)}"
+        )
+    sides = split.sides()
+    if len(sides) < len(scrapes) or len(split.lasts) > len(unexplained) + 1:
+        return None
+    if len(split.lasts) == len(unexplained) + 1:
+        # Each time that it went down began a sequence, as with a process that restarts. Two are believed where that explains far more.
+        grown = sum(_apart(before, after) if _fits(before, after) else sum(after) for before, after in itertools.pairwise(vectors))
+        changes = sum(before != after for before, after in itertools.pairwise(sides))
+        if len(unexplained) > 1 or changes < 2 or split.grown * _NEARER > grown:
+            return None
+    return dict(zip(scrapes, sides, strict=True))
+
+
+def least(one: Series, target: ScrapeTarget, sides: Turns, start: int) -> int:
+    """What the counter counted after ``start`` at least, if the scrapes are of two processes."""
+    grown = 0
+    last: dict[int, int] = {}
+    values = dict(one.samples)
+    value = 0
+    known = {moment for moment, _value in one.samples}
+    hidden = False
+    for moment in _from_baseline(target.scrapes, start):
+        if moment in known:
+            value, hidden = values[moment], moment in one.left_out
+        elif not hidden:
+            value = 0
+        side = sides[moment]
+        if side in last:
+            grown += max(0, value - last[side])
+        last[side] = value
+    return grown
+
+
+def note(target: ScrapeTarget, what: Nouns) -> str:
+    return (
+        f"{target.name} started again more than once, or two {what.target}s answer at that address; the lower figures hold for both. "
+        f"Scrape each {what.target} by an address of its own"
+    )
+
+
+def _remedy(what: Nouns) -> str:
+    return (
+        f"more than one {what.target} answers at that address (a Service, a virtual address or a proxy), and each scrape meets one of "
+        f"them. Scrape every {what.target} by itself, such as by a PodMonitor, a ServiceMonitor or the endpoints of the Service, and "
+        "remove the shared address from the targets; no figure of this period can be trusted."
+    )
+
+
+def _from_baseline(moments: t.Sequence[int], start: int) -> t.Sequence[int]:
+    """From the last one at or before ``start``."""
+    return moments[max(0, bisect.bisect_right(moments, start) - 1) :]
+
+
+def _vectors(series: t.Iterable[Series], scrapes: t.Sequence[int]) -> list[_Vector]:
+    """The values of the busiest counters at each scrape; one that a scrape does not have is at 0."""
+    chosen = sorted(series, key=lambda one: (-max(value for _at, value in one.samples), one.kind, sorted(one.labels.items())))
+    columns = []
+    for one in chosen[:_BUSIEST]:
+        values, column, value, hidden = dict(one.samples), [], 0, False
+        for moment in scrapes:
+            if moment in values:
+                value, hidden = values[moment], moment in one.left_out
+            elif not hidden:
+                value = 0
+            column.append(value)
+        columns.append(column)
+    return [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _moment in scrapes]
+
+
+def _fits(before: _Vector, after: _Vector) -> bool:
+    """Whether one process can have counted from one to the other."""
+    return all(map(operator.le, before, after))
+
+
+def _apart(one: _Vector, other: _Vector) -> int:
+    return sum(map(abs, map(operator.sub, one, other)))
+
+
+def _another_life(target: ScrapeTarget, moment: int, later: int) -> bool:
+    life, following = target.lives.get(moment), target.lives.get(later)
+    return life is not None and following is not None and not life.same(following)
+
+
+def _came_back(vectors: t.Sequence[_Vector], down: t.Collection[int]) -> bool:
+    """Whether counters that went down came back to what an earlier sequence had, so closely and so often that chance is ruled out."""
+    sequences = [vectors[0]]
+    current = 0
+    known = again = 0
+    for index, vector in enumerate(vectors[1:], 1):
+        others = [number for number in range(len(sequences)) if number != current]
+        if index in down and others:
+            nearest = min(others, key=lambda number: _apart(sequences[number], vector))
+            pairs = [(value, later) for value, later in zip(sequences[nearest], vector, strict=True) if value]
+            known += len(pairs)
+            again += sum(value <= later <= value + _close(value) for value, later in pairs)
+        fitting = [number for number, last in enumerate(sequences) if _fits(last, vector)]
+        if fitting:
+            current = min(fitting, key=lambda number: (_apart(sequences[number], vector), number != current))
+            sequences[current] = vector
+        else:
+            current = len(sequences)
+            sequences.append(vector)
+    return known > 0 and counters.stood_still(known, again)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Split:
+    """Scrapes put to sequences that each rise.
+
+    ``lasts``: the position of the last scrape of each; ``path``: the sequence of each scrape, backwards.
+    """
+
+    lasts: tuple[int, ...]
+    grown: int
+    path: tuple[t.Any, int] | None
+
+    def sides(self) -> list[int]:
+        found = []
+        path = self.path
+        while path is not None:
+            path, number = path
+            found.append(number)
+        return found[::-1]
+
+
+def _split(vectors: t.Sequence[_Vector], down: t.Collection[int]) -> tuple[_Split, bool]:
+    """The fewest rising sequences that the scrapes fit into, of those the ones that grow least, and whether they are too few for chance."""
+    best = [_Split((0,), 0, (None, 0))]
+    turned = 0
+    for index in range(1, len(vectors)):
+        vector = vectors[index]
+        turned += index in down
+        found: dict[tuple[int, ...], _Split] = {}
+        fits: dict[int, bool] = {}
+        for split in best:
+            for number, last in enumerate(split.lasts):
+                if last not in fits:
+                    fits[last] = _fits(vectors[last], vector)
+                if fits[last]:
+                    lasts = (*split.lasts[:number], index, *split.lasts[number + 1 :])
+                    _keep(found, _Split(lasts, split.grown + _apart(vectors[last], vector), (split.path, number)))
+            if len(split.lasts) < _SEQUENCES:
+                _keep(found, _Split((*split.lasts, index), split.grown, (split.path, len(split.lasts))))
+        if not found:
+            # It restarted more often than sequences are looked for.
+            return best[0], False
+        best = sorted(found.values(), key=lambda split: (len(split.lasts), split.grown))[:_KEPT]
+        if index in down and turned >= _TURNS * (len(best[0].lasts) - 1) ** 2 > 0:
+            return best[0], True
+    return best[0], False
+
+
+def _keep(found: dict[tuple[int, ...], _Split], split: _Split) -> None:
+    # Which of two sequences is called the first one does not matter.
+    other = found.setdefault(tuple(sorted(split.lasts)), split)
+    if split.grown < other.grown:
+        found[tuple(sorted(split.lasts))] = split
+
+
+def _close(value: int) -> int:
+    """A count of independent calls lies from ``value`` to so many more with a chance of at most 1/e, whatever is expected of it."""
+    # The highest chance of a single count, where just as much is expected; the next ones are less likely still.
+    highest = math.exp(value * math.log(value) - value - math.lgamma(value + 1))
+    return max(0, math.floor(1 / (math.e * highest)) - 1)
