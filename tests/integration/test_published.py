@@ -33,7 +33,10 @@ def secret(user: str, groups: str) -> dict[str, t.Any]:
 
 
 def authentication() -> dict[str, t.Any]:
-    keys = {"apiKey": {"selector": {"matchLabels": {"app": NAME}}}, "credentials": {"authorizationHeader": {"prefix": "APIKEY"}}}
+    keys = {
+        "apiKey": {"allNamespaces": True, "selector": {"matchLabels": {"app": NAME}}},
+        "credentials": {"authorizationHeader": {"prefix": "APIKEY"}},
+    }
     properties = {
         "userid": {"selector": r"auth.identity.metadata.annotations.secret\.kuadrant\.io/user-id"},
         "groups": {"selector": r"auth.identity.metadata.annotations.kuadrant\.io/groups"},
@@ -63,8 +66,6 @@ def send(kubectl: t.Any, gateway_url: str, eventually: t.Any) -> t.Iterator[t.Ca
         authentication(),
         definition("RateLimitPolicy", {"targetRef": TARGET, "limits": limits()}),
     ]
-    for each in objects:
-        kubectl("apply", "-f", "-", stdin=json.dumps(each))
 
     def ask(user: str) -> int:
         headers = {"Host": HOST, "Authorization": f"APIKEY {NAME}-{user}"}
@@ -76,12 +77,16 @@ def send(kubectl: t.Any, gateway_url: str, eventually: t.Any) -> t.Iterator[t.Ca
         assert conditions.get("kuadrant.llm/Translated", "True") == "True", policy["status"]
         return conditions.get("Enforced") == "True" and ask("nobody") == 401 and ask("carol") == 200
 
-    eventually(enforced, 60, lambda: kubectl("get", "ratelimitpolicy", NAME, "-n", "llm", "-o", "yaml"))
-    # Limits reach the limiter on another way than filters the gateway.
-    eventually(lambda: ask("dave") == 429, 60)
-    yield ask
-    kubectl("delete", "-n", "llm", "--ignore-not-found", f"ratelimitpolicy/{NAME}", f"authpolicy/{NAME}", f"httproute/{NAME}")
-    kubectl("delete", "-n", "llm", "secret", "-l", f"app={NAME}")
+    try:
+        for each in objects:
+            kubectl("apply", "-f", "-", stdin=json.dumps(each))
+        eventually(enforced, 60, lambda: kubectl("get", "ratelimitpolicy", NAME, "-n", "llm", "-o", "yaml"))
+        # Limits reach the limiter on another way than filters the gateway.
+        eventually(lambda: ask("dave") == 429, 60)
+        yield ask
+    finally:
+        kubectl("delete", "-n", "llm", "--ignore-not-found", f"ratelimitpolicy/{NAME}", f"authpolicy/{NAME}", f"httproute/{NAME}")
+        kubectl("delete", "-n", "llm", "secret", "-l", f"app={NAME}")
 
 
 @pytest.mark.parametrize(("user", "expected"), [("alice", {200: 2, 429: 2}), ("bob", {200: 10, 429: 2}), ("carol", {200: 12})])
