@@ -4,7 +4,8 @@
 
 """Fixtures on a running local stack, for tests/integration and tests/e2e.
 
-LLM_TEST_STATE_DIR names its state folder, LLM_TEST_VARIABLES the file with its ports if it is not the stack of `make integration`.
+LLM_TEST_STATE_DIR names its state folder, LLM_TEST_STACK_PORT_BASE its first port, and LLM_TEST_VARIABLES the file with its variables
+for another stack than that of `make integration`.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def state_dir() -> pathlib.Path:
 @pytest.fixture(scope="session")
 def port_base() -> int:
     """The gateway's port, from which the others count."""
-    return int(yaml.safe_load(STACK_VARIABLES.read_text(encoding="utf-8"))["local_stack_port_base"])
+    given = os.environ.get("LLM_TEST_STACK_PORT_BASE")
+    return int(given or yaml.safe_load(STACK_VARIABLES.read_text(encoding="utf-8"))["local_stack_port_base"])
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +81,7 @@ def kubectl(state_dir: pathlib.Path, kubeconfig: str) -> Kubectl:
 
 
 @pytest.fixture(scope="session")
-def playbook(state_dir: pathlib.Path) -> Playbook:
+def playbook(state_dir: pathlib.Path, port_base: int) -> Playbook:
     """Run a playbook (a path in the checkout, or a name such as kuadrant.llm.site) against the stack; return the finished process.
 
     ``extra_vars`` go on top; ``arguments`` reach ansible-playbook as they are.
@@ -88,7 +90,7 @@ def playbook(state_dir: pathlib.Path) -> Playbook:
     def run(
         name: str, extra_vars: dict[str, t.Any] | None = None, *arguments: str, environment: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        variables = {"local_stack_state_dir": str(state_dir), **(extra_vars or {})}
+        variables = {"local_stack_state_dir": str(state_dir), "local_stack_port_base": port_base, **(extra_vars or {})}
         return subprocess.run(
             ["ansible-playbook", name, "-e", f"@{STACK_VARIABLES}", "-e", json.dumps(variables), *arguments],
             cwd=ROOT,

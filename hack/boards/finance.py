@@ -37,7 +37,7 @@ def finance() -> models.Dashboard:
             "Calls that were refused because a limit was reached, of all, in the chosen time.",
         ),
         figure(
-            "Tokens of nobody",
+            "Unattributed tokens",
             "clamp_min(sum(llm:unattributed_tokens:increase1h), 0) / (sum(llm:served_tokens:increase1h) > 0)",
             SHARE,
             "Share of what the model servers counted within the last hour that was counted for no user.",
@@ -103,7 +103,7 @@ def finance() -> models.Dashboard:
             stacked=True,
         ),
         plot(
-            "Tokens of nobody",
+            "Unattributed tokens",
             Query("clamp_min(llm:unattributed_tokens:increase1h, 0)", "{{model}}"),
             about="Of the last hour, by model: what its servers counted, less what users were counted for. The report names the causes.",
         ),

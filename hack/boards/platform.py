@@ -125,7 +125,7 @@ def platform() -> models.Dashboard:
     ]
     metering = [
         plot(
-            "Tokens of nobody",
+            "Unattributed tokens",
             Query("clamp_min(llm:unattributed_tokens:increase1h, 0)", "{{model}}"),
             about="Of the last hour, by model: what its servers counted, less what users were counted for.",
         ),
@@ -133,7 +133,7 @@ def platform() -> models.Dashboard:
             "Answers without usage",
             Query("sum by (reason) (rate(unmetered_calls[$__rate_interval]))", "{{reason}}"),
             unit="reqps",
-            about="Their tokens are among those of nobody.",
+            about="Their tokens are among the unattributed ones.",
             empty=NONE,
         ),
     ]

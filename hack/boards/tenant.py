@@ -40,7 +40,7 @@ def tenant() -> models.Dashboard:
         figure(
             "Answers without usage",
             f"{summed('unmetered_requests')} or vector(0)",
-            about="Their tokens are counted for nobody: streams without include_usage, aborted answers, errors.",
+            about="Their tokens are counted for no user: streams without include_usage, aborted answers, errors.",
         ),
     ]
     usage = [

@@ -92,8 +92,9 @@ notes:
     period in which it was first seen, whoever saw it.
   - A limiter or model server that a Service, a virtual address or a proxy puts in front of several, so that each scrape meets another one,
     is an error that names the address. Scrape each of them by itself.
-  - A period that begins before all samples of Prometheus is an error if older ones may have been thrown away, and is noted if not. A
-    O(limitador_namespace) that no counter has, although others do, is an error too.
+  - A period that begins before all samples of Prometheus is an error if older ones may have been thrown away. If not, it has no upper
+    figures, unless every limiter says that it began to count later. A O(limitador_namespace) that no counter has, although others do, is
+    an error too.
 options:
   start:
     description:

@@ -86,9 +86,10 @@ def chargeback_rules(
     """Rule groups for these prices and budgets."""
     try:
         parsed = parse_tiers(tiers)
-        book = parse_price_book(price_book, [tier.name for tier in parsed]) if price_book else of_tiers(parsed, _currency(currency))
+        names = [tier.name for tier in parsed]
+        book = parse_price_book(price_book, names) if price_book else of_tiers(parsed, _currency(currency))
         watch = rules.Watch(interval, float(limited_share), float(unattributed_share))
-        return rules.chargeback_rules(book, parse_budgets(budgets), watch)
+        return rules.chargeback_rules(book, parse_budgets(budgets, names), watch)
     except GatewayError as exc:
         raise AnsibleFilterError(exc.message) from exc
 

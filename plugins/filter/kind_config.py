@@ -19,6 +19,7 @@ version_added: 1.0.0
 author:
   - The kuadrant.llm authors (@kuadrant)
 description:
+  - Internal to role C(kuadrant.llm.cluster), and may change with any release.
   - Returns the configuration from which C(kind create cluster) makes a cluster whose NodePorts are reached from this machine.
 options:
   _input:

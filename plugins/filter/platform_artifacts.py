@@ -20,6 +20,7 @@ version_added: 1.0.0
 author:
   - The kuadrant.llm authors (@kuadrant)
 description:
+  - Internal to role C(kuadrant.llm.platform), and may change with any release.
   - Applies the chosen versions, the mirror of a disconnected installation and the digests of a bundle to the catalogue of role
     C(kuadrant.llm.platform).
   - An unknown part, what is not a version, an unknown key of the mirror and a malformed digest are errors that name them.

@@ -28,7 +28,7 @@ class GatewayError(Exception):
 
 
 class UnknownUsageError(GatewayError):
-    """Nothing was scraped in a period, so that nobody knows what was used in it."""
+    """Nothing was scraped in a period, so that what was used in it is unknown."""
 
 
 def refuse(problems: t.Sequence[str]) -> None:

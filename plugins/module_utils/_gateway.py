@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""OpenAI requests to the gateway over one kept-alive connection. The only file that imports ``requests``."""
+"""OpenAI requests to the gateway over one kept-alive connection."""
 
 from __future__ import annotations
 

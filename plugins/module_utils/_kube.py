@@ -23,6 +23,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube_http import KubeError, Object, Transport
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGER
 from ansible_collections.kuadrant.llm.plugins.module_utils._parallel import WORKERS
 
 if t.TYPE_CHECKING:
@@ -45,7 +46,7 @@ __all__ = ["FIELD_MANAGER", "PAGE", "SECRETS", "Kube", "KubeError", "Object", "R
 PAGE = 500  # objects per LIST request
 
 #: As what this collection applies objects: who owns a field of them, to the API server.
-FIELD_MANAGER = "kuadrant.llm"
+FIELD_MANAGER = MANAGER
 
 _JSON = "application/json"
 _APPLY, _MERGE, _STRATEGIC = "application/apply-patch+yaml", "application/merge-patch+json", "application/strategic-merge-patch+json"
@@ -221,8 +222,10 @@ class RestKube:
         return self._present(self._call("PUT", resource, namespace, name, body=body), "replace", resource, namespace, name)
 
     def delete(self, resource: Resource, namespace: str | None, name: str, uid: str | None = None, *, dry_run: bool = False) -> bool:
-        options = {"preconditions": {"uid": uid}} if uid else None
-        return self._call("DELETE", resource, namespace, name, body=options, query=_query(dry_run)) is not None
+        # Where there is a body, the API server does not look at the query: a dry run has to be asked for in the body.
+        options: Object = {"preconditions": {"uid": uid}} if uid else {}
+        options |= {"dryRun": ["All"]} if dry_run else {}
+        return self._call("DELETE", resource, namespace, name, body=options or None) is not None
 
     def _once(
         self, write: t.Callable[[], Object | None], resource: Resource, namespace: str | None, name: str | None, body: Object

@@ -90,7 +90,7 @@ class Transport:
             if not failure.transient or attempt == TRIES or self._clock() + pause > deadline:
                 break
             unclear = unclear or failure.unclear
-            self._pause(pause * random.uniform(1, 1.3))  # noqa: S311  threads that were refused together shall not come back together
+            self._pause(pause * random.uniform(1, 1.3))  # noqa: S311  so that threads refused together do not come back together
         raise KubeError(f"Failed to {action}: {failure.message}", failure.status, failure.reason, unclear=unclear)
 
     def _try(self, method: str, path: str, body: Object | None, accept: str, content: str) -> Object | _Failure | None:
@@ -152,7 +152,7 @@ _REMEDIES = {
     401: "The credentials are missing, wrong or expired: check the kubeconfig, its context, or api_key.",
     403: "Grant this user the verb on the resource (kubectl auth can-i tells), or use other credentials.",
     404: "Check that the host is a Kubernetes API server.",
-    409: "Somebody else changed it at the same time: run again.",
+    409: "Another client changed it at the same time: run again.",
     410: "The list was changing for too long: run again.",
     422: "The object does not suit the API: the message names the field.",
     429: "The API server is overloaded: run again later.",

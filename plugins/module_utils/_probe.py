@@ -46,7 +46,7 @@ class Probe:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Outcome:
+class ProbeOutcome:
     probe: Probe
     answers: tuple[Answer, ...]
     skipped: bool = False
@@ -113,14 +113,14 @@ def run_probe(
     settle: float = 0,
     clock: t.Callable[[], float] = time.monotonic,
     pause: t.Callable[[float], None] = time.sleep,
-) -> Outcome:
+) -> ProbeOutcome:
     """Send the requests of a probe. For up to ``settle`` seconds the first one is repeated until it is answered as expected."""
     deadline = clock() + settle
     answer = send(probe.key)
     while answer.status != probe.expected[0] and _is_free(answer.status, probe.expected[0]) and clock() < deadline:
         pause(PAUSE)
         answer = send(probe.key)
-    return Outcome(probe, (answer, *(send(probe.key) for _expected in probe.expected[1:])))
+    return ProbeOutcome(probe, (answer, *(send(probe.key) for _expected in probe.expected[1:])))
 
 
 def _is_free(status: int, expected: int) -> bool:
@@ -128,7 +128,7 @@ def _is_free(status: int, expected: int) -> bool:
     return status in (UNREACHABLE, 401, 403, 404) or status >= 500 or expected in (401, 403, 404)
 
 
-def judge(outcomes: t.Sequence[Outcome], url: str) -> None:
+def judge(outcomes: t.Sequence[ProbeOutcome], url: str) -> None:
     """Raise if a probe was not answered as expected: which, expected, got, what the response said, what to do."""
     complaints = []
     for outcome in outcomes:

@@ -28,6 +28,8 @@ else:
 # One answer of this many samples is some tens of MB of JSON, and far below --query.max-samples (50 million).
 _SAMPLES_PER_QUERY = 500_000
 _EXCERPT = 300
+# So often is asked which server answers before the first figures are read.
+_ASKED_AT_FIRST = 11
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Prometheus:
         self.timeout = timeout
         self.samples_per_query = samples_per_query
         self.warnings: list[str] = []
+        self._servers: set[tuple[str, str]] = set()
         self._session = requests.Session()
         self._session.verify = (ca_cert or True) if validate_certs else False
         if token:
@@ -88,11 +91,43 @@ class Prometheus:
 
     def retention(self) -> str | None:
         """How long the server keeps samples, in its own words (``15d``, ``15d or 10GiB``); None if it does not say so."""
+        kept = self._runtime().get("storageRetention")
+        return str(kept) if kept else None
+
+    def check_one_server(self) -> None:
+        """Raises GatewayError if answers come from more than one server, as through an address before two.
+
+        Their samples do not fit together. A server is told by the start of its process and its name; one that keeps no samples itself, such
+        as Thanos' querier, answers as any other of its kind, and does not count. Asked so often at first that two are missed once in a
+        thousand times, and then once each time.
+        """
+        for _question in range(1 if self._servers else _ASKED_AT_FIRST):
+            server = self._server()
+            if server is None:
+                return
+            self._servers.add(server)
+            if len(self._servers) > 1:
+                told = " and ".join(sorted(f"one that started at {start} on {host or 'an unnamed host'}" for start, host in self._servers))
+                raise GatewayError(
+                    f"More than one Prometheus answers at {self.url}: {told}. Each has samples of its own, at times of its own, so figures "
+                    "from both together are wrong. Name one of them in prometheus_url, such as one pod behind the Service, or a Thanos "
+                    "querier that joins them. If it was just restarted, run this again."
+                )
+
+    def _server(self) -> tuple[str, str] | None:
+        """Which server answers; None if it does not say so, or keeps no samples itself."""
+        info = self._runtime()
+        if not info.get("storageRetention") or not info.get("startTime"):
+            return None
+        return str(info["startTime"]), str(info.get("hostname") or "")
+
+    def _runtime(self) -> dict[str, t.Any]:
         try:
             response = self._session.get(f"{self.url}/api/v1/status/runtimeinfo", timeout=(min(self.timeout, 10), self.timeout))
-            return str(response.json()["data"]["storageRetention"]) or None
+            found = response.json()["data"]
         except (requests.exceptions.RequestException, ValueError, KeyError, TypeError):
-            return None  # Thanos and others have no such page
+            return {}  # Thanos and others have no such page
+        return found if isinstance(found, dict) else {}
 
     def vector(self, expression: str, at_ms: int | None = None) -> list[tuple[dict[str, str], str]]:
         """Labels and value of each element of an instant vector."""

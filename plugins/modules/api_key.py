@@ -56,12 +56,12 @@ options:
       user:
         description:
           - Who the key belongs to. Limits and usage are counted per user.
-          - Required if the key shall be present.
+          - Required if the key is to be present.
         type: str
       tier:
         description:
           - The name of the tier that decides the key's limits.
-          - Required if the key shall be present.
+          - Required if the key is to be present.
         type: str
       groups:
         description:
@@ -84,7 +84,7 @@ options:
           - The key itself, if it is given from outside. At least 16 characters, 8 different ones among them.
           - If omitted, one is generated when the key is created, and an existing key is left as it is.
           - A new value without a new O(keys[].rotation) takes the place of the old one at once.
-          - For a key that shall be revoked, a value that must never be issued.
+          - For a key that is to be revoked, a value that must never be issued.
         type: str
       rotation:
         description:
@@ -101,12 +101,12 @@ options:
         type: str
       state:
         description:
-          - What shall be with the key. The top-level O(state) if omitted.
+          - What is to become of the key. The top-level O(state) if omitted.
         type: str
         choices: [present, revoked, absent]
   state:
     description:
-      - What shall be with the keys, for the entries of O(keys) that do not say it themselves.
+      - What is to become of the keys, for the entries of O(keys) that do not say it themselves.
       - A revoked or absent key is refused from the next request on, with the earlier values that a rotation left.
       - V(revoked) keeps the Secret without the value as a record of name, user, fingerprints and time.
         Neither the name nor the value can be used again.
@@ -128,8 +128,8 @@ options:
     default: false
   adopt:
     description:
-      - Take over Secrets of these names that somebody else made, if they carry the O(labels) and hold a key. Their values stay, and no
-        request is refused meanwhile. An annotation in which C(kubectl apply) keeps the value in plain text is removed.
+      - Take over Secrets of these names that another tool or person created, if they carry the O(labels) and hold a key. Their values
+        stay, and no request is refused meanwhile. An annotation in which C(kubectl apply) keeps the value in plain text is removed.
       - Without it such a Secret is an error.
     type: bool
     default: false
@@ -201,7 +201,7 @@ EXAMPLES = r"""
     keys: "{{ llm_gateway_keys }}"
     purge: true
 
-- name: Take over a key that was made with kubectl
+- name: Take over a key that was created with kubectl
   kuadrant.llm.api_key:
     namespace: llm
     adopt: true
@@ -297,7 +297,7 @@ api_keys:
     action:
       description:
         - What was (or would be) done. V(refresh) is an update that made Authorino read the key again. V(clean_up) removed earlier values
-          whose time is over.
+          that had expired.
       type: str
       choices: [create, adopt, update, refresh, rotate, revoke, clean_up, delete, none]
       returned: always

@@ -139,7 +139,7 @@ api_keys:
       elements: str
       returned: always
     owner:
-      description: Who answers for the key. Null if nobody is named.
+      description: Who answers for the key. Null if no one is named.
       type: str
       returned: always
     expires_at:

@@ -19,7 +19,8 @@ description:
   - Every line tells the quantity, what of it was included, the unit price, the entry of the price book that it comes from, the time
     for which
     that entry holds, and what is to be known about the figures.
-  - Usage of a price's own kind that has no price is an error, and so is a price that two entries claim. Usage without user and tier is
+  - Usage that should have a price and has none, or one that two entries claim, is a line without a cost and a warning, unless
+    O(require_prices). Usage without user and tier is
     shown as
     a line without a price.
   - Usage without a tier is priced by its group, if that names exactly one of O(tiers).
@@ -70,8 +71,8 @@ options:
         required: true
       entries:
         description:
-          - Each entry prices something for somebody. Of the entries that fit, the one that names the user applies, else one that names
-            the group, else the tier, else the model. An entry may name several of them.
+          - Each entry prices something for one user, group, tier or model, or for all. Of the entries that fit, the one that names the user
+            applies, else one that names the group, else the tier, else the model. An entry may name several of them.
           - Of entries for the same scope, a later C(valid_from) takes over for what it prices.
         type: list
         elements: dict
@@ -105,6 +106,8 @@ options:
             description:
               - Prices as decimal numbers, written as text. The fields are C(request), C(limited_request), C(unmetered_request),
                 C(prompt_per_1k), C(completion_per_1k), C(cached_per_1k) and C(unsplit_per_1k), for the latter four also with C(_per_1m).
+              - Tokens of which only the sum is known cost C(unsplit_per_1k), or else the higher of the prices of prompt and completion
+                tokens.
             type: dict
           monthly_fee:
             description: Fixed fee a calendar month, written as text, for each who used something, and for whom the entry names.
@@ -127,6 +130,12 @@ options:
         changes.
     type: dict
     suboptions: *price_book
+  require_prices:
+    description:
+      - Whether usage without a price, where the price book sells such usage, is an error. By default it is a line without a cost, with a
+        warning, so that what others used is billed all the same.
+    type: bool
+    default: false
   budgets:
     description:
       - What users, groups and tiers may spend in a calendar month, in UTC, as in the collection-wide variable C(llm_gateway_budgets).
@@ -162,6 +171,12 @@ options:
   ledger_dir:
     description:
       - Folder of a ledger that M(kuadrant.llm.usage_ledger) keeps. The usage comes from its closes, and Prometheus is not asked.
+      - Every line of the files that are read is checked against its hash and the line before it.
+    type: path
+  ledger_anchor:
+    description:
+      - With O(ledger_dir), the file in which M(kuadrant.llm.usage_ledger) notes the head of the ledger, kept where those who may write
+        the ledger may not write. A ledger that was written again, one whose last closes were removed, and an older copy are errors.
     type: path
   timeline:
     description:
@@ -441,11 +456,11 @@ scrapes:
   elements: dict
 data_quality:
   description:
-    - Whether all figures are exact (C(exact)), what is to be known about the samples (C(notes)), and what was used and is in nobody's cost
-      (C(unpriced)).
+    - Whether all figures are exact (C(exact)), what is to be known about the samples (C(notes)), and what was used and is in no user's cost
+      (C(unpriced)). C(missing_prices) names who used something that should have a price.
   returned: success
   type: dict
-  sample: {exact: true, notes: [], unpriced: []}
+  sample: {exact: true, notes: [], unpriced: [], missing_prices: []}
 """
 
 import typing as t
@@ -453,6 +468,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import MISSING_PRICES
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.export import to_csv, to_json
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.files import check_destination, write_text
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.focus import to_focus
@@ -468,11 +484,13 @@ def main() -> None:
             **ARGUMENT_SPEC,
             "prometheus_url": {"type": "str"},
             "ledger_dir": {"type": "path"},
+            "ledger_anchor": {"type": "path"},
             "tiers": {"type": "list", "elements": "dict"},
             "currency": {"type": "str", "default": "USD"},
             # Their entries are checked by the price book's own rules, which name the entry and the field.
             "price_book": {"type": "dict"},
             "what_if_price_book": {"type": "dict"},
+            "require_prices": {"type": "bool", "default": False},
             "budgets": {"type": "list", "elements": "dict", "default": []},
             "timeline": {"type": "str", "choices": ["auto", "hour", "day", "none"], "default": "auto"},
             "output_csv": {"type": "path"},
@@ -502,6 +520,8 @@ def main() -> None:
             require_plots()
         timeline = "none" if params["timeline"] == "auto" and "output_html" not in paths else params["timeline"]
         report = (from_ledger if params["ledger_dir"] else from_prometheus)(module, wanted, timeline)
+        if report["data_quality"]["missing_prices"]:
+            module.warn(next(note for note in report["data_quality"]["notes"] if note.startswith(MISSING_PRICES)))
         written = [write_text(module, path, outputs[option](report)) for option, path in paths.items()]
         diffs = [diff for diff in written if diff is not None]
         module.exit_json(changed=bool(diffs), diff=diffs, table=chargeback_table(report), **report)

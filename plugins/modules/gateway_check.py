@@ -78,7 +78,7 @@ options:
         type: str
       key_secret:
         description:
-          - The Secret that holds the key, as made by M(kuadrant.llm.api_key).
+          - The Secret that holds the key, as M(kuadrant.llm.api_key) creates it.
           - Mutually exclusive with O(probes[].key).
         type: dict
         suboptions:
@@ -184,7 +184,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.read import 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._gateway import gateway_client
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
-from ansible_collections.kuadrant.llm.plugins.module_utils._probe import Outcome, Probe, judge, parse_probes, run_probe
+from ansible_collections.kuadrant.llm.plugins.module_utils._probe import Probe, ProbeOutcome, judge, parse_probes, run_probe
 
 PROBE_SPEC = {
     "name": {"type": "str", "required": True},
@@ -232,12 +232,12 @@ def with_keys(module: AnsibleModule, probes: list[Probe]) -> list[Probe]:
     return probes
 
 
-def run(module: AnsibleModule, probes: list[Probe]) -> list[Outcome]:
+def run(module: AnsibleModule, probes: list[Probe]) -> list[ProbeOutcome]:
     params = module.params
     options = {name: params[name] for name in ("hostname", "path", "model", "stream", "timeout")}
     with gateway_client(module, params["url"], **options) as client:
         return [
-            Outcome(probe, (), skipped=True)
+            ProbeOutcome(probe, (), skipped=True)
             if module.check_mode and probe.secret
             else run_probe(probe, client.send, settle=params["settle"])
             for probe in probes

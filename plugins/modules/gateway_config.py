@@ -116,10 +116,10 @@ options:
         type: str
         required: true
       user:
-        description: User that the key belongs to. Required if the key shall be present.
+        description: User that the key belongs to. Required if the key is to be present.
         type: str
       tier:
-        description: One of O(tiers[].name). Required if the key shall be present.
+        description: One of O(tiers[].name). Required if the key is to be present.
         type: str
       groups:
         description: Groups of the user. The default is the tier alone.
@@ -129,7 +129,7 @@ options:
         description: Who answers for the key.
         type: str
       expires_at:
-        description: RFC 3339 time from which the key is refused. It must be in the future if the key shall be present.
+        description: RFC 3339 time from which the key is refused. It must be in the future if the key is to be present.
         type: str
       key:
         description: Value of the key, at least 16 characters. Generated when it is left out.
@@ -141,7 +141,7 @@ options:
         description: How long the old value works on after the rotation, for example V(24h).
         type: str
       state:
-        description: Whether the key shall exist, be revoked for good, or be gone without a trace.
+        description: Whether the key exists, is revoked for good, or is gone without a trace.
         type: str
         choices: [present, revoked, absent]
         default: present
@@ -207,7 +207,7 @@ keys:
       description: Time from which the key is refused, in UTC.
       type: str
     state:
-      description: Whether the key shall exist.
+      description: Whether the key is to exist.
       type: str
     has_value:
       description: Whether the description gives the value of the key.

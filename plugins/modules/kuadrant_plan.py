@@ -14,7 +14,7 @@ author:
   - The kuadrant.llm authors (@kuadrant)
 description:
   - Internal to the roles of this collection, and may change with any release.
-  - Looks which Kuadrant there is and whose, and fails with what to do where something is in the way.
+  - Looks which Kuadrant there is and who owns it, and fails with what to do where something is in the way.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - kuadrant.llm._attributes

@@ -89,7 +89,7 @@ route_names:
   elements: str
   sample: [llm-d-sim/ms-sim]
 backend:
-  description: Where one more route shall lead to, an InferencePool if there is one.
+  description: Where one more route has to lead, an InferencePool if there is one.
   returned: success
   type: dict
   sample: {kind: InferencePool, group: inference.networking.k8s.io, namespace: llm-d-sim, name: gaie-sim, port: 0}

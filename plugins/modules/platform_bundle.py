@@ -8,11 +8,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: platform_bundle
-short_description: List, keep and load what a disconnected installation needs
+short_description: Internal to this collection, list, keep and load what a disconnected installation needs
 version_added: 1.0.0
 author:
   - The kuadrant.llm authors (@kuadrant)
 description:
+  - Internal to role C(kuadrant.llm.platform) and the playbook C(kuadrant.llm.bundle). Options and results can change at any time.
   - Pulls charts and manifests, renders the charts to see which images they name, asks the registries for the digests of the images, and
     returns a description of all of it with SHA-256 sums.
   - Keeps everything in a folder, and loads it into a mirror, if told so. What is there already stays.
@@ -40,10 +41,16 @@ options:
       - The same without a mirror and digests, which tells what the parts are called.
     type: dict
     required: true
+  needs:
+    description:
+      - What each part needs, part to section (C(charts), C(manifests), C(images), C(binaries)) to keys.
+    type: dict
+    required: true
   parts:
     description:
-      - Section to keys, as P(kuadrant.llm.platform_needed#filter) returns it.
-    type: dict
+      - The parts that are to be installed.
+    type: list
+    elements: str
     required: true
   mirror:
     description:
@@ -91,7 +98,8 @@ EXAMPLES = r"""
   kuadrant.llm.platform_bundle:
     artifacts: "{{ platform_artifacts }}"
     upstream: "{{ platform_artifacts }}"
-    parts: {charts: [istiod], manifests: [gateway_api], images: [istio_proxy], binaries: []}
+    needs: {istio: {charts: [istiod], manifests: [gateway_api], images: [istio_proxy]}}
+    parts: [istio]
     helm: /usr/local/bin/helm
     image_tool: /usr/local/bin/crane
 """
@@ -115,7 +123,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.bundle import rows
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.bundle import needed, rows
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.download import download
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.resolve import read_mirror
 
@@ -128,7 +136,8 @@ except ImportError:
 ARGUMENT_SPEC = {
     "artifacts": {"type": "dict", "required": True},
     "upstream": {"type": "dict", "required": True},
-    "parts": {"type": "dict", "required": True},
+    "needs": {"type": "dict", "required": True},
+    "parts": {"type": "list", "elements": "str", "required": True},
     "mirror": {"type": "dict", "default": {}},
     "optional_images": {"type": "str", "default": ""},
     "extra_images": {"type": "list", "elements": "str", "default": []},
@@ -164,7 +173,7 @@ def main() -> None:
             Path(work),
             module.check_mode,
         )
-        document = collector.collect(params["parts"], params["optional_images"], params["extra_images"])
+        document = collector.collect(needed(params["needs"], params["parts"]), params["optional_images"], params["extra_images"])
         folder = Path(params["folder"] or work)
         if params["folder"]:
             collector.keep(folder, document)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: platform_record
-short_description: Note that this collection installed a component, internal to its roles
+short_description: Internal to this collection, note that it installed a component
 version_added: 1.0.0
 author:
   - The kuadrant.llm authors (@kuadrant)
 description:
-  - Internal to the roles of this collection, and may change with any release.
+  - Internal to the roles of this collection. Options and results can change at any time.
   - Creates the namespace of a component where there is none, and notes in a ConfigMap which version is installed there and how. A namespace
     that exists is not changed.
   - Deletes the note, and if wanted the namespace where this collection created it and it holds nothing else.

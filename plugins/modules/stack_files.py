@@ -8,12 +8,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: stack_files
-short_description: Write the folder of a stack of processes, internal to the roles of this collection
+short_description: Internal to this collection, write the folder of a stack of processes
 version_added: 1.0.0
 author:
   - The kuadrant.llm authors (@kuadrant)
 description:
-  - Internal to the roles of this collection, and may change with any release.
+  - Internal to the roles of this collection. Options and results can change at any time.
   - Creates folders, links, what is issued once, and files, all in one call, because each call of a module costs more than all of the files.
 extends_documentation_fragment:
   - kuadrant.llm._attributes

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: stack_info
-short_description: Tell what of a stack of processes is built and runs, internal to the roles of this collection
+short_description: Internal to this collection, tell what of a stack of processes is built and runs
 version_added: 1.0.0
 author:
   - The kuadrant.llm authors (@kuadrant)
 description:
-  - Internal to the roles of this collection, and may change with any release.
+  - Internal to the roles of this collection. Options and results can change at any time.
   - Answers in one call which programs are built, which processes the supervisor runs, and which files exist.
 extends_documentation_fragment:
   - kuadrant.llm._attributes
@@ -24,7 +24,7 @@ options:
     type: dict
     default: {}
   supervisor:
-    description: The socket of supervisord. Without it, nobody is asked.
+    description: The socket of supervisord. Without it, supervisord is not asked.
     type: path
   files:
     description: Files to look for.

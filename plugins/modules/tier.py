@@ -16,8 +16,8 @@ description:
   - One list of tiers becomes one set of policies on one Gateway or route, which is an AuthPolicy, a RateLimitPolicy, a TokenRateLimitPolicy
     where a tier limits tokens, and, if wanted, a TelemetryPolicy.
   - Waits until Kuadrant enforces each of them successfully and at its present generation, else says which conditions are unmet and why.
-  - Refuses to make a policy beside one of somebody else that would hold in its place, and names that policy.
-  - A policy of the set that the tiers do not need any more is removed. Policies that this collection did not make or adopt are never
+  - Refuses to create a policy beside one of another owner that would hold in its place, and names that policy.
+  - A policy of the set that the tiers do not need any more is removed. Policies that this collection did not create or adopt are never
     touched.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
@@ -39,7 +39,7 @@ options:
       - If omitted, V(free), V(premium) and V(enterprise) with 2, 10 and 50 requests in 2 minutes.
     type: raw
   state:
-    description: V(absent) removes the policies of the set that this collection made or adopted; the target then answers everybody.
+    description: V(absent) removes the policies of the set that this collection created or adopted; the target then answers everybody.
     type: str
     choices: [present, absent]
     default: present
@@ -105,8 +105,8 @@ options:
     default: inject
   adopt:
     description:
-      - Whether to take over, in place, a policy on the target that somebody else made, such as those of the demos that this collection
-        comes after. It keeps its name.
+      - Whether to take over, in place, a policy on the target that another tool or person created, such as those of the demos that this
+        collection comes after. It keeps its name.
       - With several on one target, nothing is taken over.
     type: bool
     default: false
@@ -158,7 +158,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 policies:
-  description: The policies of the set, and EnvoyFilters, in the order in which they were made or removed.
+  description: The policies of the set, and EnvoyFilters, in the order in which they were created or removed.
   returned: success
   type: list
   elements: dict

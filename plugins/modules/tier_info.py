@@ -13,8 +13,8 @@ version_added: 1.0.0
 author:
   - The kuadrant.llm authors (@kuadrant)
 description:
-  - Reads the policies on a target, whoever made them, and tells them in the words of tiers, with their conditions. Tells also of policies
-    elsewhere that hold in their place, or do not hold because of them.
+  - Reads the policies on a target, whoever created them, and tells them in the words of tiers, with their conditions.
+  - Tells also of policies elsewhere that hold in their place, or do not hold because of them.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - kuadrant.llm._attributes
@@ -104,7 +104,7 @@ policies:
       description: Its name.
       type: str
     managed:
-      description: Whether this collection made or adopted it.
+      description: Whether this collection created or adopted it.
       type: bool
     enforced:
       description: Whether it is enforced wholly, at its present generation.

@@ -125,7 +125,7 @@ tokens:
         - One entry per user, group, tier and model. Answers that do not name their model have C(model) V(null).
         - C(unsplit) are tokens of which only the total is known. C(cached) are some of C(prompt), which the model server had in its cache.
           C(metered) are requests whose answer reported its tokens, C(unmetered)
-          those whose answer did not, by C(reasons) V(stream_without_usage), V(no_usage), V(aborted) and V(error).
+          those whose answer did not, by C(reasons) V(stream_without_usage), V(no_usage), V(invalid_usage), V(aborted) and V(error).
       type: list
       elements: dict
       sample:

@@ -38,10 +38,16 @@ attributes:
 options:
   ledger_dir:
     description:
-      - Folder of the ledger. Made if it is missing, except for its parent folders' permissions, which are the system's.
+      - Folder of the ledger. Created if it is missing, except for its parent folders' permissions, which are the system's.
       - One run writes at a time; another one fails and says so.
     type: path
     required: true
+  ledger_anchor:
+    description:
+      - A file elsewhere in which the head of the ledger is noted after each close, such as in a folder that only this task may write. Its
+        folder must exist.
+      - A ledger that does not have the head that was noted before is an error, and nothing is closed.
+    type: path
   period:
     description:
       - Whether to close whole hours or whole days, in UTC. Where hours of a day are closed already, its other hours are closed as hours.
@@ -66,7 +72,7 @@ options:
     description:
       - Whether to close a period in which no limiter was scraped, as unknown, not as zero. Calls that are counted until the next scrape
         are in the period of that scrape.
-      - V(false) fails instead, so that somebody looks.
+      - V(false) fails instead, so that a person looks.
     type: bool
     default: false
 seealso:
@@ -81,7 +87,7 @@ EXAMPLES = r"""
     ledger_dir: /srv/llm-ledger
   register: closed
 
-- name: Keep the head elsewhere, so that nobody can cut the ledger short unseen
+- name: Keep the head elsewhere, so that a shortened ledger is noticed
   ansible.builtin.debug:
     var: closed.head
 
@@ -158,7 +164,7 @@ notes:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
-from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.run import parse_request, run
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.run import parse_close_request, run
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import SOURCE_SPEC, connect_prometheus, pass_on_warnings
 
 
@@ -167,6 +173,7 @@ def main() -> None:
         argument_spec={
             **SOURCE_SPEC,
             "ledger_dir": {"type": "path", "required": True},
+            "ledger_anchor": {"type": "path"},
             "period": {"type": "str", "choices": ["hour", "day"], "default": "day"},
             "start": {"type": "str"},
             "end": {"type": "str"},
@@ -176,7 +183,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     with reporting(module):
-        request = parse_request(module.params)
+        request = parse_close_request(module.params)
         prometheus = connect_prometheus(module)
         result = run(request, prometheus, dry_run=module.check_mode)
         pass_on_warnings(module, prometheus)

@@ -38,6 +38,10 @@ options:
       - The hash of a head that an earlier close returned and that was kept elsewhere. A chain cannot tell by itself that its last files
         were removed; with this it can. Implies O(verify).
     type: str
+  ledger_anchor:
+    description:
+      - The file in which M(kuadrant.llm.usage_ledger) notes the head. A ledger that does not have that head is an error.
+    type: path
 seealso:
   - module: kuadrant.llm.usage_ledger
 """
@@ -48,7 +52,7 @@ EXAMPLES = r"""
     ledger_dir: /srv/llm-ledger
   register: ledger
 
-- name: Is the ledger the one whose head we noted?
+- name: Check that the ledger still leads to the head that was noted
   kuadrant.llm.usage_ledger_info:
     ledger_dir: /srv/llm-ledger
     expected_head: "{{ ledger.head.sha256 }}"
@@ -95,6 +99,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, failing_to, reporting
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.chain import check_anchor
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.check import verify
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import unclosed
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
@@ -107,6 +112,7 @@ def main() -> None:
             "ledger_dir": {"type": "path", "required": True},
             "verify": {"type": "bool", "default": False},
             "expected_head": {"type": "str"},
+            "ledger_anchor": {"type": "path"},
         },
         supports_check_mode=True,
     )
@@ -115,6 +121,9 @@ def main() -> None:
         if not os.path.isdir(ledger.directory):
             raise GatewayError(f"ledger_dir: {ledger.directory} is no folder. Module usage_ledger makes it with the first close.")
         entries = ledger.entries()
+        anchor = module.params["ledger_anchor"]
+        if anchor is not None and check_anchor(ledger, entries, anchor) is None:
+            raise GatewayError(f"ledger_anchor: there is no {anchor}. Module usage_ledger notes the head there when it closes a period.")
         checked = verify(ledger, module.params["expected_head"]) if module.params["verify"] or module.params["expected_head"] else None
         head = ledger.head(entries) if checked is None else checked.head
         closed = [entry.period for entry in entries if not entry.correction]

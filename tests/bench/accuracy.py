@@ -67,11 +67,11 @@ def prometheus(histories: t.Sequence[History]) -> t.Iterator[str]:
 
 @dataclasses.dataclass
 class Result:
-    """One history: each figure as the collection gives it, beside the truth, and whether the whole period is exact."""
+    """One history: each figure as the collection gives it, beside the truth. ``refused``: why there is no bill of it, but an error."""
 
     history: History
-    exact: bool
     figures: dict[Pair, Count]
+    refused: str | None = None
 
 
 def read(url: str, histories: t.Sequence[History]) -> list[Result]:
@@ -81,9 +81,12 @@ def read(url: str, histories: t.Sequence[History]) -> list[Result]:
     def one(history: History) -> Result:
         if not hasattr(local, "client"):
             local.client = Prometheus(url)
-        usage = read_usage(local.client, Question(START, END, match_labels={"history": str(history.number)}, family="upstream"))
+        try:
+            usage = read_usage(local.client, Question(START, END, match_labels={"history": str(history.number)}, family="upstream"))
+        except GatewayError as exc:
+            return Result(history, {}, exc.message)
         found = {(row.user, row.group): row.authorized for row in usage.rows}
-        return Result(history, usage.exact, {pair: found.get(pair, Count() + usage.unseen) for pair in history.pairs})
+        return Result(history, {pair: found.get(pair, Count() + usage.unseen) for pair in history.pairs})
 
     with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
         return list(pool.map(one, histories))
@@ -122,11 +125,13 @@ def error(figures: Figures, results: t.Sequence[Result]) -> dict[str, t.Any]:
 
 
 def judge(results: t.Sequence[Result]) -> dict[str, t.Any]:
-    decided_wrong = misses = exact = others = 0
+    decided_wrong = misses = exact = others = above = unwarned = 0
     closed: list[float] = []
     for result in results:
         for pair, found in result.figures.items():
             true = result.history.truth(pair)
+            above += found.lower > true
+            unwarned += found.lower != true and not found.notes
             if found.exact:
                 exact += 1
                 decided_wrong += abs(found.lower - true)
@@ -135,12 +140,17 @@ def judge(results: t.Sequence[Result]) -> dict[str, t.Any]:
             misses += not (found.lower <= true and (found.upper is None or true <= found.upper))
             if found.upper is not None:
                 closed.append(found.upper - found.lower)
-    decided = sum(all(found.exact for found in result.figures.values()) for result in results)
+    refused = [result for result in results if result.refused is not None]
+    decided = sum(result.refused is None and all(found.exact for found in result.figures.values()) for result in results)
     return {
         "histories": len(results),
         "decided": decided,
         "decided_wrong": decided_wrong,
-        "bounded": len(results) - decided,
+        "bounded": len(results) - len(refused) - decided,
+        "refused": len(refused),
+        "refused_without_need": sum(not result.history.refusable for result in refused),
+        "lower_above_truth": above,
+        "unwarned": unwarned,
         "bound_misses": misses,
         "figures_decided": exact,
         "figures_bounded": others,
@@ -157,12 +167,13 @@ def measure() -> dict[str, t.Any]:
         results = read(url, histories)
         done = time.monotonic()
         figures = judge(results)
-        decided = [result for result in results if all(found.exact for found in result.figures.values())]
+        billed = [result for result in results if result.refused is None]
+        decided = [result for result in billed if all(found.exact for found in result.figures.values())]
         for name, expression in METHODS.items():
             found = otherwise(url, expression)
-            figures[f"error_{name}"] = None if found is None else {"all": error(found, results), "of_the_decided": error(found, decided)}
-        ours = {(str(one.history.number), pair): float(count.lower) for one in results for pair, count in one.figures.items()}
-        figures["error_lower_bound"] = {"all": error(ours, results), "of_the_decided": error(ours, decided)}
+            figures[f"error_{name}"] = None if found is None else {"all": error(found, billed), "of_the_decided": error(found, decided)}
+        ours = {(str(one.history.number), pair): float(count.lower) for one in billed for pair, count in one.figures.items()}
+        figures["error_lower_bound"] = {"all": error(ours, billed), "of_the_decided": error(ours, decided)}
     features = collections.Counter(feature for one in results for feature in one.history.features)
     of_decided = collections.Counter(feature for one in decided for feature in one.history.features)
     return {

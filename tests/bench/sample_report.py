@@ -56,6 +56,7 @@ BUDGETS = [
 
 def options(**more: t.Any) -> Pricing:
     given: dict[str, t.Any] = {"tiers": None, "currency": "USD", "price_book": BOOK, "what_if_price_book": None, "budgets": []}
+    given["require_prices"] = False
     return parse_pricing({**given, **more})
 
 

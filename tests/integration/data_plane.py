@@ -32,6 +32,7 @@ from local_controller import envoy, routes, translate
 
 Json = dict[str, t.Any]
 SCOPE = "llm/vllm-httproute"
+ROUTE = "the only one"
 _HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _LUA = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua"
 # As Authorino's answer: what the AuthPolicy calls identity, under ext_authz's name.
@@ -143,7 +144,7 @@ def static_configuration(patches: list[Json], listen: int, admin: int, model_ser
             "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
         },
     ]
-    route: Json = {"match": {"prefix": "/"}, "route": {"cluster": "model-server", "timeout": "60s"}}
+    routes: dict[str, Json] = {}
     listener: Json = {"name": "gateway", "address": _address(listen)}
     model = _cluster("model-server", model_server)
     clusters = [model]
@@ -154,18 +155,23 @@ def static_configuration(patches: list[Json], listen: int, admin: int, model_ser
         if patch["applyTo"] == "HTTP_FILTER":
             filters.insert(0 if operation == "INSERT_FIRST" else len(filters) - 1, value)
         elif patch["applyTo"] == "HTTP_ROUTE":
-            _merge(route, value)
+            name = patch["match"]["routeConfiguration"]["vhost"]["route"]["name"]
+            _merge(routes.setdefault(name, _route(name)), value)
         elif operation == "ADD":
             clusters.append(value)
         else:
             _merge(model, value)
-    for setting in route.get("typed_per_filter_config", {}).values():
-        if "config" in setting and "value" in setting["config"]:
-            setting["config"] = {"@type": "type.googleapis.com/xds.type.v3.TypedStruct", "value": {}}
-    hosts = [{"name": "any", "domains": ["*"], "routes": [route]}]
+    hosts = [{"name": "any", "domains": ["*"], "routes": list(routes.values())}]
     manager = {"@type": _HCM, "stat_prefix": "gateway", "route_config": {"virtual_hosts": hosts}, "http_filters": filters}
     listener["filter_chains"] = [{"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}]
     return {"admin": {"address": _address(admin)}, "static_resources": {"listeners": [listener], "clusters": clusters}}
+
+
+def _route(name: str) -> Json:
+    """The only one has all requests, others those that name them."""
+    named = [{"name": "x-route", "string_match": {"exact": name}}]
+    match: Json = {"prefix": "/"} if name == ROUTE else {"prefix": "/", "headers": named}
+    return {"name": name, "match": match, "route": {"cluster": "model-server", "timeout": "60s"}}
 
 
 def _address(port: int) -> Json:
@@ -297,21 +303,19 @@ def limit_of(key: str, maximum: int, seconds: int = 3600, *variables: str) -> Js
     }
 
 
-def patches_of(actions: list[Json], rls_port: int, **options: t.Any) -> list[Json]:
+def patches_of(routed: list[Json] | dict[str, list[Json]], rls_port: int, request_data: dict[str, str] | None = None) -> list[Json]:
     """What the translation makes of a route's actions, without authentication, which the Lua does here.
 
-    :param options: ``request_data`` of the configuration, and what :func:`local_controller.translate.translate` takes.
+    :param routed: actions of the only route, or of several ones by the value of the header ``x-route``.
     """
-    conditions = {"hostnames": ["*"], "predicates": []}
-    name = "a"
+    by_route = routed if isinstance(routed, dict) else {ROUTE: routed}
     services = {kind: {"type": kind, "failureMode": "allow", "timeout": "5s"} for kind in ("auth", "ratelimit")}
     services |= {kind: {"type": f"ratelimit-{kind}", "failureMode": "allow"} for kind in ("check", "report")}
     auth = {"service": "auth", "scope": "auth-scope", "sources": []}
-    action_set = {"name": name, "routeRuleConditions": conditions, "actions": [auth, *actions]}
-    configuration = {"services": services, "requestData": options.pop("request_data", {}), "actionSets": [action_set]}
-    rule = routes.RouteRule("HTTPRoute", "llm", "vllm-httproute", "rule-1", routes.EnvoyRoute(80, "*", "llm.vllm-httproute.0"))
-    index = routes.RouteIndex({name: rule}, frozenset())
-    result = translate.translate(configuration, index, envoy.Upstreams(1, rls_port), **options)
+    sets = [{"name": name, "actions": [auth, *actions]} for name, actions in by_route.items()]
+    rules = {name: routes.RouteRule("HTTPRoute", "llm", "r", name, routes.EnvoyRoute(80, "*", name)) for name in by_route}
+    configuration = {"services": services, "requestData": request_data or {}, "actionSets": sets}
+    result = translate.translate(configuration, routes.RouteIndex(rules, frozenset()), envoy.Upstreams(1, rls_port))
     assert not result.refusals, result.refusals
     return [patch for patch in result.patches if not _of_authentication(patch)]
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The twelve steps of tiers on a real API server with a real Kuadrant, and policies of somebody else on the way."""
+"""The twelve steps of tiers on a real API server with a real Kuadrant, and policies of another owner on the way."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ THEIRS: dict[str, dict[str, t.Any]] = {
 
 @pytest.fixture
 def theirs(kubectl: Kubectl) -> t.Iterator[list[str]]:
-    """Policies of somebody else on the route."""
+    """Policies of another owner on the route."""
     names = []
     for kind, spec in THEIRS.items():
         metadata = {"name": f"{ROUTE}-theirs", "namespace": "llm"}

@@ -58,6 +58,10 @@ def test_usage_of_loaded_histories_is_what_the_samples_say(backfilled: str, hist
         scraped, series = history.measured()
         expected = tally(scraped, {AUTHORIZED: series}, start=START, end=END, family="upstream")
         notes = [note for note in found.notes if "no samples from before" not in note]
+        if len(notes) < len(found.notes):
+            # What was before the first sample, no samples in memory can tell.
+            assert not found.exact or all(target.lives for target in scraped)
+            continue
         assert {**found.as_dict(), "data_quality": {}} == {**expected.as_dict(), "data_quality": {}}
         assert (found.exact, notes) == (expected.exact, list(expected.notes))
         assert client.warnings == []
@@ -202,9 +206,10 @@ def test_role_makes_and_removes_labels_monitor_rules_and_dashboards(role: Role, 
     try:
         role(chargeback_state="absent")
         assert ours() == set()
-        assert role("--check") == 3
+        assert role("--check", "--diff") == 1
+        assert {name for name in always if name in role.printed} == always
         assert ours() == set()
-        assert role() == 3
+        assert role() == 1
         assert ours() == always
         assert "Limitador is selected by" not in role.printed
         kubectl("apply", "-f", "-", stdin=FOREIGN)
@@ -213,7 +218,7 @@ def test_role_makes_and_removes_labels_monitor_rules_and_dashboards(role: Role, 
         assert role(chargeback_labels="telemetry_policy") == 1
         assert ours() == {"llm-usage-labels", *always}
         assert role(chargeback_labels="telemetry_policy") == 0
-        assert role(chargeback_labels="custom", chargeback_monitor=False, chargeback_rules=False, chargeback_dashboards=False) == 4
+        assert role(chargeback_labels="custom", chargeback_monitor=False, chargeback_rules=False, chargeback_dashboards=False) == 2
         assert ours() == set()
     finally:
         kubectl("delete", "-f", "-", "--ignore-not-found", stdin=FOREIGN)

@@ -83,7 +83,7 @@ def objects(kubectl: Kubectl) -> t.Iterator[t.Callable[..., None]]:
 
 @pytest.fixture(scope="module")
 def gateway_api(kubectl: Kubectl, cluster_dir: pathlib.Path) -> t.Iterator[None]:
-    """The resources of the Gateway API, without anybody who serves them."""
+    """The resources of the Gateway API, without a controller that serves them."""
     mirror = yaml.safe_load((cluster_dir / "vars.yml").read_text(encoding="utf-8"))["llm_gateway_mirror"]["manifests"]
     with urllib.request.urlopen(f"{mirror}/gateway-api-1.4.1.yaml", timeout=30) as answer:  # noqa: S310
         crds = [one for one in yaml.safe_load_all(answer.read()) if one and one["kind"] == "CustomResourceDefinition"]
@@ -172,7 +172,7 @@ def test_missing_permissions_are_all_named_before_anything_changes(
             "kind": "ClusterRole",
             "metadata": {"name": "few-rights"},
             "rules": [
-                {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "create", "patch"]},
+                {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "create", "patch", "delete"]},
                 {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": ["get", "list"]},
             ],
         },
@@ -190,9 +190,10 @@ def test_missing_permissions_are_all_named_before_anything_changes(
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     done = site(cluster_kubeconfig=str(path))
     said = message(done)
-    assert "create, patch customresourcedefinitions.apiextensions.k8s.io in the whole cluster" in said
+    assert "create, patch customresourcedefinitions.apiextensions.k8s.io in the whole cluster (roles istio, prometheus, kuadrant)" in said
     assert "escalate, bind clusterroles.rbac.authorization.k8s.io in the whole cluster" in said
-    assert "get, create, patch namespaces in the whole cluster" in said
+    assert "get, create namespaces in the whole cluster" in said
+    assert "delete tokenratelimitpolicies.kuadrant.io in namespace llm (role rate_limiting)" in said
     assert "authpolicies.kuadrant.io in namespace llm" in said
     assert "deployments.apps" not in said
     assert "Have these granted" in said
@@ -250,7 +251,7 @@ def test_foreign_policy_on_the_gateway_is_named(role: Run, objects: t.Callable[.
 
 
 def operator(namespace: str, name: str) -> dict[str, t.Any]:
-    """A Prometheus operator of somebody else, as a chart leaves it. It need not run to be in the way."""
+    """A Prometheus operator of another owner, as a chart leaves it. It need not run to be in the way."""
     labels = {"app.kubernetes.io/name": "prometheus-operator"}
     pod = {"containers": [{"name": "operator", "image": "quay.io/prometheus-operator/prometheus-operator:v0.85.0"}]}
     return {

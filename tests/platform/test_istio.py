@@ -29,7 +29,7 @@ Play = t.Callable[..., str]
 
 
 def definition(kind: str) -> dict[str, t.Any]:
-    """A resource definition as somebody else's Gateway API 1.2.1 has it, but for the schema."""
+    """A resource definition as the Gateway API of another owner 1.2.1 has it, but for the schema."""
     plural = {"GatewayClass": "gatewayclasses"}.get(kind, f"{kind.lower()}s")
     annotations = {
         "gateway.networking.k8s.io/bundle-version": "v1.2.1",

@@ -256,7 +256,7 @@ def test_a_cluster_of_ours_that_differs_is_made_anew_on_purpose(provide: Run, en
 
 
 @pytest.mark.parametrize(
-    ("ids", "deleted"), [(("abc",), True), (("another",), False), (None, False)], ids=["ours", "made anew by others", "theirs"]
+    ("ids", "deleted"), [(("abc",), True), (("another",), False), (None, False)], ids=["ours", "created again by others", "theirs"]
 )
 def test_absent_deletes_only_what_the_role_made(provide: Run, engine: Engine, ids: tuple[str, ...] | None, deleted: bool) -> None:
     engine.have(node("abc"))

@@ -122,7 +122,7 @@ class TestOperator:
         assert run()[1]["failed"] == 0
         spec = read(kubectl, "prometheus", "llm-observability", "llm-observability")["spec"]
         assert {"storage", "retentionSize", "logLevel"} & spec.keys() == set()
-        # What the pods of the flipped one wrote is samples, and stays until somebody deletes it.
+        # What the pods of the flipped one wrote is samples, and stays until it is deleted on purpose.
         kubectl("delete", "persistentvolumeclaim", "-n", "llm-observability", "--all")
 
     def test_kuadrants_own_monitor_replaces_ours(self, run: Run, kubectl: t.Any) -> None:

@@ -79,7 +79,7 @@ def test_check_mode_passes_on_an_empty_cluster(
 
 @pytest.fixture(scope="module")
 def gateway_api(ansible: Run, variables: dict[str, t.Any], kubeconfig: str, kubectl: Kubectl) -> t.Iterator[None]:
-    """Only the CRDs of the Gateway API; nobody runs a Gateway."""
+    """Only the CRDs of the Gateway API; no controller runs a Gateway."""
     manifest = f"{variables['llm_gateway_mirror']['manifests']}/gateway-api-1.4.1.yaml"
     kubectl("apply", "--server-side", "--force-conflicts", "-f", manifest)
     kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=60s")
@@ -120,7 +120,7 @@ def test_a_gateway_that_never_programs_is_one_message(
 
 @pytest.fixture(scope="module")
 def exposed(ansible: Run, variables: dict[str, t.Any], kubeconfig: str, kubectl: Kubectl) -> t.Iterator[None]:
-    """A Gateway of Istio whose Service is not as Istio makes it, before a Service that nobody stands behind."""
+    """A Gateway of Istio whose Service is not as Istio makes it, before a Service without endpoints."""
     kubectl("apply", "-f", "-", stdin=BACKEND)
     passed(ansible(play(kubeconfig, "istio", "gateway"), {**variables, **EXPOSED}))
     yield

@@ -33,6 +33,8 @@ class FakePrometheus(http.server.ThreadingHTTPServer):
         self.answers: list[tuple[int, str]] = []
         self.warnings: list[str] = []
         self.retention: str | None = "15d"
+        # Start and host of the servers that answer in turn, as through an address before several.
+        self.servers: list[tuple[str, str]] = [("2026-11-01T00:00:00Z", "prometheus-0")]
         self.queries: list[dict[str, str]] = []
         self.authorization: list[str | None] = []
         self.closed_left = False
@@ -52,7 +54,9 @@ class FakePrometheus(http.server.ThreadingHTTPServer):
             wanted = re.sub(r'.*=~"(.*)".*', r"\1", form["match[]"])
             return sorted({labels["__name__"] for labels, _samples in self.series if re.fullmatch(wanted, labels["__name__"])})
         if path == "status/runtimeinfo":
-            return {} if self.retention is None else {"storageRetention": self.retention}
+            self.servers.append(self.servers.pop(0))
+            told = dict(zip(("startTime", "hostname"), self.servers[-1], strict=True))
+            return told if self.retention is None else {"storageRetention": self.retention, **told}
         if path == "query":
             return self.data(form["query"], round(float(form.get("time", self.now / 1000)) * 1000))
         metric, matchers = t.cast("re.Match[str]", re.fullmatch(r"([\w:]+)\{(.*)\}", form["match[]"], re.DOTALL)).groups()

@@ -17,19 +17,19 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import
 
 class KeyVerb(enum.StrEnum):
     CREATE = "create"
-    ADOPT = "adopt"  # a Secret that somebody else made becomes ours, and stays
+    ADOPT = "adopt"  # a Secret that another tool created becomes ours, and stays
     UPDATE = "update"  # one patch, which Authorino follows at once (or need not notice)
     REFRESH = "refresh"  # a patch of the grant, which Authorino would ignore, and then what makes it notice: see refresh.py
     ROTATE = "rotate"  # a new value, while the old one lives for the overlap
     REVOKE = "revoke"  # the values go, and what is known of them stays
-    CLEAN_UP = "clean_up"  # only earlier values go, whose time is over
+    CLEAN_UP = "clean_up"  # only earlier values go that have expired
     DELETE = "delete"
     NONE = "none"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class KeyAction:
-    """One step: ``before`` is None when there is no such key, ``after`` when there shall be none.
+    """One step: ``before`` is None when there is no such key, ``after`` when there will be none.
 
     ``refresh``: Authorino must be made to notice. ``generate``: a value has to be made. ``keep``: the Secret that holds the old value
     during ``overlap``. ``follow``: earlier values whose grant changes along, before and after. ``drop``: names of those that go.

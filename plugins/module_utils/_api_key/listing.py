@@ -54,11 +54,11 @@ def _expires_by(entry: t.Mapping[str, t.Any], then: datetime.datetime) -> bool:
 def listing(keys: t.Mapping[str, StoredKey], wanted: KeyFilter, now: datetime.datetime) -> list[dict[str, t.Any]]:
     """The keys that are ``wanted``, by name."""
     revoked = {digest: key.name for key in keys.values() for digest in key.fingerprints}
-    entries = (listed(keys[name], now, revoked) for name in sorted(keys))
+    entries = (entry_of(keys[name], now, revoked) for name in sorted(keys))
     return [entry for entry in entries if wanted.matches(entry, now)]
 
 
-def listed(key: StoredKey, now: datetime.datetime, revoked: t.Mapping[str, str]) -> dict[str, t.Any]:
+def entry_of(key: StoredKey, now: datetime.datetime, revoked: t.Mapping[str, str]) -> dict[str, t.Any]:
     """One key; ``revoked`` are the fingerprints of revoked values and the keys that had them."""
     entry = describe(key)
     found = {"a refresh was interrupted: apply the key again": key.refreshing, **_unfinished(key, now)}

@@ -15,7 +15,7 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.action import KeyAction, KeyVerb
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.conflicts import contradictions, shared_values
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import labels_of, previous_of, tombstone_labels
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import key_labels, previous_of, tombstone_labels
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys import NO_GRANT, ApiKey, Grant
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import refuse
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
@@ -60,7 +60,7 @@ def _action(before: StoredKey | None, key: ApiKey, namespace: str, labels: t.Map
     if key.grant is None:
         return _removal(before, "state is absent") if before else KeyAction(KeyVerb.NONE, key.name, None, None)
     if before is None:
-        new = StoredKey(key.name, namespace, key.grant, key.value, labels_of(labels), key.owner or None, key.rotation)
+        new = StoredKey(key.name, namespace, key.grant, key.value, key_labels(labels), key.owner or None, key.rotation)
         return KeyAction(KeyVerb.CREATE, key.name, None, new, ("there is no such key",), generate=key.value is None)
     return _change(before, key, key.grant, labels, now)
 
@@ -95,7 +95,7 @@ def _change(before: StoredKey, key: ApiKey, wanted: Grant, labels: t.Mapping[str
         before,
         grant=grant,
         value=key.value or (None if rotates else before.value),
-        labels={**before.labels, **labels_of(labels)},
+        labels={**before.labels, **key_labels(labels)},
         owner=before.owner if key.owner is None else key.owner or None,
         rotation=before.rotation if key.rotation is None else key.rotation,
         refreshing=False,
@@ -172,7 +172,7 @@ def _verb(before: StoredKey, after: StoredKey, *, rotates: bool, refresh: bool, 
 
 def _reasons(before: StoredKey, after: StoredKey, *, rotates: bool) -> t.Iterator[str]:
     if not before.carries(MANAGED_BY):
-        yield "it was made by somebody else"
+        yield "it was not created by this collection"
     for field in ("user", "tier", "groups", "expires_at"):
         if getattr(after.grant, field) != getattr(before.grant, field):
             yield f"{field} changes"

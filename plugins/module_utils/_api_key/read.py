@@ -13,7 +13,7 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import PREVIOUS, STAND_IN, from_secret
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.key_forms import STAND_IN_SUFFIX, owner_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.key_forms import STAND_IN_SUFFIX, owning_key
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import SECRETS, Kube
 
@@ -36,15 +36,15 @@ def stored_keys(kube: Kube, namespace: str, labels: t.Mapping[str, str], names: 
         if key.carries(STAND_IN):
             name = key.name.removesuffix(STAND_IN_SUFFIX)
             stand_ins[name] = dataclasses.replace(key, name=name, uid=None)
-        elif key.carries(PREVIOUS) and owner_of(key.name):
+        elif key.carries(PREVIOUS) and owning_key(key.name):
             earlier[key.name] = key
         elif key.name in names or key.carries(labels):
             keys[key.name] = key
     for name, stand_in in stand_ins.items():
-        held = earlier if owner_of(name) else keys
+        held = earlier if owning_key(name) else keys
         held[name] = dataclasses.replace(held.get(name, stand_in), refreshing=True)
     for name, value in earlier.items():
-        owner = owner_of(name) or name
+        owner = owning_key(name) or name
         key = keys.get(owner) or dataclasses.replace(value, name=owner, value=None, uid=None)
         keys[owner] = dataclasses.replace(key, previous=(*key.previous, value))
     return {name: key for name, key in keys.items() if name in names or key.carries(labels)} if stand_ins or earlier else keys

@@ -4,11 +4,11 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""Make Authorino notice that a key speaks for somebody else now, although its value stays.
+"""Make Authorino notice that a key has another user, tier or expiry now, although its value stays.
 
-Authorino (0.26, 0.27: pkg/evaluators/identity/api_key.go) keeps a map from key value to Secret. An event for a Secret
-whose namespace, name and value it already holds is ignored ("api key unchanged"), so a new tier, group or expiry is not seen. Deleting the
-Secret and creating it again is no cure: valid calls fail in between, and when both events meet in Authorino's queue it sees only the new
+Authorino (0.26, 0.27: pkg/evaluators/identity/api_key.go) keeps a map from key value to Secret. An event for a Secret of a namespace,
+name and value that it already holds is ignored ("api key unchanged"), so a new tier, group or expiry is not seen. Deleting the Secret and
+creating it again is no cure: valid calls fail in between, and when both events meet in Authorino's queue it sees only the new
 one and ignores it. What it does accept is another name with the same value: that entry takes the place of the old one. So:
 
 1. patch the key's Secret: new grant, and a mark that a refresh is under way (the durable intent: whoever finds it does 2 to 5 again);
@@ -34,7 +34,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._parallel import for_
 
 
 class Refresh(t.NamedTuple):
-    """One Secret whose grant changes; ``drop`` are Secrets of the same value that go once it has taken the entry back."""
+    """One Secret whose grant changes; ``drop`` are Secrets of the same value that are deleted once it has taken the entry back."""
 
     before: StoredKey
     after: StoredKey

@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""Keys as M(kuadrant.llm.api_key) returns them: never with the value, unless it was made just now and asked for. Pure."""
+"""Keys as M(kuadrant.llm.api_key) returns them: never with the value, unless it was generated just now and asked for. Pure."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ CHANGED_AT = "kuadrant.llm/changed-at"
 REVOKED_AT = "kuadrant.llm/revoked-at"
 FINGERPRINTS = "kuadrant.llm/revoked-fingerprints"
 REFRESHING = "kuadrant.llm/refreshing"
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # holds the key when somebody ran `kubectl apply`
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # holds the key after `kubectl apply`
 
 WATCHED = {"authorino.kuadrant.io/managed-by": "authorino"}
 AUTH_SECRET = {"kuadrant.io/auth-secret": "true"}
@@ -43,14 +43,14 @@ PREVIOUS = {"kuadrant.llm/previous": "true"}
 REVOKED = {"kuadrant.llm/revoked": "true"}
 
 
-def labels_of(selector: t.Mapping[str, str]) -> dict[str, str]:
-    """All labels of a key Secret that the ``selector`` labels shall find."""
+def key_labels(selector: t.Mapping[str, str]) -> dict[str, str]:
+    """All labels of a key Secret that the ``selector`` labels are to find."""
     return {**selector, **WATCHED, **AUTH_SECRET, **MANAGED_BY}
 
 
 def tombstone_labels(labels: t.Mapping[str, str], selector: t.Mapping[str, str]) -> dict[str, str]:
     """The labels of a revoked key: still found by ``selector`` and by Authorino, which so learns of it, and not by the AuthPolicy."""
-    return {name: text for name, text in {**labels, **labels_of(selector), **REVOKED}.items() if name not in AUTH_SECRET}
+    return {name: text for name, text in {**labels, **key_labels(selector), **REVOKED}.items() if name not in AUTH_SECRET}
 
 
 def annotations_of(key: StoredKey) -> dict[str, str | None]:

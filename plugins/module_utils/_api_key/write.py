@@ -20,7 +20,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._kube import SECRETS,
 #: Seconds after which Authorino has seen what was written: it publishes nothing to wait for.
 SETTLE = 1.0
 
-#: Tries to change a Secret that somebody else touches at the same time without changing what we read.
+#: Tries to change a Secret that another client touches at the same time without changing what we read.
 _TRIES = 3
 
 
@@ -50,7 +50,7 @@ class Writer:
         self._kube.delete(SECRETS, self._namespace, name, uid=uid)
 
     def change(self, before: StoredKey, after: StoredKey, *, refreshing: bool = False) -> None:
-        """Turn one into the other, unless somebody else has changed it since it was read."""
+        """Turn one into the other, unless another client has changed it since it was read."""
         for attempt in range(1, _TRIES + 1):
             try:
                 self.patch(before.name, patch_of(before, after, self.changed_at, refreshing=refreshing))

@@ -36,8 +36,11 @@ class Budget:
         return self.name in account.groups if self.of == "group" else self.name == getattr(account, self.of)
 
 
-def parse_budgets(raw: t.Any) -> list[Budget]:
-    """Raises GatewayError that lists every problem, each with the entry and the field, as in ``llm_gateway_budgets[1]: amount: ...``."""
+def parse_budgets(raw: t.Any, tiers: t.Collection[str] = ()) -> list[Budget]:
+    """Raises GatewayError that lists every problem, each with the entry and the field, as in ``llm_gateway_budgets[1]: amount: ...``.
+
+    :param tiers: names of all tiers that there are; none: they are not known.
+    """
     problems = Problems()
     budgets: dict[tuple[str, str], Budget] = {}
     for index, entry in problems.entries(BUDGETS, raw):
@@ -48,6 +51,8 @@ def parse_budgets(raw: t.Any) -> list[Budget]:
         thresholds = _read_thresholds(entry.get("thresholds"), at)
         if len(named) != 1:
             at.add("user", "name exactly one user, group or tier")
+        elif named[0][0] == "tier" and tiers and named[0][1] not in tiers:
+            at.add("tier", f"{named[0][1]!r} is not one of the tiers {', '.join(sorted(tiers))}, so nothing would ever be spent of it")
         elif named[0] in budgets:
             at.add(named[0][0], f"{named[0][1]!r} has a budget already; keep one of them")
         elif amount is not None:

@@ -36,7 +36,7 @@ def previous_name(name: str, value: str) -> str:
     return f"{name}.previous-{fingerprint(value).removeprefix('sha256:')[:8]}"
 
 
-def owner_of(name: str) -> str | None:
+def owning_key(name: str) -> str | None:
     """The key that a Secret of this name holds an earlier value of; None if it is no such name."""
     match = _PREVIOUS.fullmatch(name)
     return match[1] if match else None

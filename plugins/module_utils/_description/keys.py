@@ -13,7 +13,7 @@ import datetime
 import re
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.key_forms import RESERVED, STAND_IN_SUFFIX, is_damaged, owner_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.key_forms import RESERVED, STAND_IN_SUFFIX, is_damaged, owning_key
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At, Problems
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import naming
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, refuse
@@ -52,7 +52,7 @@ NO_GRANT = Grant(None, None, (), None)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key that somebody wants: ``grant`` is None when it shall be ``revoked``, or else absent. What is None stays as it is."""
+    """A key as a user wants it: ``grant`` is None if it is to be ``revoked``, or else absent. What is None stays as it is."""
 
     name: str
     grant: Grant | None
@@ -88,7 +88,7 @@ def read_keys(raw: t.Any, tiers: t.Collection[str] | None, now: datetime.datetim
         if is_past(expiry, now):
             at.add("expires_at", f"{expiry} is past; give a later time, or state: absent to remove the key")
         elif expiry and not is_past(expiry, _LAST_EXPIRY):
-            at.add("expires_at", f"{expiry} is beyond what the gateway can read (year 2261); leave it out if the key shall never expire")
+            at.add("expires_at", f"{expiry} is beyond what the gateway can read (year 2261); leave it out if the key is never to expire")
     return keys
 
 
@@ -152,7 +152,7 @@ def _parse(
     problems: list[str] = []
     if not _NAME.fullmatch(name) or len(name) > 253 - RESERVED:
         problems.append(f"name: must consist of lower case letters, digits, '-' and '.', as every Secret's name; at most {253 - RESERVED}")
-    elif name.endswith(STAND_IN_SUFFIX) or owner_of(name):
+    elif name.endswith(STAND_IN_SUFFIX) or owning_key(name):
         problems.append(f"name: must not end in {STAND_IN_SUFFIX!r} or '.previous-…', which are reserved")
     if value is not None and state != "absent":
         problems += _value_problems(value, new=state == "present")
@@ -181,7 +181,7 @@ def _parse(
     if item.get("overlap") is not None:
         overlap = _overlap(item["overlap"], problems)
         if rotation is None:
-            problems.append("overlap: is only of use with rotation, which says that the key shall get a new value")
+            problems.append("overlap: is only of use with rotation, which says that the key gets a new value")
     if value and any(value in str(text) for text in (name, user, tier, owner, rotation, *groups)):
         problems.append("key: is also part of another field, which would show it")
     grant = Grant(user, tier, groups, expiry)

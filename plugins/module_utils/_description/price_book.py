@@ -35,6 +35,10 @@ _ALWAYS, _NEVER = -(2**62), 2**62
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
+class AmbiguousPriceError(GatewayError):
+    """Two entries price the same for the same account, and neither is more specific."""
+
+
 class Account(t.NamedTuple):
     """Who used what: the labels of usage. ``group`` may be several, separated by commas."""
 
@@ -149,7 +153,7 @@ class PriceBook:
     def find(self, account: Account, meter: str, moment: int) -> PriceEntry | None:
         """The most specific entry that prices this meter at this time, the latest of them; None: there is none.
 
-        Raises GatewayError if two are as specific, which happens where a user is in two groups that have prices of their own.
+        Raises AmbiguousPriceError if two are as specific, which happens where a user is in two groups that have prices of their own.
         """
         found = [entry for entry in self.entries if entry.begins <= moment < entry.ends and meter in entry.sells and entry.covers(account)]
         if not found:
@@ -158,7 +162,7 @@ class PriceBook:
         first, *others = sorted((entry for entry in found if entry.rank == best), key=lambda entry: -entry.begins)
         rival = next((entry for entry in others if entry.scope != first.scope), None)
         if rival is not None:
-            raise GatewayError(
+            raise AmbiguousPriceError(
                 f"{first.where} and {rival.where} both price {meter} of {describe_account(account)} at {format_time(moment)}, and neither "
                 "is more specific than the other. Add an entry for that user, or take one of the groups out."
             )

@@ -47,7 +47,11 @@ def parse_amount(value: t.Any, *, floats: bool = False) -> Decimal:
     try:
         if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
             raise InvalidOperation
-        amount = Decimal(str(value).strip())
+        text = str(value).strip()
+        # Decimal reads underscores, and the digits of every script.
+        if not text.isascii() or "_" in text:
+            raise InvalidOperation
+        amount = Decimal(text)
     except InvalidOperation:
         raise GatewayError(f'{value!r} is not a decimal number such as "0.001"') from None
     if not amount.is_finite() or amount < 0:

@@ -26,7 +26,7 @@ _WINDOW_PARTS, _WINDOW_DIGITS = 4, 5
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 NAME_RULE = "must be lower-case letters, digits and '-', at most 63 characters, starting and ending with a letter or digit"
 
-# What a gateway has whose description names no tiers.
+# The tiers of a gateway if its description names none.
 DEFAULT_TIERS: t.Final = (
     {"name": "free", "requests": [{"limit": 2, "window": "2m"}], "price": {"request": "0.001"}},
     {"name": "premium", "requests": [{"limit": 10, "window": "2m"}], "price": {"request": "0.002"}},
@@ -34,7 +34,7 @@ DEFAULT_TIERS: t.Final = (
 )
 
 
-# Whose bucket a rate fills: each user has one, or all users whose keys have the same groups share one.
+# Which bucket a rate fills: each user has one, or all users with keys of the same groups share one.
 PER: t.Final = ("user", "group")
 
 # The name of a model travels in a header and stands in CEL.

@@ -13,7 +13,7 @@ import itertools
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.read import apply
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.read import apply_record
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.records import (
     CORRECTION,
     USAGE,
@@ -102,7 +102,7 @@ def _check_corrections(
             raise GatewayError(f"{where}: corrects {key}, and the line that it names counts {read_key(original[line - 1])}.")
         if read_count(record["was"]) != was or record["delta"] != record["now"]["lower"] - was.lower:
             raise GatewayError(f"{where}: does not start from what the ledger said before.")
-    apply(counts, records)
+    apply_record(counts, records)
 
 
 def _span(entry: LedgerEntry) -> tuple[str, str]:

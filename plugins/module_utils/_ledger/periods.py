@@ -22,7 +22,7 @@ DAY = "day"
 LENGTHS = {HOUR: 3_600_000, DAY: 86_400_000}
 
 _SUFFIX = "_correction"
-_NAME = re.compile(r"(\d{6})_(\d{4}-\d\d-\d\d)(?:T(\d\d))?_(hour|day)(_correction)?\.jsonl")
+_NAME = re.compile(r"(\d{6})_(\d{4}-\d\d-\d\d)(?:T(\d\d))?_(hour|day)(_correction)?\.jsonl", re.ASCII)
 _MANY = 12
 
 

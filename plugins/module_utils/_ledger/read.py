@@ -69,13 +69,13 @@ def corrected(ledger: Ledger, header: Record, rechecks: t.Iterable[LedgerEntry])
     counts, facts, corrections = read_totals(header), read_facts(header), 0
     for entry in rechecks:
         records, _head = ledger.records(entry)
-        apply(counts, records)
+        apply_record(counts, records)
         facts = read_facts(records[0])
         corrections += len(records) - 1
     return counts, facts, corrections
 
 
-def apply(counts: Counts, records: t.Iterable[Record]) -> None:
+def apply_record(counts: Counts, records: t.Iterable[Record]) -> None:
     """Put corrections into effect."""
     for record in records:
         if record["kind"] == CORRECTION:

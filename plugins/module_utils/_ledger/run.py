@@ -13,8 +13,10 @@ import dataclasses
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, UnknownUsageError, failing_to
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.chain import check_anchor, write_anchor
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.close import UNCHANGED, Closing
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import Period, periods_due
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.seal import Head
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time, parse_duration, parse_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, period_usage, unknown_usage
@@ -29,8 +31,11 @@ SHOWN = 100
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
-    """The options; times in milliseconds. ``delay``: how long after its end a period may be closed."""
+class CloseRequest:
+    """The options; times in milliseconds. ``delay``: how long after its end a period may be closed.
+
+    ``anchor``: the file elsewhere in which the head is noted.
+    """
 
     directory: str
     unit: str
@@ -39,13 +44,14 @@ class Request:
     delay: int
     close_unscraped: bool
     source: Question
+    anchor: str | None = None
 
 
-def parse_request(params: t.Mapping[str, t.Any]) -> Request:
+def parse_close_request(params: t.Mapping[str, t.Any]) -> CloseRequest:
     """Raises GatewayError naming the option."""
     if params["end"] is not None and params["start"] is None:
         raise GatewayError("end: needs a start. Without both, everything that is due since the last close is closed.")
-    return Request(
+    return CloseRequest(
         directory=params["ledger_dir"],
         unit=params["period"],
         start=None if params["start"] is None else parse_time(params["start"], "start"),
@@ -53,28 +59,38 @@ def parse_request(params: t.Mapping[str, t.Any]) -> Request:
         delay=parse_duration(params["delay"], "delay"),
         close_unscraped=params["close_unscraped"],
         source=parse_source(params),
+        anchor=params["ledger_anchor"],
     )
 
 
-def run(request: Request, prometheus: Prometheus, *, dry_run: bool) -> dict[str, t.Any]:
+def run(request: CloseRequest, prometheus: Prometheus, *, dry_run: bool) -> dict[str, t.Any]:
     """Close what is asked for. Gives the result of the module without ``diff``. Raises GatewayError, with what was closed before."""
     ledger = Ledger(request.directory)
     closing: Closing | None = None
+    noted: Head | None = None
     # In check mode nothing is made, not even the lock.
     only_writer: contextlib.AbstractContextManager[list[str]] = contextlib.nullcontext([]) if dry_run else ledger.writing()
     with only_writer as unfinished:
         try:
             with failing_to(f"close periods in {request.directory}"):
+                if request.anchor is not None:
+                    noted = check_anchor(ledger, ledger.entries(), request.anchor)
                 closing = Closing(ledger, _measure(request, prometheus), _source(request.source), dry_run=dry_run)
                 closing.close(periods_due(closing.periods, request.unit, prometheus.now_ms() - request.delay, request.start, request.end))
         except GatewayError as exc:
             done = _result(closing) if closing is not None else {}
             raise GatewayError(exc.message, **exc.details, **done) from exc
+        finally:
+            # What was closed before an error stays closed.
+            if closing is not None and request.anchor is not None and not dry_run and closing.head != noted:
+                write_anchor(request.anchor, closing.head)
     removed = [f"{path} was left behind by a run that was killed, and removed; its period was not closed then." for path in unfinished]
-    return {**_result(closing), "notes": removed}
+    result = _result(closing)
+    anchored = request.anchor is not None and closing.head != noted
+    return {**result, "changed": result["changed"] or anchored, "notes": removed}
 
 
-def _measure(request: Request, prometheus: Prometheus) -> t.Callable[[Period], PeriodUsage]:
+def _measure(request: CloseRequest, prometheus: Prometheus) -> t.Callable[[Period], PeriodUsage]:
     def measure(period: Period) -> PeriodUsage:
         question = dataclasses.replace(request.source, start=period.start, end=period.end)
         try:

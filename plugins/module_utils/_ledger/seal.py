@@ -23,6 +23,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import Gatewa
 ORIGIN = "0" * 64
 
 _SEAL = b',"sha256":"'
+_PREV = b',"prev":"'
 _SEAL_LENGTH = len(_SEAL) + 64 + len(b'"}')
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
@@ -70,6 +71,18 @@ def unseal(line: bytes, where: str) -> Record:
         raise GatewayError(f"{where}: has the right hash and is no object, so it was not written by this collection.")
     record["sha256"] = actual
     return record
+
+
+def checked_link(line: bytes) -> tuple[bytes, bytes] | None:
+    """The hash of the line before and of this one, which is checked; None if it is wrong, and :func:`unseal` says how.
+
+    For lines after a header, of which there may be millions. No text in a record can look like the link, for its quotes would be escaped.
+    """
+    body, sha256 = line[:-_SEAL_LENGTH], line[-66:-2]
+    at = body.find(_PREV) + len(_PREV)
+    if line[-_SEAL_LENGTH:-66] != _SEAL or at < len(_PREV) or hashlib.sha256(body).hexdigest().encode() != sha256:
+        return None
+    return body[at : at + 64], sha256
 
 
 def split(content: bytes, where: str) -> list[bytes]:

@@ -96,6 +96,40 @@ class Ledger:
             raise GatewayError(f"{path}: has {len(found) - 1} lines after its header, which says {found[0]['lines']}.")
         return found, head
 
+    def check_links(self, entry: LedgerEntry, before: seal.Head) -> seal.Head:
+        """Check the hash of each line of a file and its link to the one before, the first one's to ``before``. Gives the head after it.
+
+        Much faster than :meth:`records`: of the lines after the header, nothing else is looked at.
+        """
+        lines = self.lines(entry)
+        path = self.path(entry.path)
+        if not lines:
+            raise GatewayError(f"{path}: is empty.")
+        header = checked_header(entry, seal.unseal(lines[0], self.line_of(entry, 1)), self.line_of(entry, 1))
+        if (header.get("prev"), header.get("seq")) != (before.sha256, before.seq + 1):
+            raise GatewayError(f"{self.line_of(entry, 1)}: does not follow the file before it; one of the two was written again.")
+        if header["lines"] != len(lines) - 1:
+            raise GatewayError(f"{path}: has {len(lines) - 1} lines after its header, which says {header['lines']}.")
+        last = header["sha256"].encode()
+        for number, line in enumerate(lines[1:], 2):
+            link = seal.checked_link(line)
+            if link is None:
+                seal.unseal(line, f"{path} line {number}")
+            if link is None or link[0] != last:
+                raise GatewayError(
+                    f"{path} line {number}: does not follow the line before it; lines were changed, removed, added or moved."
+                )
+            last = link[1]
+        return seal.Head(header["seq"] + len(lines) - 1, last.decode())
+
+    def last(self, entry: LedgerEntry) -> seal.Head:
+        """The last line of a file, its own hash checked."""
+        lines = self.lines(entry)
+        if not lines:
+            raise GatewayError(f"{self.path(entry.path)}: is empty.")
+        record = seal.unseal(lines[-1], self.line_of(entry, len(lines)))
+        return seal.Head(record["seq"], record["sha256"])
+
     def head(self, entries: t.Sequence[LedgerEntry]) -> seal.Head:
         return self.records(entries[-1])[1] if entries else seal.Head()
 

@@ -42,7 +42,7 @@ def unmet_conditions(
     A Gateway is when it is Accepted and each listener is Programmed (not its address: a cluster without load balancer never gives one).
     A route is when each Gateway that answered has Accepted it and found its backends. Kuadrant, Authorino and Limitador are when Ready,
     a Prometheus when Reconciled and Available.
-    ``classes``, all GatewayClasses of the cluster, tell why nobody cares for a Gateway.
+    ``classes``, all GatewayClasses of the cluster, tell why no controller cares for a Gateway.
     """
     if not obj:
         return ["It does not exist."]
@@ -86,7 +86,7 @@ def _unmet_listeners(obj: t.Mapping[str, t.Any], status: t.Mapping[str, t.Any], 
 
 
 def _class_trouble(name: str | None, classes: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
-    """Whose fault it is that a Gateway of this class is not programmed, as far as its class tells."""
+    """Why a Gateway of this class is not programmed, as far as its class tells."""
     for one in classes:
         if one["metadata"]["name"] != name:
             continue

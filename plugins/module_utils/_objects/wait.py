@@ -17,7 +17,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions i
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import label
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
 
-PAUSE = 1.0  # seconds between two looks at an object
+FIRST_PAUSE, PAUSE = 0.125, 1.0  # seconds between two looks at an object: doubled each time, up to the second
 CLASSES = Resource("gateway.networking.k8s.io/v1", "GatewayClass", "gatewayclasses")
 
 _AWAITED = {
@@ -60,6 +60,7 @@ def wait(
     clock = clock or Clock()
     end = clock.now() + timeout
     found = [one.live for one in awaited]
+    pauses = _pauses()
     looked = False
     while True:
         unmet = [_unmet(one, live, allow_partial=allow_partial) for one, live in zip(awaited, found, strict=True)]
@@ -71,7 +72,7 @@ def wait(
             said = " ".join(f"{what} is not in effect after {timeout:g} s: {' '.join(problems)}" for what, problems in told.items())
             raise GatewayError(said, problems=[f"{what}: {problem}" for what, problems in told.items() for problem in problems])
         if looked:
-            clock.sleep(min(PAUSE, max(end - clock.now(), 0.01)))
+            clock.sleep(min(next(pauses), max(end - clock.now(), 0.01)))
         for number in lacking:
             found[number] = kube.get(awaited[number].resource, awaited[number].namespace, awaited[number].name)
         looked = True
@@ -110,11 +111,19 @@ def wait_gone(kube: Kube, awaited: t.Sequence[Awaited], *, timeout: float, clock
     """
     clock = clock or Clock()
     end = clock.now() + timeout
+    pauses = _pauses()
     while staying := [(one, obj) for one in awaited if (obj := _same(one, kube.get(one.resource, one.namespace, one.name)))]:
         if clock.now() >= end:
             said = " ".join(f"{one.label} is still there after {timeout:g} s: {_held(obj)}" for one, obj in staying)
             raise GatewayError(said, problems=[f"{one.label}: {_held(obj)}" for one, obj in staying])
-        clock.sleep(min(PAUSE, max(end - clock.now(), 0.01)))
+        clock.sleep(min(next(pauses), max(end - clock.now(), 0.01)))
+
+
+def _pauses() -> t.Iterator[float]:
+    pause = FIRST_PAUSE
+    while True:
+        yield pause
+        pause = min(2 * pause, PAUSE)
 
 
 def _same(one: Awaited, now: Object | None) -> Object | None:

@@ -4,4 +4,4 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""What a cluster has of Kubernetes, Gateway API, Istio, Kuadrant and Prometheus, and whose it is. Pure, but for read.py."""
+"""What a cluster has of Kubernetes, Gateway API, Istio, Kuadrant and Prometheus, and who owns it. Pure, but for read.py."""

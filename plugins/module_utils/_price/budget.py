@@ -18,8 +18,8 @@ from decimal import Decimal
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.budgets import Budget
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.charge import Charge
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import Cost, total
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import Charge
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 
 _CENT = Decimal("0.01")

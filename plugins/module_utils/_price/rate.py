@@ -10,32 +10,33 @@
   where months matter.
 - What an entry includes is used up in the order of time, then of the lines. Usage earlier in the month counts, also before the bill.
 - Cached tokens are a part of the prompt tokens. With a price of their own they are taken out of them, else they cost what these cost.
-- Usage of a meter that the price book sells needs a price: none is an error. One that it does not sell at all is shown and costs nothing.
-  Requests that a limit refused, and those whose answer told no tokens, cost nothing unless they have a price; the latter say so.
+- Tokens of which only the sum is known cost the higher of the prices of prompt and completion tokens, or a price of their own.
+- Usage of a meter that the price book sells and that has no price is a line without cost, and named. One that the book does not sell at
+  all is shown and costs nothing. Requests that a limit refused, and those whose answer told no tokens, cost nothing
+  unless they have a price; the latter say so.
 - A monthly fee is due by the time that the period takes of the month. Fees of successive bills add up to the whole fee, to the cent.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import decimal
 import itertools
 import typing as t
-from decimal import Decimal
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description import meters
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import (
-    FEE,
-    PAYERS,
     Account,
+    AmbiguousPriceError,
     PriceBook,
     PriceEntry,
     describe_account,
 )
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import Price
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_name, month_of, months
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import EXACT, Cost, places
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_of, months
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.charge import Charge
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.fees import fees
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import EXACT, Cost
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
 
@@ -43,8 +44,13 @@ if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import UsageLine
 
 _NAMED = 10
-_DAY_MS = 86_400_000
-NOBODY = "no user and no tier, hence no price: not in the cost"
+MISSING_PRICES = "Usage without a price"
+NO_PRICE = "no entry has a price for this: not in the cost"
+UNSPLIT_NOTE = (
+    "only the sum of prompt and completion tokens is known, and it has no price of its own: at the higher of their prices; unsplit_per_1k "
+    "sets another one"
+)
+UNATTRIBUTED_NOTE = "no user and no tier, so no price: not in the cost"
 UNMETERED_NOTE = "the answers carried no usage, hence no tokens to bill: not in the cost; the price unmetered_request would bill them"
 
 
@@ -62,37 +68,26 @@ class PeriodToPrice(t.Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class Charge:
-    """``quantity`` was used and ``billable`` is paid for, at ``price`` by ``entry``; None: shown, and not in the cost."""
-
-    start: int
-    end: int
-    account: Account
-    meter: str
-    quantity: Count
-    billable: Count
-    entry: PriceEntry | None
-    price: Price | None
-    cost: Cost
-    notes: tuple[str, ...] = ()
-
-    @property
-    def order(self) -> tuple[t.Any, ...]:
-        return (self.account.order, _ORDER[self.meter], self.start)
-
-
-_ORDER = {meter: number for number, meter in enumerate((*meters.METERS, FEE))}
-
-
-@dataclasses.dataclass(frozen=True)
 class Rated:
-    """``charges`` of the bill's period and ``earlier`` ones of the same month, sorted; ``usage`` of the period by account and meter."""
+    """``charges`` of the bill's period and ``earlier`` ones of the same month, sorted; ``usage`` of the period by account and meter.
+
+    ``missing``: what was used and should have a price, and has none, in the order of the charges.
+    """
 
     charges: tuple[Charge, ...]
     earlier: tuple[Charge, ...]
     usage: dict[Account, dict[str, Count]]
     unseen: Count
     remarks: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    remedy: str = ""
+
+    @property
+    def missing_text(self) -> str:
+        """Of all that has no price, in a sentence or two; empty if there is nothing."""
+        if not self.missing:
+            return ""
+        return _sentence(self.missing, self.remedy)
 
 
 def cuts(books: t.Iterable[PriceBook], start: int, end: int, *, whole_month: bool = False) -> list[tuple[int, int]]:
@@ -114,7 +109,7 @@ def cuts(books: t.Iterable[PriceBook], start: int, end: int, *, whole_month: boo
 def rate(book: PriceBook, parts: t.Sequence[PeriodToPrice], start: int, tiers: t.Collection[str] = ()) -> Rated:
     """Price what was used. Parts before ``start`` are not billed; they tell what was included and used up before.
 
-    Raises GatewayError that names the accounts whose usage has no price.
+    Raises GatewayError if prices change within a part, and if nothing at all has a price.
 
     :param tiers: names of the tiers, by which usage without a tier finds its own among the groups.
     """
@@ -128,12 +123,18 @@ def rate(book: PriceBook, parts: t.Sequence[PeriodToPrice], start: int, tiers: t
     return _Rating(book, parts, start, tiers).result()
 
 
+def _sentence(missing: t.Sequence[str], remedy: str) -> str:
+    more = len(missing) - _NAMED
+    return f"{MISSING_PRICES}: {'; '.join(missing[:_NAMED])}{f'; and {more} more' if more > 0 else ''}. {remedy}"
+
+
 class _Rating:
     def __init__(self, book: PriceBook, parts: t.Sequence[PeriodToPrice], start: int, tiers: t.Collection[str]) -> None:
         self.book, self.parts, self.start, self.tiers = book, parts, start, tiers
         self.problems: list[str] = []
         self.used: dict[tuple[Account, str, str | None, int], Count] = {}
         self.unsold: set[str] = set()
+        self.fallbacks: dict[tuple[str, Price], PriceEntry] = {}
         self.entries: dict[tuple[Account, str, int], PriceEntry | None] = {}
 
     def result(self) -> Rated:
@@ -145,17 +146,12 @@ class _Rating:
                 for meter, quantity in counts.items():
                     mine[meter] = mine.get(meter, Count()) + quantity
         charges = sorted(self._usage_charges(parts), key=lambda charge: charge.order)
-        if self.problems:
-            named, more = self.problems[:_NAMED], len(self.problems) - _NAMED
-            raise GatewayError(
-                f"Usage without a price: {'; '.join(named)}{f'; and {more} more' if more > 0 else ''}. "
-                + (
-                    "Give every tier in tiers a price.request."
-                    if self.book.name == "tiers"
-                    else 'Add an entry; a price of "0" makes it free.'
-                )
-            )
-        charges += self._fees(charges)
+        if self.problems and not self.book.entries:
+            raise GatewayError(_sentence(self.problems, self._remedy))
+        end = self.parts[-1].end if self.parts else self.start
+        begin = self.parts[0].start if self.parts else self.start
+        windows = [(begin, self.start), (self.start, end)] if begin < self.start else [(self.start, end)]
+        charges += fees(self.book, charges, windows, self.problems)
         charges.sort(key=lambda charge: charge.order)
         unseen = sum((part.unseen for part in self.parts if part.start >= self.start), Count())
         remarks = [f"{self.book.name}: {meter} have no price at all, so they are shown and cost nothing" for meter in sorted(self.unsold)]
@@ -165,7 +161,13 @@ class _Rating:
             usage,
             unseen,
             tuple(remarks),
+            tuple(dict.fromkeys(self.problems)),
+            self._remedy,
         )
+
+    @property
+    def _remedy(self) -> str:
+        return "Give every tier in tiers a price.request." if self.book.name == "tiers" else 'Add an entry; a price of "0" makes it free.'
 
     def _tally(self, part: PeriodToPrice) -> dict[Account, dict[str, Count]]:
         found: dict[Account, dict[str, Count]] = {}
@@ -213,8 +215,26 @@ class _Rating:
             return None
         key = (account, meter, index)
         if key not in self.entries:
-            self.entries[key] = self.book.find(account, meter, self.parts[index].start)
+            try:
+                self.entries[key] = self._entry(account, meter, self.parts[index].start)
+            except AmbiguousPriceError as exc:
+                self.problems.append(exc.message)
+                self.entries[key] = None
         return self.entries[key]
+
+    def _entry(self, account: Account, meter: str, moment: int) -> PriceEntry | None:
+        found = self.book.find(account, meter, moment)
+        if found is not None or meter != meters.UNSPLIT_TOKENS:
+            return found
+        both = [(part, self.book.find(account, part, moment)) for part in (meters.PROMPT_TOKENS, meters.COMPLETION_TOKENS)]
+        prices = [(entry.prices[part], entry) for part, entry in both if entry is not None]
+        if not prices:
+            return None
+        price, entry = max(prices, key=lambda pair: pair[0].unit)
+        # The same object for all of its charges, by which they are told apart.
+        return self.fallbacks.setdefault(
+            (entry.name, price), dataclasses.replace(entry, prices={**entry.prices, meters.UNSPLIT_TOKENS: price})
+        )
 
     def _same(self, account: Account, meter: str, one: int, other: int, entry: PriceEntry | None) -> bool:
         """Whether a charge goes on from a part into another one next to it."""
@@ -259,6 +279,8 @@ class _Rating:
         unit = price.unit
         cost = Cost(EXACT.multiply(unit, billable.lower), None if billable.upper is None else EXACT.multiply(unit, billable.upper))
         included = entry.included.get(meter)
+        if meter == meters.UNSPLIT_TOKENS and any(entry is one for one in self.fallbacks.values()):
+            notes.append(UNSPLIT_NOTE)
         if included is not None:
             notes.append(f"{included} {meter} a month are included per {entry.per}")
         return Charge(start, end, account, meter, shown, billable, entry, price, cost, (*sorted(shown.notes), *notes))
@@ -282,7 +304,7 @@ class _Rating:
 
     def _unpriced(self, account: Account, meter: str, quantity: Count) -> list[str]:
         if account.user is None and account.tier is None:
-            return [NOBODY]
+            return [UNATTRIBUTED_NOTE]
         if meter == meters.LIMITED_REQUESTS:
             return []
         tokens_sold = self.book.sells(*meters.TOKENS)
@@ -291,8 +313,8 @@ class _Rating:
         sold = self.book.sells(meters.REQUESTS) if meter == meters.REQUESTS else tokens_sold
         if sold or not self.book.entries:
             self.problems.append(f"{quantity.lower} {meter} of {self._why(account, meter)}")
-        else:
-            self.unsold.add(meter)
+            return [NO_PRICE]
+        self.unsold.add(meter)
         return []
 
     def _why(self, account: Account, meter: str) -> str:
@@ -306,65 +328,3 @@ class _Rating:
         return f"{who} are of tier {account.tier}, which " + (
             f"has no price for {meter}" if account.tier in self.tiers else "is not in tiers"
         )
-
-    def _fees(self, charges: t.Sequence[Charge]) -> list[Charge]:
-        """Of the accounts that used something, and of those that an entry names."""
-        end = self.parts[-1].end if self.parts else self.start
-        begin = self.parts[0].start if self.parts else self.start
-        windows = [(begin, self.start), (self.start, end)] if begin < self.start else [(self.start, end)]
-        found: list[Charge] = []
-        for since, until in windows:
-            active = {
-                Account(charge.account.user, charge.account.group, charge.account.tier)
-                for charge in charges
-                if since <= charge.start < until and charge.meter != meters.LIMITED_REQUESTS
-            }
-            for per in PAYERS:
-                meter = f"{FEE} per {per}"
-                payers = {self._payer(account, per) for account in active} | {
-                    self._payer(entry.scope, per)
-                    for entry in self.book.entries
-                    if meter in entry.sells and getattr(entry.scope, per) is not None
-                }
-                for payer in payers:
-                    if getattr(payer, per) is not None:
-                        found += self._fees_of(payer, meter, since, until)
-        # Of a user in several groups or tiers, an entry takes its fee once.
-        once: dict[tuple[t.Any, ...], Charge] = {}
-        for charge in sorted(found, key=lambda charge: charge.order):
-            entry = t.cast("PriceEntry", charge.entry)
-            once.setdefault((entry.name, getattr(charge.account, entry.per), charge.start), charge)
-        return list(once.values())
-
-    @staticmethod
-    def _payer(account: Account, per: str) -> Account:
-        if per == "user":
-            return Account(account.user, account.group, account.tier)
-        return Account(group=account.group) if per == "group" else Account(tier=account.tier)
-
-    def _fees_of(self, payer: Account, meter: str, since: int, until: int) -> t.Iterator[Charge]:
-        for first, following in months(since, until):
-            edges = sorted({max(since, first), min(until, following), *self.book.dates(max(since, first), min(until, following))})
-            pieces: list[tuple[PriceEntry, int, int]] = []
-            for start, end in itertools.pairwise(edges):
-                entry = self.book.find(payer, meter, start)
-                if entry is None:
-                    continue
-                if pieces and pieces[-1][0] is entry and pieces[-1][2] == start:
-                    pieces[-1] = (entry, pieces[-1][1], end)
-                else:
-                    pieces.append((entry, start, end))
-            for entry, start, end in pieces:
-                fee = t.cast("Decimal", entry.monthly_fee)
-                amount = _due(fee, end, first, following) - _due(fee, start, first, following)
-                days, whole = (end - start) / _DAY_MS, (following - first) // _DAY_MS
-                note = f"{fee} a month per {entry.per}: {days:.3f}".rstrip("0").rstrip(".") + f" of {whole} days of {month_name(first)}"
-                cost = Cost(amount, amount)
-                yield Charge(start, end, payer, FEE, Count(1, 1), Count(1, 1), entry, Price(amount), cost, (note,))
-
-
-def _due(fee: Decimal, moment: int, first: int, following: int) -> Decimal:
-    """What of the fee is due from the month's start until then. The difference of two of them adds up to the whole fee over the month."""
-    quantum = Decimal(1).scaleb(-max(2, places(fee)))
-    exact = fee * (moment - first) / (following - first)
-    return exact.quantize(quantum, rounding=decimal.ROUND_HALF_EVEN)

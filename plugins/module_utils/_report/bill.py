@@ -14,8 +14,9 @@ from decimal import Decimal
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description import meters
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import FEE, Account
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.charge import Charge
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import ZERO, Cost, money, places, total
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import Charge, Rated
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import Rated
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, bounds
 
@@ -55,7 +56,7 @@ class Bill:
 
     @property
     def _open(self) -> Cost:
-        """What was missed has no price, for nobody knows what it was."""
+        """What was missed has no price, because it is unknown what it was."""
         return Cost() if self.rated.unseen.exact else Cost(ZERO, None)
 
     def as_lines(self) -> list[dict[str, t.Any]]:

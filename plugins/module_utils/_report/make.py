@@ -17,6 +17,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.currenci
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import PriceBook, of_tiers, parse_price_book
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, UnknownUsageError, failing_to
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.chain import check_anchor, check_links
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.read import read_period
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.budget import budget_facts
@@ -37,6 +38,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import Question
 
 _HOUR, _DAY = 3_600_000, 86_400_000
+_CLOSED = "after all that the ledger has closed, which ends at"
 # A plot of more bars than this is no plot.
 _HOURS_AT_MOST = 72
 
@@ -49,6 +51,7 @@ class Pricing:
     other: PriceBook | None
     tiers: frozenset[str]
     budgets: tuple[Budget, ...]
+    require_prices: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +98,7 @@ def parse_pricing(params: t.Mapping[str, t.Any]) -> Pricing:
             raise GatewayError(
                 f"what_if_price_book: its currency is {other.currency}, that of the bill is {book.currency}; they cannot be compared"
             )
-    return Pricing(book, other, names, tuple(parse_budgets(params["budgets"])))
+    return Pricing(book, other, names, tuple(parse_budgets(params["budgets"], names)), params["require_prices"])
 
 
 def make_report(source: Source, wanted: Pricing, timeline: str) -> dict[str, t.Any]:
@@ -109,6 +112,8 @@ def make_report(source: Source, wanted: Pricing, timeline: str) -> dict[str, t.A
         parts = [source.known] if source.known is not None and edges == [(start, end)] else read_parts(source.read, edges, start)
     with failing_to("price the usage"):
         rated = rate(wanted.book, parts, start, wanted.tiers)
+    if wanted.require_prices and rated.missing:
+        raise GatewayError(f"Failed to price the usage: {rated.missing_text}")
     bill = Bill(rated, wanted.book.currency)
     other = None
     if wanted.other is not None:
@@ -129,6 +134,7 @@ def make_report(source: Source, wanted: Pricing, timeline: str) -> dict[str, t.A
         what_if=other,
         timeline=_timeline(source, timeline),
         closes=source.closes,
+        earlier=[part for part in parts if part.start < start],
         causes=source.causes,
     )
 
@@ -184,8 +190,13 @@ def from_ledger(module: AnsibleModule, wanted: Pricing, timeline: str) -> dict[s
         entries = ledger.entries()
         if not entries:
             raise GatewayError(f"ledger_dir: {directory} has no close. Close a period with module usage_ledger first.")
+        anchor = module.params["ledger_anchor"]
+        if anchor is not None and check_anchor(ledger, entries, anchor) is None:
+            raise GatewayError(f"ledger_anchor: there is no {anchor}. Module usage_ledger notes the head there when it closes a period.")
         begins = min(entry.period.start for entry in entries)
-        question = parse_question({**module.params, "wait_for_scrape": 0}, max(entry.period.end for entry in entries))
+        question = parse_question({**module.params, "wait_for_scrape": 0}, max(entry.period.end for entry in entries), _CLOSED)
+        # Also what is read for budgets, and for what was included and used up before.
+        check_links(ledger, entries, month_of(question.start)[0], question.end)
 
         def read(start: int, end: int) -> PeriodUsage:
             if end <= begins:

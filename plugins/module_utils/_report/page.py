@@ -15,20 +15,19 @@ from __future__ import annotations
 import typing as t
 import xml.etree.ElementTree as ET
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_elements import h
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_elements import ReportPart, h
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_plots import section_of_plots
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_style import STYLE
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_tables import Tables
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_text import amount, day, grouped, rounded, share
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_text import amount, day, rounded, share, with_commas
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.plots import require_plots
 
 __all__ = ["require_plots", "to_html"]
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-Row: t.TypeAlias = "t.Mapping[str, t.Any]"
 
 
-def to_html(report: Row, provider: str) -> str:
+def to_html(report: ReportPart, provider: str) -> str:
     title = f"{provider}: usage and cost from {day(report['start'])} until {day(report['end'])}"
     root = h(
         "html",
@@ -48,7 +47,7 @@ def to_html(report: Row, provider: str) -> str:
     return "<!DOCTYPE html>\n" + ET.tostring(root, encoding="unicode", method="html") + "\n"
 
 
-def _header(report: Row, provider: str) -> ET.Element:
+def _header(report: ReportPart, provider: str) -> ET.Element:
     exact = report["data_quality"]["exact"]
     badge = h("span", {"class": "badge good" if exact else "badge warn"}, "every figure is exact" if exact else "some figures are bounded")
     return h(
@@ -60,7 +59,7 @@ def _header(report: Row, provider: str) -> ET.Element:
     )
 
 
-def _sections(report: Row) -> t.Iterator[ET.Element]:
+def _sections(report: ReportPart) -> t.Iterator[ET.Element]:
     tables = Tables(report)
     yield _tiles(report)
     yield section_of_plots(report)
@@ -75,7 +74,7 @@ def _sections(report: Row) -> t.Iterator[ET.Element]:
     yield tables.quality()
 
 
-def _tiles(report: Row) -> ET.Element:
+def _tiles(report: ReportPart) -> ET.Element:
     total, currency = report["totals"]["overall"], report["currency"]
     requests, limited = total["authorized"], total["limited"]
     tokens = total["prompt"] + total["completion"] + total["unsplit"]
@@ -84,10 +83,10 @@ def _tiles(report: Row) -> ET.Element:
     at_most = "no upper bound is proved" if upper is None else "" if upper == total["cost"] else f"at most {amount(upper)} {currency}"
     tiles = [
         ("Total cost", f"{rounded(total['cost'])} {currency}", at_most or f"exactly {amount(total['cost'])}"),
-        ("Requests", grouped(requests), "let through"),
-        ("Limited", share(limited, requests + limited), f"{grouped(limited)} requests refused"),
-        ("Tokens", grouped(tokens), f"{grouped(total['prompt'])} prompt, {grouped(total['completion'])} completion"),
-        ("Unattributed", "unknown" if unattributed is None else grouped(unattributed["total"]), "tokens served and billed to nobody"),
+        ("Requests", with_commas(requests), "let through"),
+        ("Limited", share(limited, requests + limited), f"{with_commas(limited)} requests refused"),
+        ("Tokens", with_commas(tokens), f"{with_commas(total['prompt'])} prompt, {with_commas(total['completion'])} completion"),
+        ("Unattributed", "unknown" if unattributed is None else with_commas(unattributed["total"]), "tokens served and billed to no user"),
     ]
     return h(
         "section",

@@ -13,14 +13,13 @@ import xml.etree.ElementTree as ET
 from decimal import Decimal
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._report import plots
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_elements import figure, h
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_text import amount, grouped, or_else, share
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_elements import ReportPart, figure, h
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_text import amount, or_else, share, with_commas
 
 _TOP = 10
-Row: t.TypeAlias = "t.Mapping[str, t.Any]"
 
 
-def section_of_plots(report: Row) -> ET.Element:
+def section_of_plots(report: ReportPart) -> ET.Element:
     total = report["totals"]["overall"]
     figures = []
     timeline = report["timeline"]
@@ -64,14 +63,14 @@ def section_of_plots(report: Row) -> ET.Element:
                 both,
             )
         )
-    users = _top([(or_else(row["user"], "(nobody, or all)"), row["cost"]) for row in totals["user"]])
+    users = _top([(or_else(row["user"], "(no user, or all)"), row["cost"]) for row in totals["user"]])
     figures.append(_cost_figure(report["currency"], "Top users", users, "users", width=1320))
     return h("section", {"class": "plots", "aria-label": "Plots"}, *figures)
 
 
-def _bucket_values(report: Row, name: str) -> list[plots.Value]:
+def _bucket_values(report: ReportPart, name: str) -> list[plots.Value]:
     return [
-        None if bucket[name] is None else (float(bucket[name]), f"{grouped(bucket[name])}, {bucket['start']} \u2013 {bucket['end']}")
+        None if bucket[name] is None else (float(bucket[name]), f"{with_commas(bucket[name])}, {bucket['start']} \u2013 {bucket['end']}")
         for bucket in report["timeline"]
     ]
 
@@ -89,8 +88,8 @@ def _cost_figure(currency: str, title: str, rows: t.Sequence[tuple[str, Decimal]
 
 
 def _count(number: int) -> plots.Value:
-    return float(number), grouped(number)
+    return float(number), with_commas(number)
 
 
-def _ratio(row: Row) -> float:
+def _ratio(row: ReportPart) -> float:
     return float(row["limited"] / (row["authorized"] + row["limited"]))

@@ -14,11 +14,19 @@ from decimal import Decimal
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description import meters
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import FEE
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_elements import Child, h, table
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_text import amount, bounded, day, from_to, grouped, or_else
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_elements import Child, ReportPart, h, table
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_text import (
+    amount,
+    bounded,
+    day,
+    from_to,
+    moment,
+    or_else,
+    with_commas,
+)
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import named
 
-# More rows than these help nobody on a page; what is left out is summed up, and is in the other files.
+# More rows than these are of no use on a page; what is left out is summed up, and is in the other files.
 _ROWS = 2_000
 _METERS = {
     meters.REQUESTS: "requests",
@@ -39,13 +47,12 @@ _FIGURES = (
     ("unsplit", "Unsplit tokens"),
     ("unmetered", "Without usage"),
 )
-Row: t.TypeAlias = "t.Mapping[str, t.Any]"
 
 
 class Tables:
     """The sections of one report; ``total`` is its sum over all users."""
 
-    def __init__(self, report: Row) -> None:
+    def __init__(self, report: ReportPart) -> None:
         self.report = report
         self.currency = report["currency"]
         notes = {note for line in report["lines"] for note in line["notes"]} | set(report["data_quality"]["notes"])
@@ -62,7 +69,7 @@ class Tables:
         any_bounds = any(row["cost_upper"] != row["cost"] for row in (*rows, self.total))
         heads = ["User", "Group", "Tier", *(title for _name, title in shown), f"Cost {self.currency}", *(["At most"] if any_bounds else [])]
 
-        def figures(row: Row, cost: Child) -> list[Child]:
+        def figures(row: ReportPart, cost: Child) -> list[Child]:
             counts = [bounded(row[name], row[f"{name}_upper"]) for name, _title in shown]
             upper = "unknown" if row["cost_upper"] is None else amount(row["cost_upper"])
             return [*counts, cost, *([upper] if any_bounds else [])]
@@ -88,29 +95,35 @@ class Tables:
 
     def charges(self) -> ET.Element:
         lines = self.report["lines"]
-        heads = ["User", "Group", "Tier", "Model", "What", "Quantity", "Included", f"Price {self.currency}", f"Cost {self.currency}"]
-        heads += ["At most", "Price entry", "From", "Until", "Notes"]
+        any_upper = any(line["cost_upper"] != line["cost"] for line in lines[:_ROWS])
+        any_included = any(line["included"] for line in lines[:_ROWS])
+        heads = ["User", "Model", "What", "Quantity", *(["Included"] if any_included else []), f"Price {self.currency}"]
+        heads += [f"Cost {self.currency}", *(["At most"] if any_upper else []), "Price entry", "From and until", "Notes"]
         body: list[list[Child]] = []
         for line in lines[:_ROWS]:
             price = (
                 "not priced"
                 if line["unit_price"] is None
-                else amount(line["unit_price"]) + ("" if line["per"] == 1 else f" / {grouped(line['per'])}")
+                else amount(line["unit_price"]) + ("" if line["per"] == 1 else f" / {with_commas(line['per'])}")
             )
-            notes = h("span", {}, *self._footnotes(line["notes"]))
+            notes = h("span", {}, *self._footnotes(line["notes"])) if line["notes"] else None
             entry: Child = "\u2013"
             if line["price_entry"] is not None:
                 entry = h("a", {"href": f"#p{self.entries[line['price_entry']]}"}, line["price_entry"])
             upper = "unknown" if line["cost_upper"] is None else "" if line["cost_upper"] == line["cost"] else amount(line["cost_upper"])
-            dash = [or_else(line[name], "\u2013") for name in ("user", "group", "tier", "model")]
-            quantity = bounded(line["quantity"], line["quantity_upper"])
-            figures = [quantity, grouped(line["included"]) if line["included"] else "", price, amount(line["cost"]), upper]
-            body.append([*dash, _METERS[line["meter"]], *figures, entry, line["start"], line["end"], notes])
+            of = ", ".join(f"{name} {line[name]}" for name in ("group", "tier") if line[name] is not None)
+            who = h("span", {}, or_else(line["user"], "\u2013"), h("span", {"class": "more"}, of) if of else None)
+            figures: list[Child] = [bounded(line["quantity"], line["quantity_upper"])]
+            figures += [with_commas(line["included"]) if line["included"] else ""] if any_included else []
+            figures += [price, amount(line["cost"]), *([upper] if any_upper else [])]
+            span = h("span", {}, moment(line["start"]), h("span", {"class": "more"}, moment(line["end"])))
+            model = "" if line["model"] is None else line["model"]
+            body.append([who, model, _METERS[line["meter"]], *figures, entry, span, notes])
         lead = "Cost is what is not included of the quantity, times the price. Nothing is rounded, but fees to the cent."
         if len(lines) > _ROWS:
             rest = sum((Decimal(line["cost"]) for line in lines[_ROWS:]), Decimal(0))
-            lead += f" {grouped(len(lines) - _ROWS)} more charges of together {self._money(str(rest))} are in the CSV and JSON files."
-        charges = table(heads, body, text=5, numbers=5, ids="c")
+            lead += f" {with_commas(len(lines) - _ROWS)} more charges of together {self._money(str(rest))} are in the CSV and JSON files."
+        charges = table(heads, body, text=3, numbers=3 + any_included + any_upper, ids="c")
         return h("section", {"id": "charges"}, h("h2", {}, "Why these numbers: charges"), h("p", {"class": "lead"}, lead), charges)
 
     def _footnotes(self, notes: t.Iterable[str]) -> t.Iterator[Child]:
@@ -142,8 +155,8 @@ class Tables:
         return h("section", {}, h("h2", {}, "Held against the model servers"), h("p", {"class": "lead"}, lead), by_model, causes)
 
     @staticmethod
-    def _part(row: Row, of: str) -> str:
-        return "unknown" if row[of] is None else grouped(row[of]["total"])
+    def _part(row: ReportPart, of: str) -> str:
+        return "unknown" if row[of] is None else with_commas(row[of]["total"])
 
     def budgets(self) -> ET.Element:
         body: list[list[Child]] = []
@@ -182,30 +195,40 @@ class Tables:
             what = [f"{amount} {field.replace('_', ' ')}" for field, amount in entry.get("price", {}).items()]
             if FEE in entry:
                 what.append(f"{entry[FEE]} a month per {entry['per']}")
-            included = ", ".join(f"{grouped(units)} {_METERS[meter]}" for meter, units in entry.get("included", {}).items())
+            included = ", ".join(f"{with_commas(units)} {_METERS[meter]}" for meter, units in entry.get("included", {}).items())
             included += f" a month per {entry['per']}" if included else "\u2013"
             body.append(
-                [entry["name"], scope, "; ".join(what), included, entry.get("valid_from", "always"), entry.get("valid_until", "\u2013")]
+                [
+                    entry["name"],
+                    scope,
+                    "; ".join(what),
+                    included,
+                    moment(entry.get("valid_from", "always")),
+                    moment(entry.get("valid_until", "\u2013")),
+                ]
             )
         heads = ["Entry", "For", f"Prices in {self.currency}", "Included", "From", "Until"]
         lead = "Of the entries that fit, the one that names the user applies, else the group, else the tier, else the model."
+        prices = {field for entry in self.report["price_book"]["entries"] for field in entry.get("price", {})}
+        if any(field.startswith(("prompt", "completion")) for field in prices):
+            lead += " Tokens of which only the sum is known cost the price of unsplit ones, or else the higher of the other two."
         return h("section", {}, h("h2", {}, "Price book"), h("p", {"class": "lead"}, lead), table(heads, body, text=6, ids="p"))
 
     def quality(self) -> ET.Element:
         quality = self.report["data_quality"]
         unpriced = [
-            f"{grouped(one['quantity'])} {_METERS[one['meter']]} are in nobody's cost: {one['reason']}." for one in quality["unpriced"]
+            f"{with_commas(one['quantity'])} {_METERS[one['meter']]} are in no user's cost: {one['reason']}." for one in quality["unpriced"]
         ]
         body: list[list[Child]] = [
             [
                 scrape["instance"],
                 scrape["job"],
-                grouped(scrape["scrapes"]),
+                with_commas(scrape["scrapes"]),
                 "unknown" if scrape["interval_seconds"] is None else f"{scrape['interval_seconds']:g} s",
-                grouped(len(scrape["gaps"])),
-                grouped(len(scrape["restarts"])),
-                or_else(scrape["first"], "\u2013"),
-                or_else(scrape["last"], "\u2013"),
+                with_commas(len(scrape["gaps"])),
+                with_commas(len(scrape["restarts"])),
+                moment(or_else(scrape["first"], "\u2013")),
+                moment(or_else(scrape["last"], "\u2013")),
             ]
             for scrape in self.report["scrapes"]
         ]
@@ -232,7 +255,14 @@ class Tables:
         lead = "A charge is the sum of the lines of these files between its two times. The hash is that of a file's first line."
         yield h("p", {"class": "lead"}, lead)
         body: list[list[Child]] = [
-            [one["file"], one["start"], one["end"], "correction" if one["correction"] else "close", one["sha256"]] for one in closes
+            [
+                one["file"],
+                moment(one["start"]),
+                moment(one["end"]),
+                "correction" if one["correction"] else "close",
+                h("code", {}, one["sha256"]),
+            ]
+            for one in closes
         ]
         yield table(["File", "From", "Until", "Kind", "SHA-256"], body, text=5)
 
@@ -240,6 +270,6 @@ class Tables:
         return f"{amount(text)} {self.currency}"
 
 
-def _changes(row: Row) -> list[Child]:
+def _changes(row: ReportPart) -> list[Child]:
     difference = Decimal(row["difference"])
     return [amount(row["cost"]), amount(row["what_if"]), ("+" if difference > 0 else "") + amount(row["difference"])]

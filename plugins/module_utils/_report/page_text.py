@@ -16,13 +16,17 @@ def share(part: int, whole: int) -> str:
     return f"{Decimal(100 * part) / whole:.1f} %" if whole else "\u2013"
 
 
-def grouped(number: int) -> str:
+def with_commas(number: int) -> str:
     return f"{number:,}"
 
 
 def bounded(lower: int, upper: int | None) -> str:
     return (
-        grouped(lower) if upper == lower else f"{grouped(lower)} or more" if upper is None else f"{grouped(lower)} \u2013 {grouped(upper)}"
+        with_commas(lower)
+        if upper == lower
+        else f"{with_commas(lower)} or more"
+        if upper is None
+        else f"{with_commas(lower)} \u2013 {with_commas(upper)}"
     )
 
 
@@ -42,6 +46,11 @@ def rounded(text: str) -> str:
 
 def day(moment: str) -> str:
     return moment.removesuffix("T00:00:00Z")
+
+
+def moment(text: str) -> str:
+    """A time that may break in the middle, and only the day where that is all."""
+    return day(text).replace("T", " ")
 
 
 def or_else(value: str | None, otherwise: str) -> str:

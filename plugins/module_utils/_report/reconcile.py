@@ -12,13 +12,13 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description import meters
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, add_counts
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tokens import LIMITER_SILENT, SERVED_METRICS, causes
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tokens import LIMITER_SILENT, SERVED_METRICS, causes, usual_tokens
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import Account
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage
 
-# Of answers that told only their total, nobody knows the parts.
+# Of answers that told only their total, the parts are unknown.
 _PARTS = {"prompt": meters.PROMPT_TOKENS, "completion": meters.COMPLETION_TOKENS}
 # By model and part, as the model servers counted; None where their series had no name of a model.
 _Served: t.TypeAlias = "dict[str | None, dict[str, Count]]"
@@ -72,7 +72,11 @@ def _causes(parts: t.Sequence[PeriodUsage], unattributed: int) -> list[str]:
     """Without the requests that were never reported: how many those are is only known where requests are measured."""
     requests = {reason: count.lower for reason, count in sorted(add_counts(part.reasons for part in parts).items()) if not count.nothing}
     silent = sum(part.silent.lower for part in parts if part.silent is not None)
-    return list(causes(unattributed, {**requests, **({LIMITER_SILENT: silent} if silent else {})}))
+    lines = [line for part in parts for line in part.lines]
+    # Which requests told their tokens is known where requests are measured; at least those did not that carried no usage.
+    answers = sum(line.quantity.lower for line in lines if line.meter == meters.REQUESTS) - sum(requests.values())
+    told = sum(line.quantity.lower for line in lines if line.meter in meters.TOKENS and line.meter != meters.CACHED_TOKENS)
+    return list(causes(unattributed, {**requests, **({LIMITER_SILENT: silent} if silent else {})}, usual_tokens(told, answers)))
 
 
 def _row(ours: t.Mapping[str, Count], served: t.Mapping[str, Count] | None, unseen: Count) -> dict[str, t.Any]:

@@ -16,10 +16,12 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._report.reconcile imp
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Bucket
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.table import render_table
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, merged_scrapes
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tokens import SERVED_METRICS
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import PriceBook
+    from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import Account, PriceBook
 
 _TOKENS = ("prompt", "completion", "cached", "unsplit")
 
@@ -36,14 +38,19 @@ def chargeback_report(
     what_if: dict[str, t.Any] | None = None,
     timeline: t.Sequence[Bucket] = (),
     closes: t.Sequence[dict[str, t.Any]] = (),
+    earlier: t.Sequence[PeriodUsage] = (),
     causes: t.Sequence[str] | None = None,
 ) -> dict[str, t.Any]:
-    """``parts`` are those of the bill's own period."""
+    """``parts`` are those of the bill's own period, ``earlier`` those of the same month before it."""
     usage = bill.rated.usage
     counts = [count for by_meter in usage.values() for count in by_meter.values()]
     corrected = sum(part.corrections or 0 for part in parts)
     remarks = [f"the ledger corrected {corrected} lines after their close; they are in these figures"] if corrected else []
-    notes = {*bill.rated.remarks, *remarks, *(note for part in parts for note in part.notes)}
+    missing = bill.rated.missing_text
+    notes = {*bill.rated.remarks, *([missing] if missing else []), *remarks, *(note for part in parts for note in part.notes)}
+    notes |= {*_unknown_models(book, usage, [*earlier, *parts]), *_unknown_tiers(book, bill, budgets)}
+    open_before = {note for part in earlier if not part.unseen.exact for note in part.unseen.notes}
+    notes |= {f"before the period, in the same month, for budgets and what is included: {note}" for note in open_before}
     return {
         "start": format_time(start),
         "end": format_time(end),
@@ -63,12 +70,37 @@ def chargeback_report(
             "exact": bill.rated.unseen.exact and all(count.exact for count in counts),
             "notes": sorted(notes),
             "unpriced": _unpriced(bill),
+            "missing_prices": list(bill.rated.missing),
         },
     }
 
 
+def _unknown_models(book: PriceBook, usage: t.Mapping[Account, t.Mapping[str, Count]], parts: t.Sequence[PeriodUsage]) -> t.Iterator[str]:
+    """What to note about entries for a model that no server serves: most likely its name is another one."""
+    served = [part.served for part in parts if part.served is not None]
+    if not served:
+        return
+    counted = {model for one in served for part in SERVED_METRICS for (model,) in one.of(part)}
+    known = counted | {account.model for account in usage}
+    for entry in book.entries:
+        if entry.scope.model is not None and entry.scope.model not in known:
+            listed = ", ".join(sorted(model for model in counted if model is not None)) or "models without a name"
+            yield (
+                f"{book.name}: {entry.name} is for model {entry.scope.model}, which no model server served and nobody used in this time; "
+                f"they served {listed}"
+            )
+
+
+def _unknown_tiers(book: PriceBook, bill: Bill, budgets: t.Iterable[t.Mapping[str, t.Any]]) -> t.Iterator[str]:
+    """What to note about budgets of a tier that nothing else knows."""
+    known = {charge.account.tier for charge in (*bill.rated.charges, *bill.rated.earlier)} | {entry.scope.tier for entry in book.entries}
+    for budget in budgets:
+        if "tier" in budget and budget["tier"] not in known:
+            yield f"a budget is of tier {budget['tier']}, which {book.name} does not name and nobody was in this month"
+
+
 def _unpriced(bill: Bill) -> list[dict[str, t.Any]]:
-    """What was used and is in nobody's cost, by meter; requests that a limit refused are meant to be free."""
+    """What was used and is in no user's cost, by meter; requests that a limit refused are meant to be free."""
     found: dict[tuple[str, str], int] = {}
     for charge in bill.rated.charges:
         if charge.price is None and charge.meter != meters.LIMITED_REQUESTS:
@@ -118,7 +150,7 @@ def _summary(report: t.Mapping[str, t.Any]) -> list[str]:
 
 
 def named(row: t.Mapping[str, t.Any]) -> str:
-    """Whose a row without a user is: a whole group's or tier's fee, or nobody's."""
+    """Who a row without a user is about: a whole group or tier (a fee), or no one who is known."""
     if row["user"] is not None:
         return str(row["user"])
     return (
@@ -145,7 +177,7 @@ def _charges(report: t.Mapping[str, t.Any]) -> list[str]:
 
 
 def _reconciliation(found: t.Mapping[str, t.Any]) -> list[str]:
-    """Tokens by model: of users, of nobody, and the sum of both, which is what the model servers counted."""
+    """Tokens by model: of users, unattributed, and the sum of both, which is what the model servers counted."""
     if not found["models"]:
         return []
     rows = [*found["models"], {"model": "TOTAL", **found["overall"]}] if len(found["models"]) > 1 else found["models"]
@@ -177,11 +209,19 @@ def _budgets(report: t.Mapping[str, t.Any]) -> list[str]:
     for budget in report["budgets"]:
         of = next(name for name in ("user", "group", "tier") if name in budget)
         reached = max(budget["reached"], default=None)
-        rows.append({**budget, "budget_of": f"{of} {budget[of]}", "reached": "" if reached is None else f"{reached} %"})
+        most = "unknown" if budget["spent_upper"] is None else budget["spent_upper"]
+        rows.append(
+            {**budget, "budget_of": f"{of} {budget[of]}", "reached": "" if reached is None else f"{reached} %", "spent_upper": most}
+        )
+    bounded = (
+        [{"name": "spent_upper", "title": "AT MOST", "align": "right"}] if any(row["spent_upper"] != row["spent"] for row in rows) else []
+    )
     columns: list[str | dict[str, str]] = [
         {"name": "budget_of", "title": "BUDGET OF"},
         {"name": "amount", "title": f"AMOUNT {report['currency']}"},
-        *("spent", "spent_percent"),
+        "spent",
+        *bounded,
+        "spent_percent",
         {"name": "reached", "align": "right"},
         {"name": "forecast", "title": "FORECAST"},
     ]

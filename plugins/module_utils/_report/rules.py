@@ -174,11 +174,15 @@ def _costs(book: PriceBook) -> t.Iterator[dict[str, t.Any]]:
     meters = list(dict.fromkeys(meter for entry in book.entries for meter in entry.prices))
     if not meters:
         return
+    if book.sells("prompt_tokens", "completion_tokens") and "unsplit_tokens" not in meters:
+        meters.append("unsplit_tokens")
     for meter in meters:
-        usage = prompt if meter == "prompt_tokens" else _USAGE
-        priced = " or ".join(
-            f"{_select(usage, meter, entry.scope)} * {entry.prices[meter].unit:f}{_dates(entry)}" for entry in _entries(book, meter)
-        )
+        priced = _priced(book, prompt if meter == "prompt_tokens" else _USAGE, meter, meter)
+        if meter == "unsplit_tokens":
+            # Without a price of their own they cost the higher one of the two parts.
+            one, other = (_priced(book, _USAGE, meter, part) for part in ("prompt_tokens", "completion_tokens"))
+            higher = f"(({one}) > ({other})) or ({other}) or ({one})" if one and other else one or other
+            priced = " or ".join(part for part in (priced, higher) if part)
         yield _record(_COST, f"({priced}) * on () group_left (month) {_THIS_MONTH}", meter=meter, currency=book.currency)
     yield _record("llm:cost_by_group:increase", f"sum by (group, tier, model, meter, currency, month) ({_COST})")
     for name, span in (("1h", "1h"), ("1d", "24h")):
@@ -191,6 +195,13 @@ def _costs(book: PriceBook) -> t.Iterator[dict[str, t.Any]]:
     yield _record(f"llm_cost_by_tier_{code}", 'sum by (tier) (llm:cost:increase1d{tier!=""})')
 
 
+def _priced(book: PriceBook, usage: str, meter: str, at_price_of: str) -> str:
+    """What was used of a meter, at the price of another one or its own; empty if none has one."""
+    return " or ".join(
+        f"{_select(usage, meter, entry.scope)} * {entry.prices[at_price_of].unit:f}{_dates(entry)}" for entry in _entries(book, at_price_of)
+    )
+
+
 def _entries(book: PriceBook, meter: str) -> list[PriceEntry]:
     """Those that price the meter, the one that is looked at first in front: a later one takes over from one that is as specific."""
     found = [entry for entry in book.entries if meter in entry.prices]
@@ -198,7 +209,7 @@ def _entries(book: PriceBook, meter: str) -> list[PriceEntry]:
 
 
 def _select(metric: str, meter: str, scope: Account) -> str:
-    """A selector of usage that an entry or a budget is about. Usage of nobody, without a tier, has no price."""
+    """A selector of usage that an entry or a budget is about. Unattributed usage, without a tier, has no price."""
     matchers = [f'meter="{meter}"'] if meter else []
     matchers += [f"{name}={promql_string(value)}" for name in ("user", "tier", "model") if (value := getattr(scope, name)) is not None]
     if scope.group is not None:
@@ -297,7 +308,7 @@ def _alerts(watch: Watch) -> list[dict[str, t.Any]]:
             f"unless on () absent({_TOKENS})",
             "warning",
             "Tokens of model {{ $labels.model }} belong to no user",
-            "{{ $value | humanizePercentage }} of what its servers counted within the last hour was counted for nobody: "
+            "{{ $value | humanizePercentage }} of what its servers counted within the last hour was counted for no user: "
             "streams without usage, requests that no token limit matched, or ones past the gateway. The report names the causes.",
             wait="10m",
         ),
@@ -306,6 +317,8 @@ def _alerts(watch: Watch) -> list[dict[str, t.Any]]:
 
 def _unpriced(book: PriceBook) -> t.Iterator[dict[str, t.Any]]:
     meters = sorted({meter for entry in book.entries for meter in entry.prices} & {"requests", "prompt_tokens", "completion_tokens"})
+    if {"prompt_tokens", "completion_tokens"}.intersection(meters):
+        meters.append("unsplit_tokens")
     if meters:
         usage = f'llm:usage:increase1h{{meter=~"{"|".join(meters)}", user!=""}}'
         yield _alert(
@@ -313,7 +326,7 @@ def _unpriced(book: PriceBook) -> t.Iterator[dict[str, t.Any]]:
             f"sum by (tier, meter) ({usage} unless on ({_WHO}, model, meter) llm:cost:increase1h) > 0",
             "warning",
             "{{ $labels.meter }} of tier {{ $labels.tier }} have no price",
-            "Their cost is missing from every figure, and the bill will be refused. Add a price for them.",
+            "Their cost is missing from every figure, and from the bill. Add a price for them.",
             wait="10m",
         )
 

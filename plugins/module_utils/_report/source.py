@@ -20,11 +20,15 @@ Bucket: t.TypeAlias = "PeriodUsage | tuple[int, int]"
 
 
 def read_parts(read: Read, cuts: t.Iterable[tuple[int, int]], start: int) -> list[PeriodUsage]:
-    """Each part by itself. Nothing scraped before the bill's ``start`` leaves open what was used then; within the bill it is an error."""
+    """Each part by itself. Nothing scraped before the bill's ``start`` leaves open what was used then; within the bill it is an error.
+
+    A part before it tells what was spent and used up by then, so all of it counts, also what was before the first sample.
+    """
     parts = []
     for begin, end in cuts:
         try:
-            parts.append(read(begin, end))
+            part = read(begin, end)
+            parts.append(part.open_at_the_start if end <= start else part)
         except UnknownUsageError as exc:
             if end > start:
                 raise

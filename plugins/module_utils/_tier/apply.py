@@ -93,7 +93,7 @@ def _get(kube: Kube, resource: Resource, namespace: str | None, name: str, forgi
 
 
 def require_kuadrant(kube: Kube, what: str) -> None:
-    """Raises GatewayError if nobody could enforce ``what``."""
+    """Raises GatewayError if nothing could enforce ``what``."""
     found = next(iter(_list(kube, KUADRANTS, None)), None)
     lacking = (
         unmet_conditions({"kind": "Kuadrant", **found})

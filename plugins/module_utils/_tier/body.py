@@ -21,7 +21,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import M
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Tier
 
-# What becomes of a stream whose last event would not tell the tokens.
+# What happens to a stream that would not tell its tokens in its last event.
 STREAMS: t.Final = ("inject", "refuse", "allow")
 
 _TYPE = "type.googleapis.com/envoy.extensions.filters.http"

@@ -20,7 +20,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import Wan
 
 Object: t.TypeAlias = dict[str, t.Any]
 
-#: The kinds of a set and their usual names, in the order in which they are made: nobody passes uncounted in between.
+#: The kinds of a set and their usual names, in the order in which they are created: no request passes uncounted in between.
 NAMES: t.Final = {
     "AuthPolicy": "llm-auth",
     "RateLimitPolicy": "llm-rate-limits",
@@ -57,7 +57,7 @@ class Surroundings:
 
 @dataclasses.dataclass(frozen=True)
 class PolicySet:
-    """What is wanted. ``names`` has the kinds to care for; ``tiers`` None: none of them shall exist."""
+    """What is wanted. ``names`` has the kinds to care for; ``tiers`` None: none of them may exist."""
 
     target: policy.Target
     names: t.Mapping[str, str]

@@ -23,7 +23,7 @@ Object: t.TypeAlias = dict[str, t.Any]
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """A policy of the set, on ``target`` (None: an EnvoyFilter). ``definition`` None: it shall not exist. ``foreign``: what meets it."""
+    """A policy of the set, on ``target`` (None: an EnvoyFilter). ``definition`` None: it must not exist. ``foreign``: what meets it."""
 
     kind: str
     namespace: str
@@ -92,7 +92,7 @@ def _obstacles(want: Wanted, namesake: Object | None, rivals: t.Sequence[Foreign
         yield _rivalry(rivals, adopt=adopt)
     elif namesake is not None and not is_managed(namesake) and not adopt:
         yield (
-            f"{want.kind} {want.name} in namespace {want.namespace} exists and was not made by this collection. "
+            f"{want.kind} {want.name} in namespace {want.namespace} exists and was not created by this collection. "
             "Set adopt: true to take it over (check mode with diff shows what changes), or choose another name."
         )
     stronger = [one for one in want.foreign if one.relation == OVERRIDES]

@@ -37,7 +37,7 @@ COUNTERS = {
     "group": ("auth.identity.groups", "auth.identity.tier"),
 }
 
-# Users of a tier without limits are counted all the same: by a limit that nobody reaches.
+# Users of a tier without limits are counted all the same: by a limit that is never reached.
 _UNLIMITED_REQUESTS = 1_000_000_000
 _UNLIMITED_TOKENS = 1_000_000_000_000_000
 _UNLIMITED_WINDOW = "24h"

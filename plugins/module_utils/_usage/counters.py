@@ -102,7 +102,7 @@ def witnesses(series: t.Iterable[Series]) -> dict[tuple[str, str | None], Series
     return found
 
 
-def losses(target: ScrapeTarget, series: t.Collection[Series]) -> Losses:
+def counter_losses(target: ScrapeTarget, series: t.Collection[Series]) -> Losses:
     """``series`` are all counters of the target; their samples are at its scrapes.
 
     It keeps a series as long as it runs, so one that goes down, or that a scrape no longer has, is a restart for all of them. The

@@ -66,4 +66,4 @@ def require_users(lines: t.Iterable[UsageLine]) -> None:
     requests = [line for line in lines if line.meter == REQUESTS]
     if requests and all(line.user is None and line.tier is None for line in requests):
         number = sum(line.quantity.lower for line in requests)
-        raise GatewayError(f"None of {number} calls has a user or a tier, so there is nobody to bill: {LABELS_REMEDY}.")
+        raise GatewayError(f"None of {number} calls has a user or a tier, so there is no user to bill: {LABELS_REMEDY}.")

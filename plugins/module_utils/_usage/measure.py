@@ -74,7 +74,9 @@ def measure(
     """``series`` are counters by kind, ``labels`` the labels that tell the counts of a kind apart; all samples are at or before ``end``."""
     everything = [
         dataclasses.replace(one, target=shared.checked_lives(one.target, one.series, start, what))
-        for one in targets.assign(scraped, (dataclasses.replace(one, kind=kind) for kind, members in series.items() for one in members))
+        for one in targets.assign(
+            scraped, (dataclasses.replace(one, kind=kind) for kind, members in series.items() for one in members), what
+        )
     ]
     kept, left_out = targets.without_duplicates([one for one in everything if one.target.scrapes], start, end, observers)
     doubts = twins.doubtful(kept, start, observers, what)
@@ -84,7 +86,7 @@ def measure(
     blind: set[str] = set()
     for observed in kept:
         target = observed.target
-        lost = counters.losses(target, observed.series)
+        lost = counters.counter_losses(target, observed.series)
         last = counters.last_if_unseen(observed.views, start, end)
         if last is None and target.scrapes[-1] <= start:
             continue
@@ -117,7 +119,7 @@ def _counts(observed: targets.ObservedTarget, lost: counters.Losses, start: int,
     if not observed.others:
         yield from ((one, counters.count(one, observed.target, lost, start, what)) for one in observed.series)
         return
-    others = [edges.View(other.target, counters.losses(other.target, other.series)) for other in observed.others]
+    others = [edges.View(other.target, counters.counter_losses(other.target, other.series)) for other in observed.others]
     ours, theirs = observed.counters, [other.counters for other in observed.others]
     ends = edges.Edges(edges.View(observed.target, lost), others, start, end, what)
     for own in dict.fromkeys(itertools.chain(ours, *theirs)):

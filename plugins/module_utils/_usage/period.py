@@ -27,6 +27,7 @@ class PeriodUsage:
     what the model servers counted, by token part and (model,); None if none was scraped. ``reasons`` are the requests whose answer carried
     no usage, by reason; the lines of ``unmetered_requests`` have them too. ``scrapes`` has one entry per target, as in Usage.
     ``silent`` are requests that passed because the limiter did not answer, None if that is not known.
+    ``begins_late`` is the note about a period that begins before all samples of the server.
     ``corrections`` counts the lines of a ledger that were corrected after their close; None if the usage was measured just now.
     """
 
@@ -40,6 +41,14 @@ class PeriodUsage:
     notes: tuple[str, ...]
     silent: Count | None = None
     corrections: int | None = None
+    begins_late: str | None = None
+
+    @property
+    def open_at_the_start(self) -> PeriodUsage:
+        """The same where it has to stand for all that was used: what there are no samples of is unknown, whatever limiters say."""
+        if self.begins_late is None:
+            return self
+        return dataclasses.replace(self, unseen=self.unseen + Count(0, None, frozenset({self.begins_late})))
 
 
 def period_usage(usage: Usage) -> PeriodUsage:
@@ -54,6 +63,7 @@ def period_usage(usage: Usage) -> PeriodUsage:
         scrapes=usage.scrapes,
         notes=usage.notes,
         silent=usage.tokens.silent,
+        begins_late=usage.begins_late,
     )
 
 

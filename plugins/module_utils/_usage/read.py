@@ -29,6 +29,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import (
     ScrapeTarget,
     Series,
 )
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.shared import SharedAddressError
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import AUTHORIZED, LIMITED, Usage, tally
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import JOB_LABELS, OBSERVER_LABELS, with_lives
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.thin import Thin
@@ -66,7 +67,19 @@ class Question:
 
 
 def read_usage(prometheus: Prometheus, question: Question) -> Usage:
-    """Usage in (start, end]. Raises GatewayError if no limiter was scraped in that time."""
+    """Usage in (start, end].
+
+    Raises GatewayError if no limiter was scraped in that time, or if answers come from more than one server.
+    """
+    prometheus.check_one_server()
+    try:
+        return _read_usage(prometheus, question)
+    finally:
+        # Also where something else is found wrong, for that may come of it.
+        prometheus.check_one_server()
+
+
+def _read_usage(prometheus: Prometheus, question: Question) -> Usage:
     servers = _up(prometheus, question, selector(tokens.SERVED_METRICS[tokens.PROMPT], question.model_server_labels))
     end = wait_for_scrape(prometheus, question, servers) if question.wait_seconds else question.end
     start = question.start
@@ -80,9 +93,11 @@ def read_usage(prometheus: Prometheus, question: Question) -> Usage:
     series = _series(prometheus, scraped, {kind: _counter(metric, question) for kind, metric in metrics.items()}, begin, start, end)
     served = _served(prometheus, question, servers, end) if servers else None
     silent = _silent(prometheus, question, end)
-    usage = tally(scraped, series, start=start, end=end, family=family, served=served, silent=silent, observers=question.observers).noting(
-        beginning
-    )
+    usage = tally(scraped, series, start=start, end=end, family=family, served=served, silent=silent, observers=question.observers)
+    if beginning is not None:
+        # All of them say that they began to count after the period did, so that nothing of theirs is missing.
+        proved = all(target.lives and min(life.since for life in target.lives.values()) > start for target in scraped)
+        usage = usage.beginning_late(beginning, proved=proved)
     if not usage.scrapes:
         raise UnknownUsageError(
             f"Prometheus at {prometheus.url} did not scrape a limiter between {format_time(start)} and {format_time(end)}: "
@@ -180,14 +195,18 @@ def selector(metric: str, labels: t.Mapping[str, str], *more: str) -> str:
     return f"{metric}{{{','.join([*matchers, *more])}}}"
 
 
-def parse_question(params: t.Mapping[str, t.Any], now: int) -> Question:
-    """The options of the modules. Raises GatewayError naming the option."""
+def parse_question(params: t.Mapping[str, t.Any], now: int, known: str = "in the future; Prometheus' clock shows") -> Question:
+    """The options of the modules. Raises GatewayError naming the option.
+
+    :param now: the end, if none is given, and the last moment that can be asked for.
+    :param known: why what comes after it is not known.
+    """
     end = now if params["end"] is None else parse_time(params["end"], "end")
     start = end - parse_duration(params["period"], "period") if params["start"] is None else parse_time(params["start"], "start")
     if params["start"] is not None and start >= now:
-        raise GatewayError(f"start: {format_time(start)} is in the future; Prometheus' clock shows {format_time(now)}")
+        raise GatewayError(f"start: {format_time(start)} is {known} {format_time(now)}")
     if end > now:
-        raise GatewayError(f"end: {format_time(end)} is in the future; Prometheus' clock shows {format_time(now)}")
+        raise GatewayError(f"end: {format_time(end)} is {known} {format_time(now)}")
     if start >= end:
         raise GatewayError(f"start: {format_time(start)} is not before end, {format_time(end)}")
     if params["wait_for_scrape"] < 0:
@@ -239,7 +258,11 @@ def _silent(prometheus: Prometheus, question: Question, end: int) -> Count | Non
         counter = selector(metric, {})
         up = _up(prometheus, question, counter)
         if up:
-            found = _of_processes(prometheus, question, up, end, {metric: counter}, {metric: ()}, REQUEST_NOUNS)
+            try:
+                found = _of_processes(prometheus, question, up, end, {metric: counter}, {metric: ()}, REQUEST_NOUNS)
+            except SharedAddressError:
+                # Nothing is billed by them: they only say where tokens of nobody may come from.
+                return None
             counts.append(found.of(metric).get((), Count()) + found.unseen)
     return sum(counts, Count()) if counts else None
 

@@ -43,7 +43,7 @@ Turns: t.TypeAlias = "t.Mapping[int, int]"
 
 
 class SharedAddressError(GatewayError):
-    """One address leads to more than one process, so that nobody knows what either of them counted."""
+    """One address leads to more than one process, so that it is unknown what either of them counted."""
 
 
 def checked_lives(target: ScrapeTarget, series: t.Collection[Series], start: int, what: Nouns) -> ScrapeTarget:

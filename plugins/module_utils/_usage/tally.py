@@ -20,7 +20,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import
 AUTHORIZED = "authorized"
 LIMITED = "limited"
 _LABELS = ("user", "group", "tier")
-# What to do about calls that nobody can be billed for.
+# What to do about calls that no user can be billed for.
 LABELS_REMEDY = (
     "they passed without an API key, or the limiter's counters have no labels: use the custom Limitador, or a TelemetryPolicy "
     "(chargeback_labels: telemetry_policy) with the one of Kuadrant"
@@ -43,6 +43,8 @@ class Usage:
     scrapes: tuple[dict[str, t.Any], ...]
     notes: tuple[str, ...]
     tokens: tokens.Accounting = _NO_TOKENS
+    # The note about it, if the server has no samples of the period's start.
+    begins_late: str | None = None
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -54,8 +56,19 @@ class Usage:
     def exact(self) -> bool:
         return self.unseen.exact and all(row.authorized.exact and row.limited.exact for row in self.proved)
 
-    def noting(self, note: str | None) -> Usage:
-        return self if note is None else dataclasses.replace(self, notes=tuple(sorted({*self.notes, note})))
+    def beginning_late(self, note: str, *, proved: bool) -> Usage:
+        """The same, of a period that begins before all samples. ``proved``: what was counted is all that these limiters ever counted."""
+        unknown = Count() if proved else Count(0, None, frozenset({note}))
+        served = self.tokens.served
+        if served is not None:
+            served = dataclasses.replace(served, unseen=served.unseen + unknown)
+        return dataclasses.replace(
+            self,
+            unseen=self.unseen + unknown,
+            tokens=dataclasses.replace(self.tokens, unseen=self.tokens.unseen + unknown, served=served),
+            notes=tuple(sorted({*self.notes, note})),
+            begins_late=note,
+        )
 
     def as_dict(self) -> dict[str, t.Any]:
         return {

@@ -14,8 +14,18 @@ import dataclasses
 import itertools
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Interval, Life, Sample, ScrapeTarget, Series
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import (
+    CALL_NOUNS,
+    Interval,
+    Life,
+    Nouns,
+    Sample,
+    ScrapeTarget,
+    Series,
+)
 
 # Labels that say who looked, not what was looked at: two targets that differ in nothing else are one process. Those of the first kind say
 # by which job; those of the second name a replica of the server, and each site may have others (observer_labels).
@@ -31,6 +41,9 @@ REPLICA_LABELS = (
     "vm_replica",
 )
 OBSERVER_LABELS = frozenset((*JOB_LABELS, *REPLICA_LABELS))
+
+# A counter that has so many samples of its own, more than of its target's scrapes, is another server's.
+_FOREIGN = 3
 
 # What tells the counters of one target apart: their kind, and their labels beside the target's.
 Own: t.TypeAlias = "tuple[str, tuple[tuple[str, str], ...]]"
@@ -72,11 +85,12 @@ def with_lives(
     return [dataclasses.replace(target, lives=found[id(target)]) if id(target) in found else target for target in scraped]
 
 
-def assign(scraped: t.Sequence[ScrapeTarget], series: t.Iterable[Series]) -> list[ObservedTarget]:
+def assign(scraped: t.Sequence[ScrapeTarget], series: t.Iterable[Series], what: Nouns = CALL_NOUNS) -> list[ObservedTarget]:
     """Put each series to the target whose labels it carries, the most of them where several fit.
 
     ``scraped`` are the targets that ``limitador_up`` shows. A series without one (its samples were dropped on the way) makes a target
     from its job and instance. A scrape is also proved by any sample of the target: all samples of one scrape have its timestamp.
+    Raises GatewayError where most of them have others.
     """
     by_address: dict[tuple[str, str], list[ScrapeTarget]] = collections.defaultdict(list)
     for target in scraped:
@@ -96,7 +110,30 @@ def assign(scraped: t.Sequence[ScrapeTarget], series: t.Iterable[Series]) -> lis
             index = made[address] = len(targets)
             targets[index] = ScrapeTarget({"job": address[0], "instance": address[1]}, ())
         members[index].append(one)
+    for index, target in targets.items():
+        if target.scrapes:
+            check_times(target, members[index], what)
     return [_observed(target, members[index]) for index, target in targets.items()]
+
+
+def check_times(target: ScrapeTarget, members: t.Iterable[Series], what: Nouns) -> None:
+    """Raises GatewayError if counters have no samples at the scrapes of their target: another server must have taken them.
+
+    All samples of one scrape have its time, whoever asks for them. ``target`` is as its own sign of a scrape shows it.
+    """
+    times: dict[str, set[int]] = collections.defaultdict(set)
+    for one in members:
+        times[one.kind].update(moment for moment, _value in one.samples)
+    for kind, moments in times.items():
+        within = [moment for moment in target.scrapes if min(moments) <= moment <= max(moments)]
+        foreign = moments.difference(target.scrapes)
+        if len(foreign) >= _FOREIGN and 2 * len(foreign) > len(moments):
+            raise GatewayError(
+                f"Of {len(moments)} times at which {kind} of {target.name} were sampled, {len(foreign)} are no scrapes of that "
+                f"{what.target} ({len(within)} scrapes from {format_time(min(moments))} until {format_time(max(moments))}): the answers "
+                "come from servers with samples of their own, such as two Prometheus behind one address, or replicas that are merged "
+                "series by series. Name one of them in prometheus_url."
+            )
 
 
 def own(one: Series, target: ScrapeTarget) -> Own:
@@ -229,7 +266,7 @@ def _join(views: list[ObservedTarget]) -> ObservedTarget:
     series = tuple(
         Series({**main.target.labels, **dict(labels)}, tuple(samples), kind) for (kind, labels), samples in sorted(shown.items())
     )
-    back = sorted({interval for view in views for interval in counters.losses(view.target, view.series).back})
+    back = sorted({interval for view in views for interval in counters.counter_losses(view.target, view.series).back})
     parts = tuple(view.target.scrapes for view in views)
     return ObservedTarget(ScrapeTarget(main.target.labels, tuple(scrapes), lives), series, tuple(back), parts=parts)
 

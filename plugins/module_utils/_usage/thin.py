@@ -107,12 +107,12 @@ class Thin:
         first, last = self._scrapes[0], self._scrapes[-1]
         for moment in sorted({first, last}):
             self._read_at(shards, moment)
-        lost = counters.losses(self._target, self._series(shards))
+        lost = counters.counter_losses(self._target, self._series(shards))
         for moment in sorted({moment for interval in lost.certain for moment in interval if first <= moment <= last} - {first, last}):
             self._read_at(shards, moment)
         series = self._series(shards)
         parts = 1
-        while counters.losses(self._target, series).after(first).possible:
+        while counters.counter_losses(self._target, series).after(first).possible:
             # Values in between show more of what stood still.
             parts *= 2
             if parts > self._limits.parts:

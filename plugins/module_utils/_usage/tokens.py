@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""Tokens by user, group, tier and model, and what of the model servers' own count belongs to nobody, with the reasons that are known."""
+"""Tokens by user, group, tier and model, and what of the model servers' own count is unattributed, with the reasons that are known."""
 
 from __future__ import annotations
 
@@ -37,6 +37,10 @@ SERVED_LABELS = {PROMPT: ("model_name",), COMPLETION: ("model_name",)}
 # Envoy's count of requests that passed because the limiter did not answer, if the gateway's statistics are scraped. A part of Istio's
 # name of the cluster gets into the name of the metric.
 SILENT_METRICS = "envoy_cluster_(.+_)?ratelimit_failure_mode_allowed"
+
+# More tokens than so many times the usual ones are not plausible for a request whose tokens are not known; nor so many, if none are usual.
+_TIMES_USUAL = 4
+_ALONE = 1_000
 
 _NONE = Count()
 
@@ -131,7 +135,7 @@ class Accounting:
             "exact": all(count.exact for count in (*theirs.values(), *ours.values())),
             "models": list(self._models(served)),
             "requests": requests,
-            "causes": list(causes(remainder["total"] or 0, requests)),
+            "causes": list(causes(remainder["total"] or 0, requests, self._usual())),
         }
 
     def _models(self, served: Measured) -> t.Iterator[dict[str, t.Any]]:
@@ -144,8 +148,12 @@ class Accounting:
             theirs = {part: served.of(part).get((name,), Count()) for part in SERVED_METRICS}
             yield {"model": name, **_remainder(theirs, ours.get(name, dict.fromkeys(TOKEN_PARTS, Count())))}
 
+    def _usual(self) -> float | None:
+        told = sum(self.parts[part].lower for part in (*SERVED_METRICS, UNSPLIT))
+        return usual_tokens(told, _sum(row.metered for row in self.proved).lower)
+
     def _requests(self) -> dict[str, int]:
-        """Requests whose tokens belong to nobody, by cause; at least so many."""
+        """Requests that left tokens unattributed, by cause; at least so many."""
         found = {reason: count.lower for reason, count in sorted(self.reasons.items()) if not count.nothing}
         finished = _sum(row.metered for row in self.proved).lower + sum(found.values())
         others = {UNREPORTED: self.authorized.lower - finished, LIMITER_SILENT: 0 if self.silent is None else self.silent.lower}
@@ -194,17 +202,28 @@ def _served_figures(parts: t.Mapping[str, Count]) -> dict[str, int | None]:
     return {name: figure for part, count in parts.items() for name, figure in bounds(part, count).items()}
 
 
-def causes(total: int, requests: t.Mapping[str, int]) -> t.Iterator[str]:
-    """Where ``total`` unattributed tokens come from, by the number of requests that are known to have some of them."""
+def causes(total: int, requests: t.Mapping[str, int], usual: float | None = None) -> t.Iterator[str]:
+    """Where ``total`` unattributed tokens come from, by the number of requests that are known to have some of them.
+
+    :param usual: tokens of a request whose answer told them, on average; None: no answer did.
+    """
     reasons = {reason: number for reason, number in requests.items() if reason not in _CAUSES}
+    number = sum(requests.values())
     if reasons:
         listed = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
         yield f"{sum(reasons.values())} answers carried no usage ({listed})"
     for cause, text in _CAUSES.items():
         if cause in requests:
             yield f"{requests[cause]} {text}"
-    if total > 0 and len(requests) > 1:
-        yield f"these {sum(requests.values())} requests share the {total} tokens; how many each of them took is not known"
+    past = total > 0 and number > 0 and total / number > (_ALONE if usual is None else _TIMES_USUAL * usual)
+    if past:
+        others = "no answer told its tokens" if usual is None else f"a request whose answer told its tokens took {usual:.0f}"
+        yield (
+            f"{total} tokens would be {total / number:.0f} for each of these {number} requests, and {others}: most of them came to a model "
+            "server past the gateway, or by requests that nobody counted"
+        )
+    elif total > 0 and len(requests) > 1:
+        yield f"these {number} requests share the {total} tokens; how many each of them took is not known"
     if total > 0 and not requests:
         yield (
             "requests that no token limit matched, that passed while the limiter did not answer, "
@@ -212,3 +231,8 @@ def causes(total: int, requests: t.Mapping[str, int]) -> t.Iterator[str]:
         )
     if total < 0:
         yield "users were counted more tokens than the model servers: one of them was not scraped, or answers crossed the period's edge"
+
+
+def usual_tokens(tokens: int, answers: int) -> float | None:
+    """Of one request, on average; None if there was none."""
+    return tokens / answers if tokens > 0 and answers > 0 else None

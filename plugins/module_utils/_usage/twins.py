@@ -22,7 +22,8 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import N
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import ObservedTarget
 
-# How often both must have counted the same at the same time, by how they differ: in one label, in several labels, in the address.
+# How often both must have counted the same at the same time, if they differ in one label at the same address, in several, or in the
+# address.
 # Two limiters whose callers are independent hardly do it once; those behind one load balancer may have the same few calls.
 _STEPS = {"label": 1, "labels": 3, "address": 20}
 # Of the scrapes that can be compared, so many per hundred may differ: a counter that was lost between two of them.
@@ -48,9 +49,9 @@ def doubtful(kept: t.Sequence[ObservedTarget], start: int, observers: t.Collecti
             raise GatewayError(
                 f"Two targets, {one.target.name} and {other.target.name}, that differ in {labels}, show the same figures at the same "
                 f"times: most likely they are one {what.target} that is scraped twice, and both would be billed. If "
-                f"{' or '.join(differing)} says who looked, such as the name of a replica of Prometheus, add it to "
-                f"observer_labels; if the address differs, scrape "
-                f"each {what.target} once; if they are two {what.target}s for all that, measure each with match_labels."
+                f"{' or '.join(differing)} says who looked, such as the name of a replica of Prometheus, add it to observer_labels; if the "
+                f"address differs, scrape each {what.target} once; if they are two {what.target}s for all that, measure each with "
+                "match_labels."
             )
         if same is None and "instance" not in differing:
             less = min(one, other, key=lambda view: len(_from_baseline(view.target.scrapes, start)))

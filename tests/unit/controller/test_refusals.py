@@ -22,22 +22,29 @@ ANSWER_ID = {"metrics.labels.id": 'responseBodyJSON("/id")'}
 
 REFUSED: dict[str, tuple[Json, str, tuple[str, ...], list[str]]] = {
     "condition": (
-        config(auth(), rate_limit(limit("free", "auth.identity.groups.split(',').exists(g, g == 'free')"))),
+        config(auth(), rate_limit(limit("free", "auth.identity.groups.sha256() == 'free'"))),
         "UntranslatableExpression",
         (RLP,),
         [
             "condition of limit 'free'",
-            "auth.identity.groups.split(',').exists(g, g == 'free')",
-            "no .exists()",
+            "auth.identity.groups.sha256() == 'free'",
+            "no method .sha256()",
             "let the AuthPolicy compute",
         ],
     ),
     "counter": (
-        config(auth(), rate_limit(limit("free", counters=("auth.identity.a + auth.identity.b",)))),
+        config(auth(), rate_limit(limit("free", counters=("hash(auth.identity.a)",)))),
         "UntranslatableExpression",
         (RLP,),
-        ["counter of limit 'free'", "auth.identity.a + auth.identity.b", "no +"],
+        ["counter of limit 'free'", "hash(auth.identity.a)", "no function hash()"],
     ),
+    "all headers": (
+        config(auth(), rate_limit(limit("free", "request.headers.exists(h, h.startsWith('x-'))"))),
+        "UntranslatableExpression",
+        (RLP,),
+        ["condition of limit 'free'", "'request.headers' is used as a whole"],
+    ),
+    "no CEL": (config(auth(), rate_limit(limit("free", "a =="))), "UntranslatableExpression", (RLP,), ["'a =='", "not valid CEL"]),
     "label": (
         config(rate_limit(limit("free")), requestData=LABEL),
         "UntranslatableExpression",
@@ -69,10 +76,10 @@ REFUSED: dict[str, tuple[Json, str, tuple[str, ...], list[str]]] = {
         ["label 'id' of a TelemetryPolicy reads '/id' from answers", "/usage/total_tokens"],
     ),
     "token condition": (
-        config(auth(), *token_limit("free", "auth.identity.groups.split(',')[0] == 'free'")),
+        config(auth(), rate_limit(limit("a")), *token_limit("free", "auth.identity.groups.first() == 'free'")),
         "UntranslatableExpression",
         (TRLP,),
-        ["condition of limit 'free'", "split"],
+        ["condition of limit 'free'", "no method .first()"],
     ),
     "answer in a condition": (
         config(auth(), *token_limit("free", 'responseBodyJSON("/model") == auth.identity.model')),
@@ -159,7 +166,7 @@ def test_refused_by_name_and_closed(
 def test_only_the_affected_route_is_closed() -> None:
     index = routes.index_routes([gateway()], [route("good"), route("bad")])
     good = config(auth(), rate_limit(limit("a")), name=action_set_name("good"))
-    bad = config(auth(), rate_limit(limit("a", "string(1) == '1'")), name=action_set_name("bad"))
+    bad = config(auth(), rate_limit(limit("a", "hash(1) == '1'")), name=action_set_name("bad"))
     result = run({"services": SERVICES, "actionSets": good["actionSets"] + bad["actionSets"]}, index)
     assert [refusal.route for refusal in result.refusals] == ["HTTPRoute llm/bad#rule-1"]
     *open_ones, other = (patch["patch"]["value"] for patch in route_patches(result))

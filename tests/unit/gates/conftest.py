@@ -33,7 +33,7 @@ def files() -> list[Path]:
 
 @pytest.fixture(scope="session")
 def ansible_env() -> dict[str, str]:
-    """The environment in which `kuadrant.llm` is this checkout (the link is made by hack/venv)."""
+    """The environment in which `kuadrant.llm` is this checkout (hack/venv creates the link)."""
     return {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
 
 

@@ -32,6 +32,7 @@ BROKEN = [
     ("plugins", "filter/table.py", f"from {PLUGINS}.modules import tier_info"),
     ("entries", "module_utils/_report/table.py", f"from {PLUGINS}.filter import table"),
     ("kubernetes", "module_utils/_objects/conditions.py", "import kubernetes.client"),
+    ("http", "modules/tier.py", "import requests"),
     ("kubernetes", "modules/tier.py", "from ansible_collections.kubernetes.core.plugins.module_utils import common"),
 ]
 

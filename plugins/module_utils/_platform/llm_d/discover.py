@@ -33,7 +33,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._platform.llm_d.model
     selector_of,
 )
 
-#: GatewayClass controllers on whose gateways Kuadrant enforces policies, as this collection sets it up.
+#: GatewayClass controllers that run gateways on which Kuadrant enforces policies, as this collection sets it up.
 CONTROLLERS = ("istio.io/gateway-controller", "openshift.io/gateway-controller/v1")
 
 _SET = "Set cluster_llm_d_namespace or cluster_llm_d_gateway"
@@ -99,7 +99,7 @@ def discover(
     if not chosen.routes:
         raise RefusedError(
             "no_routes",
-            f"Gateway {chosen.ref} has no HTTPRoute, so no policy on it would ever be enforced, and nobody reaches a model through it. "
+            f"Gateway {chosen.ref} has no HTTPRoute, so no policy on it would ever be enforced, and no request reaches a model through it. "
             "Apply the HTTPRoute of your llm-d guide (httproute.yaml, or httpRoute.create=true of the router chart), then run again.",
             gateway=str(chosen.ref),
         )

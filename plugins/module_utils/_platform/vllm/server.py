@@ -14,7 +14,7 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, Object
-from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY, is_managed
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY, MANAGED_BY_LABEL, MANAGER, is_managed, manager_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.apply import apply, remove
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.discovery import Discovery
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import Outcome
@@ -63,11 +63,11 @@ def present(kube: Kube, config: Config, options: Options) -> list[Outcome]:
     discovery = Discovery(kube)
     live = kube.get(WORKLOADS["Deployment"], config.namespace, config.name)
     if live is not None and not is_managed(live):
-        owner = (live["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by", "")
+        owner = manager_of(live) or ""
         raise GatewayError(
             f"Deployment {config.name} in namespace {config.namespace} is there already and was not created by this collection "
-            f"(app.kubernetes.io/managed-by is '{owner}'). Set vllm_name to another name, or remove it; to hand it over, give it the label "
-            "app.kubernetes.io/managed-by=kuadrant.llm."
+            f"({MANAGED_BY_LABEL} is '{owner}'). Set vllm_name to another name, or remove it; to hand it over, give it the label "
+            f"{MANAGED_BY_LABEL}={MANAGER}."
         )
     monitor = config.monitor and (discovery.find(*MONITOR) is not None or (options.check and options.monitors_expected))
     wanted = definitions(dataclasses.replace(config, monitor=monitor), options.token, live)

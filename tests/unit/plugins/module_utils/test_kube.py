@@ -121,6 +121,16 @@ def test_delete_tells_whether_there_was_one() -> None:
     assert pool.requests[1]["body"] is None
 
 
+def test_delete_asks_for_a_dry_run_in_its_body() -> None:
+    kube, pool = client(Response(200, {}), Response(200, {}))
+    kube.delete(SECRETS, "llm", "alice", uid="u1", dry_run=True)
+    kube.delete(SECRETS, "llm", "alice", dry_run=True)
+    assert [json.loads(request["body"]) for request in pool.requests] == [
+        {"preconditions": {"uid": "u1"}, "dryRun": ["All"]},
+        {"dryRun": ["All"]},
+    ]
+
+
 def test_impersonation_headers_are_sent() -> None:
     kube, pool = client(Response(200, {}), **{"Impersonate-User": "jane", "Impersonate-Group": ["a", "b"]})
     kube.get(SECRETS, "llm", "alice")

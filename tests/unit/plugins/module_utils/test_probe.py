@@ -9,7 +9,15 @@ import typing as t
 import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._probe import Answer, Outcome, Probe, judge, parse_probes, run_probe, tokens_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._probe import (
+    Answer,
+    Probe,
+    ProbeOutcome,
+    judge,
+    parse_probes,
+    run_probe,
+    tokens_of,
+)
 
 URL = "http://gateway.example"
 
@@ -84,8 +92,8 @@ def test_run_probe(answers: list[int], expected: tuple[int, ...], settle: float,
     assert statuses(answers, expected, settle) == (got, left)
 
 
-def outcome(expected: tuple[int, ...], *answers: Answer, key: str | None = None) -> Outcome:
-    return Outcome(Probe("alice", expected, key), answers)
+def outcome(expected: tuple[int, ...], *answers: Answer, key: str | None = None) -> ProbeOutcome:
+    return ProbeOutcome(Probe("alice", expected, key), answers)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +131,7 @@ def test_judge_tells_it_all_but_the_key() -> None:
 
 
 def test_judge_accepts_what_was_expected_or_skipped() -> None:
-    judge([outcome((200, 429), Answer(200), Answer(429)), Outcome(Probe("q", (200,)), (), skipped=True)], URL)
+    judge([outcome((200, 429), Answer(200), Answer(429)), ProbeOutcome(Probe("q", (200,)), (), skipped=True)], URL)
 
 
 def test_keys_are_not_in_repr() -> None:
@@ -150,5 +158,5 @@ def test_tokens_of(text: str, tokens: int | None) -> None:
 
 def test_an_outcome_sums_the_tokens_that_were_told() -> None:
     probe = Probe("p", (200, 200, 429))
-    assert Outcome(probe, (Answer(200, "", 5), Answer(200, "", 6), Answer(429))).entry()["tokens"] == 11
-    assert Outcome(probe, (Answer(429),)).entry()["tokens"] is None
+    assert ProbeOutcome(probe, (Answer(200, "", 5), Answer(200, "", 6), Answer(429))).entry()["tokens"] == 11
+    assert ProbeOutcome(probe, (Answer(429),)).entry()["tokens"] is None

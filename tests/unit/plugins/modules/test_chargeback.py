@@ -10,6 +10,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import NO_PRICE
 from ansible_collections.kuadrant.llm.plugins.module_utils._report import plots
 from ansible_collections.kuadrant.llm.plugins.modules import chargeback, usage_info, usage_ledger
 
@@ -139,7 +140,12 @@ def test_chargeback_measures_the_time_before_a_new_price_by_itself(prometheus: S
     assert (result["currency"], result["totals"]["overall"]["cost"]) == ("EUR", "0.25")
 
 
-def test_chargeback_holds_budgets_against_the_month_and_other_prices_against_the_bill(limiter: Server, run_module: Run) -> None:
+@pytest.mark.parametrize("known", [True, False], ids=["samples-from-the-month's-start", "a-server-that-is-new"])
+def test_chargeback_holds_budgets_against_the_month_and_other_prices_against_the_bill(
+    limiter: Server, run_module: Run, known: bool
+) -> None:
+    if known:
+        limiter.add("up", (0, 1), job="node")
     result = run_module(
         chargeback.main,
         prometheus_url=limiter.url,
@@ -149,7 +155,12 @@ def test_chargeback_holds_budgets_against_the_month_and_other_prices_against_the
         **PERIOD,
     )
     bob, free = result["budgets"]
-    assert (bob["spent"], bob["spent_upper"], bob["reached"], bob["possibly_reached"]) == ("0.020", "0.020", [50, 80], [50, 80])
+    assert (bob["spent"], bob["reached"]) == ("0.020", [50, 80])
+    assert (bob["spent_upper"], bob["possibly_reached"]) == (("0.020", [50, 80]) if known else (None, [50, 80, 100]))
+    before = "before the period, in the same month, for budgets and what is included: Prometheus has no samples from before"
+    assert any(note.startswith(before) for note in result["data_quality"]["notes"]) != known
+    assert result["data_quality"]["exact"] is True
+    assert any("AT MOST" in line and "BUDGET OF" in line for line in result["table"]) != known
     assert (free["spent"], free["reached"], bob["month_start"]) == ("0.002", [], "1970-01-01T00:00:00Z")
     assert result["what_if"]["overall"] == {"cost": "0.022", "what_if": "0.012", "difference": "-0.010"}
     assert any("BUDGET OF" in line for line in result["table"])
@@ -234,11 +245,27 @@ def test_chargeback_refuses_before_it_asks(prometheus: Server, run_module: Run, 
     assert prometheus.queries == []
 
 
-def test_chargeback_names_the_tier_without_a_price_and_writes_nothing(limiter: Server, run_module: Run, tmp_path: pathlib.Path) -> None:
-    result = run_module(chargeback.main, prometheus_url=limiter.url, tiers=TIERS[:1], output_csv=str(tmp_path / "bill.csv"), **PERIOD)
+def test_chargeback_that_requires_prices_names_the_tier_without_one_and_writes_nothing(
+    limiter: Server, run_module: Run, tmp_path: pathlib.Path
+) -> None:
+    path = str(tmp_path / "bill.csv")
+    result = run_module(chargeback.main, prometheus_url=limiter.url, tiers=TIERS[:1], output_csv=path, require_prices=True, **PERIOD)
     assert result["msg"].startswith("Failed to price the usage: ")
     assert "10 requests of user bob are of tier premium, which is not in tiers" in result["msg"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_chargeback_bills_the_others_where_one_has_no_price_and_warns(limiter: Server, run_module: Run) -> None:
+    result = run_module(chargeback.main, prometheus_url=limiter.url, tiers=TIERS[:1], **PERIOD)
+    assert [(line["user"], line["meter"], line["cost"], line["price_entry"]) for line in result["lines"]] == [
+        ("=ann", "requests", "0.002", "free"),
+        ("=ann", "limited_requests", "0.000", None),
+        ("bob", "requests", "0.000", None),
+    ]
+    (missing,) = result["data_quality"]["missing_prices"]
+    assert missing == "10 requests of user bob are of tier premium, which is not in tiers"
+    assert missing in str(result["warnings"])
+    assert result["data_quality"]["unpriced"] == [{"meter": "requests", "quantity": 10, "reason": NO_PRICE}]
 
 
 def test_chargeback_keeps_the_file_it_cannot_read(limiter: Server, run_module: Run, tmp_path: pathlib.Path) -> None:
@@ -300,7 +327,50 @@ def test_chargeback_bills_from_a_ledger_what_was_closed(prometheus: Server, run_
     assert [bucket["authorized"] for bucket in result["timeline"]] == [5, 2]
     assert [len(close["sha256"]) for close in result["closes"]] == [64, 64]
     tiers = {"tiers": [{"name": "gold", "price": {"request": "1"}}], "start": period["start"], "end": "1970-01-01T03:00:00Z"}
-    assert run_module(chargeback.main, ledger_dir=directory, **tiers)["msg"].startswith("Failed to read the ledger: ")
+    failed = run_module(chargeback.main, ledger_dir=directory, **tiers)["msg"]
+    assert failed == (
+        "Failed to read the ledger: end: 1970-01-01T03:00:00Z is after all that the ledger has closed, which ends at 1970-01-01T02:00:00Z"
+    )
     tiers["end"] = period["end"]
-    assert run_module(chargeback.main, ledger_dir=directory, **tiers)["msg"].startswith("Failed to price the usage: ")
+    required = run_module(chargeback.main, ledger_dir=directory, require_prices=True, **tiers)
+    assert required["msg"].startswith("Failed to price the usage: ")
     assert len(prometheus.queries) == asked
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["samples-from-the-month's-start", "a-server-that-is-new"])
+def test_chargeback_knows_what_is_included_only_as_far_as_it_knows_the_month(limiter: Server, run_module: Run, known: bool) -> None:
+    """Before the first sample bob may have used up what is included."""
+    if known:
+        limiter.add("up", (0, 1), job="node")
+    entry = {"name": "list", "price": {"request": "1"}, "included": {"requests": 10}}
+    result = run_module(chargeback.main, prometheus_url=limiter.url, price_book={"currency": "USD", "entries": [entry]}, **PERIOD)
+    (line,) = (line for line in result["lines"] if line["user"] == "bob")
+    assert (line["quantity_upper"], line["cost"], line["cost_upper"]) == (10, "0.00", "0.00" if known else "10.00")
+
+
+def test_chargeback_refuses_a_budget_of_a_tier_that_no_description_has(limiter: Server, run_module: Run) -> None:
+    result = run_module(chargeback.main, prometheus_url=limiter.url, tiers=TIERS, budgets=[{"tier": "fre", "amount": "1"}], **PERIOD)
+    assert result["msg"] == (
+        "llm_gateway_budgets[0]: tier: 'fre' is not one of the tiers free, premium, so nothing would ever be spent of it"
+    )
+
+
+def test_chargeback_names_what_the_price_book_and_budgets_are_about_and_nobody_has(limiter: Server, run_module: Run) -> None:
+    scrapes = range(800_000, 1_000_001, 10_000)
+    limiter.add("up", *((moment, 1) for moment in scrapes), job="vllm", instance="m:8000")
+    for metric in ("vllm:prompt_tokens_total", "vllm:generation_tokens_total"):
+        limiter.add(metric, *((moment, 7) for moment in scrapes), job="vllm", instance="m:8000", model_name="llama")
+    entries = [{"name": "list", "price": {"request": "1"}}] + [
+        {"name": f"of {model}", "model": model, "price": {"prompt_per_1k": "1"}} for model in ("llama", "lama")
+    ]
+    budgets = [{"tier": tier, "amount": "1000"} for tier in ("fre", "free")]
+    result = run_module(
+        chargeback.main, prometheus_url=limiter.url, price_book={"currency": "USD", "entries": entries}, budgets=budgets, **PERIOD
+    )
+    notes = result["data_quality"]["notes"]
+    assert (
+        "llm_gateway_price_book: of lama is for model lama, which no model server served and nobody used in this time; they served llama"
+        in notes
+    )
+    assert "a budget is of tier fre, which llm_gateway_price_book does not name and nobody was in this month" in notes
+    assert not any("of llama is for" in note or "of tier free," in note for note in notes)

@@ -8,7 +8,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.kuadrant.llm.plugins.modules import namespace_info, rollout
+from ansible_collections.kuadrant.llm.plugins.modules import rollout
 
 
 def test_check_mode_asks_nothing(run_module: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,15 +27,3 @@ def test_fails_with_one_message(run_module: t.Any, monkeypatch: pytest.MonkeyPat
 
 def test_refuses_an_unknown_kind_also_in_check_mode(run_module: t.Any) -> None:
     assert "'Pod/a' is not <kind>/<name>" in run_module(rollout.main, check=True, namespace="llm", workloads=["Pod/a"])["msg"]
-
-
-def test_namespace_info_reports(run_module: t.Any, monkeypatch: pytest.MonkeyPatch, kube: t.Any) -> None:
-    monkeypatch.setattr(namespace_info, "connect", lambda _module: kube)
-    result = run_module(namespace_info.main, name="llm")
-    assert {key: result[key] for key in ("changed", "exists", "ours", "foreign", "removable")} == {
-        "changed": False,
-        "exists": False,
-        "ours": False,
-        "foreign": [],
-        "removable": False,
-    }

@@ -11,13 +11,13 @@ expression that does not load would make Envoy reject the whole route configurat
 
 from __future__ import annotations
 
-import ast
 import re
 import typing as t
 
 import lark
 import re2  # type: ignore[import-untyped]
-from celpy import celparser
+
+from .cel_tree import arguments, literal_string, only, parse
 
 AUTH_NAMESPACE = "envoy.filters.http.ext_authz"
 # Where filters put the values that requestBodyJSON() and responseBodyJSON() read; the key is the JSON pointer.
@@ -89,9 +89,9 @@ def to_envoy(text: str) -> str:
     :raises UntranslatableError: naming the first construct that stock Envoy lacks.
     """
     try:
-        tree = celparser.CELParser().parse(text)
-    except celparser.CELParseError as exc:
-        raise UntranslatableError("it is not valid CEL") from exc
+        tree = parse(text)
+    except ValueError as exc:
+        raise UntranslatableError(str(exc)) from exc
     rewriter = _Rewriter()
     rewriter.visit(tree)
     return rewriter.apply(text)
@@ -99,9 +99,9 @@ def to_envoy(text: str) -> str:
 
 def body_pointers(text: str, function: str) -> list[str]:
     """The JSON pointers that a (translatable) expression gives to ``requestBodyJSON`` or ``responseBodyJSON``."""
-    tree = celparser.CELParser().parse(text)
+    tree = parse(text)
     calls = [node for node in tree.find_data("ident_arg") if str(node.children[0]) == function]
-    return sorted({pointer for node in calls if (pointer := _literal_string(_arguments(node)[0])) is not None})
+    return sorted({pointer for node in calls if (pointer := literal_string(arguments(node)[0])) is not None})
 
 
 def body_value(namespace: str, pointer: str) -> str:
@@ -111,7 +111,7 @@ def body_value(namespace: str, pointer: str) -> str:
 
 def mentions_auth(text: str) -> bool:
     """Whether a (valid) expression reads ``auth``."""
-    tree = celparser.CELParser().parse(text)
+    tree = parse(text)
     return any(str(node.children[0]) == "auth" for node in tree.find_data("ident"))
 
 
@@ -165,7 +165,7 @@ class _Rewriter:
         if root is None:
             self.visit(operand)
         else:
-            field = _literal_string(index)
+            field = literal_string(index)
             if field is None:
                 raise UntranslatableError(f"{str(root)!r} is indexed by something that is not a literal")
             self._attribute(root, field)
@@ -197,12 +197,12 @@ class _Rewriter:
             return
         if name not in _FUNCTIONS:
             raise UntranslatableError(f"stock Envoy has no function {name}()")
-        arguments = _arguments(node)
+        given = arguments(node)
         if name == "has":
-            self._has(node, arguments)
+            self._has(node, given)
             return
         if name == "matches":
-            _check_pattern(arguments[1] if len(arguments) == 2 else None)
+            _check_pattern(given[1] if len(given) == 2 else None)
         self._children(node)
 
     def _member_dot_arg(self, node: lark.Tree[t.Any]) -> None:
@@ -212,19 +212,19 @@ class _Rewriter:
         if name not in _METHODS:
             raise UntranslatableError(f"stock Envoy has no method .{name}()")
         if name == "matches":
-            arguments = _arguments(node)
-            _check_pattern(arguments[0] if len(arguments) == 1 else None)
+            given = arguments(node)
+            _check_pattern(given[0] if len(given) == 1 else None)
         self._children(node)
 
     def _body(self, node: lark.Tree[t.Any], name: str) -> None:
-        arguments = _arguments(node)
-        pointer = _literal_string(arguments[0]) if len(arguments) == 1 else None
+        given = arguments(node)
+        pointer = literal_string(given[0]) if len(given) == 1 else None
         if pointer is None or not _POINTER.fullmatch(pointer):
             raise UntranslatableError(f"{name}() takes one JSON pointer to an object's member, such as '/model'; not into a list")
         self._edits.append((node.meta.start_pos, node.meta.end_pos, body_value(_BODIES[name], pointer)))
 
-    def _has(self, node: lark.Tree[t.Any], arguments: list[lark.Tree[t.Any]]) -> None:
-        if len(arguments) != 1 or (select := _only(arguments[0], "member_dot")) is None:
+    def _has(self, node: lark.Tree[t.Any], given: list[lark.Tree[t.Any]]) -> None:
+        if len(given) != 1 or (select := only(given[0], "member_dot")) is None:
             raise UntranslatableError("has() takes one field selection")
         before = len(self._edits)
         self.visit(select)
@@ -251,49 +251,20 @@ def _start(token: lark.Token) -> int:
     return t.cast("int", token.start_pos)
 
 
-def _only(node: t.Any, *names: str) -> lark.Tree[t.Any] | None:
-    """Descend through nodes with one child until one of ``names`` is met."""
-    while isinstance(node, lark.Tree):
-        if node.data in names:
-            return node
-        if len(node.children) != 1:
-            return None
-        node = node.children[0]
-    return None
-
-
 def _root_of(operand: lark.Tree[t.Any]) -> lark.Token | None:
     """The identifier that ``operand`` consists of, or None."""
-    ident = None if _only(operand, "paren_expr") else _only(operand, "ident")
+    ident = None if only(operand, "paren_expr") else only(operand, "ident")
     return None if ident is None else t.cast("lark.Token", ident.children[0])
 
 
 def _check_no_body(operand: lark.Tree[t.Any]) -> None:
-    call = _only(operand, "ident_arg")
+    call = only(operand, "ident_arg")
     if call is not None and str(call.children[0]) in _BODIES:
         raise UntranslatableError(f"{call.children[0]}() gives texts, numbers and truth values only; put the whole path into its pointer")
 
 
-def _arguments(node: lark.Tree[t.Any]) -> list[lark.Tree[t.Any]]:
-    lists = [child for child in node.children if isinstance(child, lark.Tree) and child.data == "exprlist"]
-    return [t.cast("lark.Tree[t.Any]", argument) for exprlist in lists for argument in exprlist.children]
-
-
-def _literal_string(node: lark.Tree[t.Any]) -> str | None:
-    literal = _only(node, "literal")
-    if literal is None:
-        return None
-    token = t.cast("lark.Token", literal.children[0])
-    if token.type != "STRING_LIT":
-        return None
-    try:
-        return t.cast("str", ast.literal_eval(str(token)))
-    except (SyntaxError, ValueError):
-        return None
-
-
 def _check_pattern(argument: lark.Tree[t.Any] | None) -> None:
-    pattern = None if argument is None else _literal_string(argument)
+    pattern = None if argument is None else literal_string(argument)
     if pattern is None:
         raise UntranslatableError("the pattern of matches() must be one string literal")
     try:

@@ -2,14 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Limits and labels of Kuadrant's plugin configuration, one by one, with expressions that a stock Envoy evaluates."""
+"""Limits and labels of Kuadrant's plugin configuration, one by one."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
+import typing as t
 
 from . import cel, envoy, tokens
+from .cel_tree import parse
 from .refusals import UNSUPPORTED_ACTION, UNTRANSLATABLE_EXPRESSION, Json, RefusedError
 
 _LABEL_PREFIX = "metrics.labels."
@@ -23,23 +25,35 @@ _EXPRESSION_REMEDY = (
 
 @dataclasses.dataclass(frozen=True)
 class Conditional:
-    """One item of ``conditionalData``: a limit that applies when ``condition`` holds (None: always), and the values it counts by."""
+    """One item of ``conditionalData``: a limit that applies when all predicates hold, and the values it counts by."""
 
     limits: tuple[str, ...]
-    condition: str | None
     counters: tuple[tuple[str, str], ...]
-    sources: tuple[str, ...]
+    predicates: tuple[str, ...]
+    action_predicates: tuple[str, ...]
+    action: Json = dataclasses.field(compare=False, repr=False)
 
     @property
     def keys(self) -> tuple[str, ...]:
         return (*self.limits, *(key for key, _value in self.counters))
 
+    @property
+    def data(self) -> tuple[tuple[str, str], ...]:
+        """Key and expression of each entry."""
+        return (*((limit, "1") for limit in self.limits), *self.counters)
+
+    @property
+    def texts(self) -> list[tuple[str, str]]:
+        """Every expression, and what it is."""
+        name = ", ".join(map(_limit_name, self.limits))
+        conditions = [(text, f"the condition of limit {name}") for text in (*self.action_predicates, *self.predicates)]
+        return conditions + [(text, f"the counter of limit {name}") for _key, text in self.counters]
+
     @classmethod
-    def of(cls, predicates: list[str], item: Json, hits: str | None) -> Conditional:
+    def of(cls, action: Json, item: Json, hits: str | None) -> Conditional:
         """:param hits: the ``ratelimit.hits_addend`` that it must set; None: it must not set any."""
         limits: list[str] = []
         counters: dict[str, str] = {}
-        values: list[str] = []
         found_hits = None
         name = ", ".join(_limit_names(item)) or "without a name"
         for data in item.get("data") or []:
@@ -54,31 +68,39 @@ class Conditional:
             elif key.startswith(("limit.", "tokenlimit.")):
                 limits.append(key)
             else:
-                counters[key] = _cel(value, f"the counter of limit {name}")
-                values.append(value)
+                counters[key] = value
         if found_hits != hits:
             raise RefusedError(
                 UNSUPPORTED_ACTION, f"limit {name} counts hits by {found_hits!r} where Kuadrant 1.5 writes {hits!r}; it is not understood."
             )
         if not limits:
             raise RefusedError(UNSUPPORTED_ACTION, "it contains a rate limit without an identifier, which Kuadrant 1.5 does not write.")
-        wanted = [*predicates, *(item.get("predicates") or [])]
-        condition = " && ".join(cel.grouped(_cel(text, f"the condition of limit {name}")) for text in wanted) or None
-        for text in (*wanted, *values):
+        predicates, own = action.get("predicates") or [], item.get("predicates") or []
+        found = cls(tuple(limits), tuple(counters.items()), tuple(own), tuple(predicates), action)
+        for text, where in found.texts:
+            _check_valid(text, where)
             if cel.body_pointers(text, "responseBodyJSON"):
                 raise RefusedError(
                     UNTRANSLATABLE_EXPRESSION, f"limit {name} reads {text!r}, but there is no answer yet when a request is decided."
                 )
-        return cls(tuple(limits), condition, tuple(counters.items()), (*wanted, *values))
+        return found
 
     def refuse_auth(self) -> None:
-        for text in self.sources:
+        for text, _where in self.texts:
             if cel.mentions_auth(text):
                 limits = ", ".join(map(_limit_name, self.limits))
                 raise RefusedError(
                     UNTRANSLATABLE_EXPRESSION,
                     f"limit {limits} reads {text!r}, but Kuadrant runs it before authentication. Write such references as 'auth.<field>'.",
                 )
+
+    def condition_in_envoy(self) -> str | None:
+        """None: it always holds. :raises cel.UntranslatableError: if stock Envoy cannot say it."""
+        return " && ".join(cel.grouped(cel.to_envoy(text)) for text in (*self.action_predicates, *self.predicates)) or None
+
+    def counters_in_envoy(self) -> dict[str, str]:
+        """:raises cel.UntranslatableError: if stock Envoy cannot say one."""
+        return {key: cel.to_envoy(text) for key, text in self.counters}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +138,13 @@ class Label:
         return envoy.entry(self.name, tokens.only_if_reported(self.value), required=True)
 
 
+def _check_valid(text: str, where: str) -> None:
+    try:
+        parse(text)
+    except ValueError as exc:
+        raise RefusedError(UNTRANSLATABLE_EXPRESSION, f"{where} is {text!r}: {exc}.") from exc
+
+
 def _cel(text: str, where: str) -> str:
     try:
         return cel.to_envoy(text)
@@ -133,7 +162,6 @@ def _limit_name(key: str) -> str:
     return repr(re.sub(r"__[0-9a-f]{8}$", "", key.split(".", 1)[1]))
 
 
-def applies_if(conditionals: list[Conditional]) -> str | None:
+def applies_if(conditions: t.Sequence[str | None]) -> str | None:
     """The condition under which any limit applies; None: always. ``||`` absorbs the errors of conditions that cannot be evaluated."""
-    conditions = [conditional.condition for conditional in conditionals]
     return None if None in conditions else " || ".join(dict.fromkeys(f"({condition})" for condition in conditions))

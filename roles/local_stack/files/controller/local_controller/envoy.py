@@ -29,6 +29,8 @@ REQUEST_BODY_BEFORE_AUTH = "envoy.filters.http.json_to_metadata.kuadrant_llm_bef
 REQUEST_BODY_AFTER_AUTH = "envoy.filters.http.json_to_metadata.kuadrant_llm_after_auth"
 RESPONSE_BODY = "envoy.filters.http.json_to_metadata.kuadrant_llm_response"
 RESPONSE_STREAM = "envoy.filters.http.sse_to_metadata.kuadrant_llm_response"
+STATE_BEFORE_AUTH = "envoy.filters.http.set_filter_state.kuadrant_llm_before_auth"
+STATE_AFTER_AUTH = "envoy.filters.http.set_filter_state.kuadrant_llm_after_auth"
 # Where Envoy's rate limit filter keeps the metadata that the limiter answers with.
 RATE_LIMIT_METADATA = "envoy.filters.http.ratelimit"
 # In the response's namespace: it was a stream of events.
@@ -42,6 +44,21 @@ _TYPE = "type.googleapis.com/envoy.extensions"
 _MAX_EVENT_BYTES = 10 << 20
 # A stream of events that are JSON objects with one of these members is an answer of a model.
 _MARKS = ("/model", "/type")
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """The filters that limits need on one side of authentication."""
+
+    body: str
+    state: str
+    limit: str
+
+
+BEFORE_AUTH = Side(REQUEST_BODY_BEFORE_AUTH, STATE_BEFORE_AUTH, RATE_LIMIT_BEFORE_AUTH)
+AFTER_AUTH = Side(REQUEST_BODY_AFTER_AUTH, STATE_AFTER_AUTH, RATE_LIMIT_AFTER_AUTH)
+# What is kept as JSON for the limiter, and the name that expressions know it by.
+STATES = {"auth": "kuadrant.llm.auth", "body": "kuadrant.llm.body"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +99,11 @@ def infrastructure(
         _http_filter(REQUEST_SIZE, _size(bodies.request), "INSERT_FIRST"),
         # Each is put directly before the router, so this is the order in which they run.
         _http_filter(REQUEST_BODY_BEFORE_AUTH, request_body_setting(["/model"])),
+        _http_filter(STATE_BEFORE_AUTH, _state({"body": cel.REQUEST_BODY_NAMESPACE})),
         _rate_limit_filter(RATE_LIMIT_BEFORE_AUTH, rate_limit),
         _ext_authz_filter(auth),
         _http_filter(REQUEST_BODY_AFTER_AUTH, request_body_setting(["/model"])),
+        _http_filter(STATE_AFTER_AUTH, _state({"auth": EXT_AUTHZ, "body": cel.REQUEST_BODY_NAMESPACE})),
         _rate_limit_filter(RATE_LIMIT_AFTER_AUTH, rate_limit),
         _http_filter(ANSWER_SIZE, _size(bodies.answer)),
         _http_filter(RESPONSE_BODY, _response_body(pointers)),
@@ -175,6 +194,20 @@ def switched_on() -> dict[str, t.Any]:
     }
 
 
+def _state(namespaces: t.Mapping[str, str]) -> dict[str, t.Any]:
+    """Dynamic metadata as JSON: no expression of a descriptor prints a map, but it reads a text from the filter state."""
+    values = [
+        {
+            "object_key": STATES[name],
+            "factory_key": "envoy.string",
+            "format_string": {"text_format_source": {"inline_string": f"%DYNAMIC_METADATA({namespace})%"}},
+            "skip_if_empty": True,
+        }
+        for name, namespace in namespaces.items()
+    ]
+    return {"@type": f"{_TYPE}.filters.http.set_filter_state.v3.Config", "on_request_headers": values}
+
+
 def _size(most: int) -> dict[str, t.Any]:
     return {"@type": f"{_TYPE}.filters.http.buffer.v3.Buffer", "max_request_bytes": most}
 
@@ -229,6 +262,11 @@ def entry(key: str, expression: str, *, required: bool = False) -> dict[str, t.A
             },
         }
     }
+
+
+def constant_entry(key: str, value: str) -> dict[str, t.Any]:
+    """One descriptor entry that is the same for every request."""
+    return {"generic_key": {"descriptor_key": key, "descriptor_value": value}}
 
 
 def _ext_authz_filter(service: dict[str, t.Any]) -> Patch:

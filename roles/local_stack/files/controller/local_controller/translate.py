@@ -18,10 +18,10 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from . import cel, envoy, tokens
+from . import cel, envoy, remote, tokens
 from .conditionals import Conditional, Label, applies_if
 from .envoy import BODY_LIMITS, BodyLimits, Patch, Upstreams
-from .refusals import UNKNOWN_ROUTE, UNSUPPORTED_ACTION, UNSUPPORTED_ROUTE, UNTRANSLATABLE_EXPRESSION, Json, Refusal, RefusedError
+from .refusals import UNKNOWN_ROUTE, UNSUPPORTED_ACTION, UNSUPPORTED_ROUTE, Json, Refusal, RefusedError
 from .routes import EnvoyRoute, RouteIndex
 
 # Where module tier puts the name of the model that a request's body has.
@@ -50,6 +50,8 @@ class _Limits:
     checks: list[Conditional] = dataclasses.field(default_factory=list)
     reports: list[Conditional] = dataclasses.field(default_factory=list)
     token_action: Json | None = None
+    # The calls that Kuadrant's filter makes for the limits that are asked.
+    calls: list[remote.Action] = dataclasses.field(default_factory=list)
 
     @property
     def asked(self) -> list[Conditional]:
@@ -142,15 +144,13 @@ def _settings(actions: tuple[Json, ...], services: Json, request_data: dict[str,
         except RefusedError as exc:
             exc.action = action
             raise
-        except cel.UntranslatableError as exc:  # pragma: no cover - every expression goes through _cel
-            raise RefusedError(UNTRANSLATABLE_EXPRESSION, str(exc), action) from exc
-    settings = _limit_settings(plan.before_auth, request_data, envoy.REQUEST_BODY_BEFORE_AUTH, envoy.RATE_LIMIT_BEFORE_AUTH)
+    settings = _limit_settings(plan.before_auth, request_data, envoy.BEFORE_AUTH)
     if plan.auth_scope is not None:
         settings[envoy.EXT_AUTHZ] = envoy.auth_setting(plan.auth_scope)
-    return settings | _limit_settings(plan.after_auth, request_data, envoy.REQUEST_BODY_AFTER_AUTH, envoy.RATE_LIMIT_AFTER_AUTH)
+    return settings | _limit_settings(plan.after_auth, request_data, envoy.AFTER_AUTH)
 
 
-def _limit_settings(limits: _Limits, request_data: dict[str, str], body_filter: str, limit_filter: str) -> Json:
+def _limit_settings(limits: _Limits, request_data: dict[str, str], filters: envoy.Side) -> Json:
     """The filters that a route needs for ``limits``, and no other: bodies pass unread where no limit reads them."""
     if limits.scope is None:
         return {}
@@ -160,22 +160,28 @@ def _limit_settings(limits: _Limits, request_data: dict[str, str], body_filter: 
             "its token limits are checked and reported differently, which Kuadrant 1.5 does not do.",
             limits.token_action,
         )
-    rate_limits = [envoy.rate_limit(_limit_entries(limits))]
     labels = [Label.of(key, request_data[key]) for key in sorted(request_data)]
-    applies = applies_if(limits.asked)
-    if known := [label for label in labels if not label.of_response]:
-        rate_limits.append(envoy.rate_limit([label.entry(applies) for label in known]))
-    pointers = {pointer for texts in (c.sources for c in limits.asked) for pointer in _pointers(texts)}
-    pointers.update(_pointers(label.source for label in labels))
+    pointers = {pointer for conditional in limits.asked for text, _where in conditional.texts for pointer in _pointers(text)}
+    pointers.update(pointer for label in labels for pointer in _pointers(label.source))
     settings: Json = {}
     if pointers:
-        settings[body_filter] = envoy.request_body_setting(sorted(pointers))
+        settings[filters.body] = envoy.request_body_setting(sorted(pointers))
+    try:
+        conditions = [conditional.condition_in_envoy() for conditional in limits.asked]
+        rate_limits = [envoy.rate_limit(_limit_entries(limits, conditions))]
+        applies = applies_if(conditions)
+    except cel.UntranslatableError:
+        # The labels of a request that no limit holds for are left out by the limiter.
+        rate_limits, applies = [envoy.rate_limit(remote.entries(limits.calls))], None
+        settings[filters.state] = envoy.switched_on()
+    if known := [label for label in labels if not label.of_response]:
+        rate_limits.append(envoy.rate_limit([label.entry(applies) for label in known]))
     if limits.checks:
         rate_limits += tokens.reports(dict.fromkeys(key for check in limits.checks for key in check.keys))
         if labels:
             rate_limits.append(envoy.rate_limit([label.entry_of_report() for label in labels], on_stream_done=True))
         settings |= {envoy.RESPONSE_BODY: envoy.switched_on(), envoy.RESPONSE_STREAM: envoy.switched_on()}
-    return settings | {limit_filter: envoy.rate_limit_setting(limits.scope, rate_limits)}
+    return settings | {filters.limit: envoy.rate_limit_setting(limits.scope, rate_limits)}
 
 
 def _handler(action: Json, services: Json) -> t.Callable[[Json, _Plan], None]:
@@ -208,12 +214,16 @@ def _rate_limit(action: Json, plan: _Plan) -> None:
             UNSUPPORTED_ACTION,
             f"there is a second rate limit check {where} authentication on one route. Put the limits of this route into one policy.",
         )
-    limits.requests += _conditionals(action, plan, None)
+    found = _conditionals(action, plan, None)
+    limits.requests += found
+    limits.calls.append(_call(action, plan, found))
 
 
 def _token_check(action: Json, plan: _Plan) -> None:
     limits, _where = plan.current
-    limits.checks += _conditionals(action, plan, _CHECK_HITS)
+    found = _conditionals(action, plan, _CHECK_HITS)
+    limits.checks += found
+    limits.calls.append(_call(action, plan, found))
     limits.token_action = action
 
 
@@ -225,7 +235,7 @@ def _token_report(action: Json, plan: _Plan) -> None:
 
 def _conditionals(action: Json, plan: _Plan, hits: str | None) -> list[Conditional]:
     limits, _where = plan.current
-    found = [Conditional.of(action.get("predicates") or [], item, hits) for item in action.get("conditionalData") or []]
+    found = [Conditional.of(action, item, hits) for item in action.get("conditionalData") or []]
     if plan.auth_scope is None:
         for conditional in found:
             conditional.refuse_auth()
@@ -233,6 +243,11 @@ def _conditionals(action: Json, plan: _Plan, hits: str | None) -> list[Condition
         raise RefusedError(UNSUPPORTED_ACTION, f"its limits count in two namespaces, {limits.scope} and {action['scope']}.")
     limits.scope = action["scope"]
     return found
+
+
+def _call(action: Json, plan: _Plan, conditionals: list[Conditional]) -> remote.Action:
+    deny = plan.services[action["service"]].get("failureMode", "allow") == "deny"
+    return remote.Action(tuple(action.get("predicates") or []), tuple(conditionals), deny)
 
 
 _HANDLERS: dict[str, t.Callable[[Json, _Plan], None]] = {
@@ -243,25 +258,29 @@ _HANDLERS: dict[str, t.Callable[[Json, _Plan], None]] = {
 }
 
 
-def _limit_entries(limits: _Limits) -> list[Json]:
-    """One descriptor with the entries of every limit, '1' for those whose condition holds; nothing is asked if none does."""
+def _limit_entries(limits: _Limits, conditions: list[str | None]) -> list[Json]:
+    """One descriptor with the entries of every limit, '1' for those whose condition holds; nothing is asked if none does.
+
+    :param conditions: those of ``limits.asked``, as Envoy evaluates them.
+    :raises cel.UntranslatableError: if Envoy cannot say what one counts by.
+    """
     entries = []
-    applies = applies_if(limits.asked)
+    applies = applies_if(conditions)
     if applies is not None:
         entries.append(envoy.entry(_APPLIES, f"({applies}) ? '1' : {tokens.ERROR}", required=True))
     counters: dict[str, str] = {}
-    for conditional in limits.asked:
-        value = "'1'" if conditional.condition is None else f"({conditional.condition}) ? '1' : '0'"
+    for conditional, condition in zip(limits.asked, conditions, strict=True):
+        value = "'1'" if condition is None else f"({condition}) ? '1' : '0'"
         entries += [envoy.entry(limit, value) for limit in conditional.limits]
-        counters.update(conditional.counters)
+        counters.update(conditional.counters_in_envoy())
     if limits.checks:
-        follows = applies_if(limits.checks)
+        follows = applies_if(conditions[len(limits.requests) :])
         entries.append(envoy.entry(tokens.REPORT_FOLLOWS, "'1'" if follows is None else f"({follows}) ? '1' : {tokens.ERROR}"))
     return entries + [envoy.entry(key, value) for key, value in counters.items()]
 
 
-def _pointers(texts: t.Iterable[str]) -> set[str]:
-    return {pointer for text in texts for pointer in cel.body_pointers(text, "requestBodyJSON")}
+def _pointers(text: str) -> list[str]:
+    return cel.body_pointers(text, "requestBodyJSON")
 
 
 def _sources(actions: t.Iterable[Json]) -> tuple[str, ...]:

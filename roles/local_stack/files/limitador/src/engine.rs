@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::counters::{Series, Time, Total, WindowKey};
 use crate::labels::{Labeler, Labels};
 use crate::limits::Limits;
+use crate::program::Programs;
 use crate::store::{Demand, Hits, Store};
 use crate::tokens::{Report, USAGE};
 
@@ -24,6 +25,7 @@ pub struct Engine {
     pub store: Arc<Store>,
     pub labeler: Labeler,
     pub limit_name_in_labels: bool,
+    pub programs: Programs,
 }
 
 /// One descriptor of a request, and what it asks for.
@@ -38,6 +40,8 @@ pub enum Error {
     Evaluation(#[from] LimitadorError),
     #[error("the state directory cannot be written: {0}")]
     Journal(#[from] std::io::Error),
+    #[error(transparent)]
+    Program(#[from] crate::program::Error),
 }
 
 pub fn now() -> Time {
@@ -46,6 +50,17 @@ pub fn now() -> Time {
 }
 
 impl Engine {
+    /// The descriptors with what the first one's program says; none if no limit of the route holds, and nothing is to be counted.
+    pub fn evaluate(&self, mut descriptors: Vec<Descriptor>) -> Result<Option<Vec<Descriptor>>, Error> {
+        if let Some(first) = descriptors.first_mut() {
+            match self.programs.evaluate(std::mem::take(&mut first.entries))? {
+                Some(entries) => first.entries = entries,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(descriptors))
+    }
+
     /// A limit counts the hits of the descriptor that it reads. What kind of call it is, and so which totals
     /// change, is up to the first descriptor; further ones only carry labels or serve limits that name them.
     pub fn decide(&self, namespace: &str, descriptors: Vec<Descriptor>) -> Result<CheckResult, Error> {

@@ -23,7 +23,8 @@ use tonic::{Request, Response, Status, async_trait};
 use tracing::{debug, error};
 
 use crate::args::RateLimitHeaders;
-use crate::engine::{Descriptor, Engine};
+use crate::engine::{Descriptor, Engine, Error};
+use crate::program;
 use crate::store::Hits;
 use crate::tokens::REPORT_FOLLOWS;
 
@@ -62,7 +63,7 @@ impl Service {
     ) -> Answer {
         debug!(?request);
         if request.domain.is_empty() {
-            return Ok(Response::new(RateLimitResponse { overall_code: Code::Unknown.into(), ..Default::default() }));
+            return Ok(Response::new(answer_of(Code::Unknown)));
         }
         if request.descriptors.iter().any(|descriptor| descriptor.is_negative_hits) {
             return Err(Status::invalid_argument("is_negative_hits: hits cannot be given back"));
@@ -71,7 +72,17 @@ impl Service {
             hits: hits(&descriptor),
             entries: descriptor.entries.into_iter().map(|entry| (entry.key, entry.value)).collect(),
         });
-        let descriptors: Vec<_> = descriptors.collect();
+        let descriptors = match self.engine.evaluate(descriptors.collect()) {
+            Ok(Some(descriptors)) => descriptors,
+            Ok(None) => return Ok(Response::new(answer_of(Code::Ok))),
+            // Closed: an error would be left to Envoy's failure mode, which usually lets the request pass.
+            Err(Error::Program(program::Error::Invalid(error))) => {
+                error!("request for {} is refused: {error}", request.domain);
+                let raw_body = b"Service Unavailable: the limits of this route cannot be read; the log of the limiter says more.\n".to_vec();
+                return Ok(Response::new(RateLimitResponse { raw_body, ..answer_of(Code::OverLimit) }));
+            }
+            Err(error) => return Err(Status::unavailable(error.to_string())),
+        };
         let echo = descriptors.first().filter(|first| first.entries.contains_key(REPORT_FOLLOWS)).map(echo);
         let mut result = self.engine.decide(&request.domain, descriptors).map_err(|error| {
             // An error, and not Code::Unknown, which Envoy would take for OK: this way its failure mode decides.
@@ -95,6 +106,10 @@ impl Service {
             ..Default::default()
         }))
     }
+}
+
+fn answer_of(code: Code) -> RateLimitResponse {
+    RateLimitResponse { overall_code: code.into(), ..Default::default() }
 }
 
 /// The entries of a descriptor, as metadata that Envoy keeps with the request.

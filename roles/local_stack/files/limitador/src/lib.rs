@@ -5,6 +5,7 @@
 //! A rate limit server for Envoy and Kuadrant, built on the `limitador` crate. See README.md.
 
 pub mod args;
+pub mod cel_strings;
 pub mod counters;
 pub mod engine;
 pub mod grpc;
@@ -13,6 +14,7 @@ pub mod journal;
 pub mod labels;
 pub mod limits;
 pub mod metrics;
+pub mod program;
 pub mod reload;
 pub mod store;
 pub mod tokens;

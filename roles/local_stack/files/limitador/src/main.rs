@@ -18,6 +18,7 @@ use limitador_server::http::Api;
 use limitador_server::labels::Labeler;
 use limitador_server::limits::Limits;
 use limitador_server::metrics::Metrics;
+use limitador_server::program::Programs;
 use limitador_server::reload::Reloader;
 use limitador_server::store::Store;
 use tokio::net::TcpListener;
@@ -71,6 +72,7 @@ async fn run(args: Args) -> Result<()> {
         store,
         labeler: Labeler::new(args.metric_labels, args.metric_labels_default.0),
         limit_name_in_labels: args.limit_name_in_labels,
+        programs: Programs::default(),
     });
     let rls = bind((args.rls_ip, args.rls_port).into()).await?;
     let http = bind((args.http_ip, args.http_port).into()).await?;

@@ -48,6 +48,7 @@ async fn server(limits_file: &str) -> Server {
             Some(Expression::parse("descriptors[1]").unwrap()),
         ),
         limit_name_in_labels: true,
+        programs: Default::default(),
     });
     let rls = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -301,4 +302,65 @@ async fn limits_and_counters_are_shown() {
     assert!(counter["expires_in_seconds"].as_u64().unwrap() <= 3600);
     assert_eq!(get(server.http, "/limits/unknown").await, "[]");
     get(server.http, "/status").await;
+}
+
+/// Limits that the limiter evaluates, as the local stack's Envoy sends them.
+mod programs {
+    use super::*;
+
+    const BOTH: &str = r#"
+- {namespace: llm/vllm-httproute, max_value: 2, seconds: 3600, name: free,
+   conditions: ['descriptors[0]["limit.free__1"] == "1"'], variables: ['descriptors[0]["auth.identity.userid"]']}
+- {namespace: llm/vllm-httproute, max_value: 100, seconds: 3600, name: beta,
+   conditions: ['descriptors[0]["tokenlimit.beta__1"] == "1"'], variables: ['descriptors[0]["auth.identity.userid"]']}
+"#;
+    const PROGRAM: &str = r#"{"actions":[
+{"when":[],"deny":false,"items":[{"when":["auth.identity.groups.split(',').exists(g, g == 'free')"],
+ "data":[["limit.free__1","1"],["auth.identity.userid","auth.identity.userid"]]}]},
+{"when":[],"deny":true,"items":[{"when":["auth.identity.groups.split(',').exists(g, g == 'beta')"],
+ "data":[["tokenlimit.beta__1","1"],["auth.identity.userid","auth.identity.userid"]]}]}],"attributes":[]}"#;
+
+    async fn ask(server: &mut Server, program: &str, identity: &str) -> Result<RateLimitResponse, tonic::Status> {
+        let auth = format!(r#"{{"identity":{identity}}}"#);
+        let entries = [("kuadrant.llm/program", program), ("kuadrant.llm/in/auth", auth.as_str())];
+        let descriptors = vec![descriptor(&entries, None)];
+        let request = RateLimitRequest { domain: NAMESPACE.into(), descriptors, hits_addend: 0 };
+        server.envoy.should_rate_limit(request).await.map(tonic::Response::into_inner)
+    }
+
+    #[tokio::test]
+    async fn hold_for_whom_they_name_and_count_nobody_else() {
+        let mut server = server(BOTH).await;
+        let alice = r#"{"userid":"alice","groups":"free,beta"}"#;
+        for expected in [Code::Ok, Code::Ok, Code::OverLimit] {
+            assert_eq!(ask(&mut server, PROGRAM, alice).await.unwrap().overall_code(), expected);
+        }
+        let echo = ask(&mut server, PROGRAM, r#"{"userid":"eve","groups":"beta"}"#)
+            .await
+            .unwrap()
+            .dynamic_metadata
+            .unwrap()
+            .fields;
+        let mut names: Vec<_> = echo.keys().map(String::as_str).collect();
+        names.sort();
+        assert_eq!(names, ["auth.identity.userid", "kuadrant.llm/report", "tokenlimit.beta__1"]);
+        assert_eq!(
+            ask(&mut server, PROGRAM, r#"{"userid":"bob","groups":"none"}"#).await.unwrap().overall_code(),
+            Code::Ok
+        );
+        let text = get(server.http, "/metrics").await;
+        assert!(text.contains("user=\"eve\"") && !text.contains("bob"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_evaluated_is_for_the_failure_mode_and_what_cannot_be_read_is_refused() {
+        let mut server = server(BOTH).await;
+        let error = ask(&mut server, PROGRAM, r#"{"userid":"alice"}"#).await.unwrap_err();
+        assert_eq!(error.code(), tonic::Code::Unavailable, "the second policy is to refuse then");
+        let allowing = PROGRAM.replace("true", "false");
+        assert_eq!(ask(&mut server, &allowing, r#"{"userid":"alice"}"#).await.unwrap().overall_code(), Code::Ok);
+        let refused = ask(&mut server, &PROGRAM.replace("exists(g, ", "exists(("), "{}").await.unwrap();
+        assert_eq!(refused.overall_code(), Code::OverLimit);
+        assert!(String::from_utf8(refused.raw_body).unwrap().contains("cannot be read"));
+    }
 }

@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.listing import KeyFilter, listing
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import labels_of, previous_of, tombstone_labels
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import key_labels, previous_of, tombstone_labels
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys import Grant
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import fingerprint
 
@@ -23,7 +23,7 @@ PAST, SOON, LATER = "2026-11-22T00:00:00Z", "2026-11-30T00:00:00Z", "2027-11-23T
 
 def stored(name: str, *, user: str = "alice", tier: str = "free", expires_at: str | None = None, **fields: t.Any) -> StoredKey:
     grant = Grant(user, tier, (tier, "all"), expires_at)
-    return StoredKey(name, "llm", grant, **{"value": f"value-of-{name}", "labels": labels_of(APP), "uid": "1", "created": PAST, **fields})
+    return StoredKey(name, "llm", grant, **{"value": f"value-of-{name}", "labels": key_labels(APP), "uid": "1", "created": PAST, **fields})
 
 
 KEYS = {

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.action import KeyAction, KeyVerb
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.plan import plan_keys
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import WATCHED, labels_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import WATCHED, key_labels
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys import ApiKey, Grant
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
@@ -21,7 +21,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED
 APP = {"app": "llm-gateway"}
 NOW = datetime.datetime(2026, 11, 23, tzinfo=datetime.UTC)
 GRANT = Grant("alice", "free", ("free",), None)
-STORED = StoredKey("alice", "llm", GRANT, "value-a", labels_of(APP), uid="1", resource_version="7")
+STORED = StoredKey("alice", "llm", GRANT, "value-a", key_labels(APP), uid="1", resource_version="7")
 
 
 def plan(current: t.Sequence[StoredKey], *wanted: ApiKey) -> list[KeyAction]:
@@ -63,7 +63,7 @@ PAST = grant(expires_at="2020-01-01T00:00:00Z")
             ("label kuadrant.io/auth-secret is missing",),
             id="label lost",
         ),
-        pytest.param({"labels": {**labels_of(APP), "team": "red"}}, ApiKey("alice", GRANT), KeyVerb.NONE, (), id="label of somebody else"),
+        pytest.param({"labels": {**key_labels(APP), "team": "red"}}, ApiKey("alice", GRANT), KeyVerb.NONE, (), id="label of somebody else"),
         pytest.param(
             {"refreshing": True}, ApiKey("alice", GRANT), KeyVerb.REFRESH, ("an earlier refresh was interrupted",), id="interrupted"
         ),
@@ -81,7 +81,7 @@ def test_plan_keys_describes_what_will_be() -> None:
     old = dataclasses.replace(STORED, labels={**MANAGED_BY, "team": "red"})
     (action,) = plan([old], ApiKey("alice", grant(tier="gold")))
     assert action.before == old
-    assert action.after == dataclasses.replace(old, grant=grant(tier="gold"), labels={"team": "red", **labels_of(APP)})
+    assert action.after == dataclasses.replace(old, grant=grant(tier="gold"), labels={"team": "red", **key_labels(APP)})
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ import math
 import re
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import STAND_IN, body_of, from_secret, labels_of, stand_in_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import STAND_IN, body_of, from_secret, key_labels, stand_in_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.key_forms import is_generated, new_value
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys import Grant
 
 NOW = "2026-11-23T00:00:00Z"
-KEY = StoredKey("alice", "llm", Grant("Alice L.", "free", ("free", "beta"), "2099-01-01T00:00:00Z"), "canary", labels_of({"app": "x"}))
+KEY = StoredKey("alice", "llm", Grant("Alice L.", "free", ("free", "beta"), "2099-01-01T00:00:00Z"), "canary", key_labels({"app": "x"}))
 
 
 def test_new_value_is_random_and_checked() -> None:

@@ -45,7 +45,27 @@ def test_parse_amount_reads_a_float_as_it_is_written_only_where_that_is_allowed(
 
 @pytest.mark.parametrize(
     "value",
-    ["-0.001", -1, "NaN", float("nan"), "Infinity", float("inf"), "", "free", "0,001", "1 EUR", True, None, [], {}, "1e20", "1e-40"],
+    [
+        "-0.001",
+        -1,
+        "NaN",
+        float("nan"),
+        "Infinity",
+        float("inf"),
+        "",
+        "free",
+        "0,001",
+        "1 EUR",
+        True,
+        None,
+        [],
+        {},
+        "1e20",
+        "1e-40",
+        "1_000",
+        "\uff11.5",
+        "\u0661",
+    ],
 )
 def test_parse_amount_refuses(value: t.Any) -> None:
     with pytest.raises(GatewayError, match=r"decimal number|below 10\^15"):

@@ -23,7 +23,7 @@ GATEWAYS = Resource("gateway.networking.k8s.io/v1", "Gateway", "gateways")
 class Time:
     """Seconds that pass only while someone sleeps; ``on_sleep`` is what happens meanwhile."""
 
-    def __init__(self, on_sleep: t.Callable[[], None] = lambda: None) -> None:
+    def __init__(self, on_sleep: t.Callable[[], object] = lambda: None) -> None:
         self.seconds = 0.0
         self.on_sleep = on_sleep
         self.clock = Clock(lambda: self.seconds, self.sleep)
@@ -268,9 +268,9 @@ def test_nothing_is_asked_of_what_is_in_effect(cluster: t.Any) -> None:
 
 def test_waits_until_it_is_in_effect(cluster: t.Any) -> None:
     apply(cluster, [GATEWAY])
-    time = Time(lambda: cluster.objects["gateways", "llm", "g"].update(status=PROGRAMMED))
+    time = Time(lambda: time.seconds > 2 and cluster.objects["gateways", "llm", "g"].update(status=PROGRAMMED))
     wait(cluster, [Awaited(GATEWAYS, "llm", "g")], timeout=10, clock=time.clock)
-    assert time.seconds == 1
+    assert time.seconds == 0.125 + 0.25 + 0.5 + 1 + 1
 
 
 def test_what_is_lacking_is_said_with_the_class(cluster: t.Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import random
+import re
 import typing as t
 from decimal import Decimal
 
@@ -16,7 +17,8 @@ import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import PriceBook, parse_price_book
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import Charge, Rated, cuts, rate
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.charge import Charge
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import NO_PRICE, UNSPLIT_NOTE, Rated, cuts, rate
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import parse_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import UsageLine
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
@@ -167,21 +169,57 @@ def test_what_no_scrape_saw_may_be_anybodys() -> None:
         ),
         ("requests", {"tier": "gold"}, r"4 requests of user ann \(group free, tier gold\), whose tier is not in tiers"),
         ("completion_tokens", {}, r"4 completion_tokens of user ann \(group free, tier free, model m\), for which"),
-        ("unsplit_tokens", {}, r"4 unsplit_tokens of user ann"),
+        ("unsplit_tokens", {"tier": "premium"}, r"4 unsplit_tokens of user ann"),
     ],
 )
-def test_usage_that_is_sold_and_has_no_price_is_an_error(meter: str, who: dict[str, str], message: str) -> None:
+def test_usage_that_is_sold_and_has_no_price_is_a_line_without_cost_and_named(meter: str, who: dict[str, str], message: str) -> None:
     prices = book({"tier": "free", "price": {"request": "1", "prompt_per_1k": "1"}})
-    with pytest.raises(GatewayError, match=message):
-        bill(prices, november().used(meter, 4, **who))
+    rated = bill(prices, november().used("requests", 1, user="bob").used(meter, 4, **who))
+    assert re.search(message, rated.missing_text)
+    unpriced, paid = sorted(rated.charges, key=lambda charge: charge.account.user or "")
+    assert (shown(unpriced), unpriced.notes) == ((meter, 4, 0, None, "0", "0"), (NO_PRICE,))
+    assert shown(paid) == ("requests", 1, 1, "e0", "1", "1")
 
 
-def test_many_errors_are_counted() -> None:
+def test_many_who_have_no_price_are_counted() -> None:
     part = november()
     for number in range(12):
         part.used("requests", 1, user=f"u{number:02}", tier="premium")
-    with pytest.raises(GatewayError, match=r"of user u09 .*; and 2 more\. Add an entry"):
-        bill(book({"tier": "free", "price": {"request": "1"}}), part)
+    rated = bill(book({"tier": "free", "price": {"request": "1"}}), part)
+    assert re.search(r"of user u09 .*; and 2 more\. Add an entry", rated.missing_text)
+    assert len(rated.missing) == 12
+
+
+def test_two_prices_for_one_user_are_none_and_stop_nobodys_bill() -> None:
+    prices = book({"group": "lab", "price": {"request": "1"}}, {"group": "ops", "price": {"request": "2"}})
+    rated = bill(prices, november().used("requests", 3, group="lab,ops").used("requests", 5, user="bob", group="ops"))
+    assert [shown(charge) for charge in rated.charges] == [("requests", 3, 0, None, "0", "0"), ("requests", 5, 5, "e1", "10", "10")]
+    assert "both price requests of user ann" in rated.missing_text
+
+
+@pytest.mark.parametrize(
+    ("prices", "cost", "noted"),
+    [
+        pytest.param({"prompt_per_1k": "1", "completion_per_1k": "4"}, "0.124", True, id="the-higher-one"),
+        pytest.param({"prompt_per_1k": "5", "completion_per_1m": "4"}, "0.155", True, id="per-other-units"),
+        pytest.param({"prompt_per_1k": "1"}, "0.031", True, id="the-only-one"),
+        pytest.param({"prompt_per_1k": "1", "completion_per_1k": "4", "unsplit_per_1k": "2"}, "0.062", False, id="one-of-its-own"),
+    ],
+)
+def test_tokens_of_which_only_the_sum_is_known_always_have_a_price(prices: dict[str, str], cost: str, noted: bool) -> None:
+    rated = bill(book({"price": prices}), november().used("unsplit_tokens", 31))
+    (charge,) = rated.charges
+    assert (charge.cost.lower, UNSPLIT_NOTE in charge.notes, rated.missing) == (Decimal(cost), noted, ())
+
+
+def test_the_price_of_unsplit_tokens_is_that_of_whom_it_is_about() -> None:
+    """A price of the group for completion tokens comes before the list's, which is higher."""
+    prices = book({"price": {"prompt_per_1k": "1", "completion_per_1k": "9"}}, {"group": "free", "price": {"completion_per_1k": "3"}})
+    part = november().used("unsplit_tokens", 1000).used("unsplit_tokens", 1000, user="bob", group="other")
+    assert [(charge.entry and charge.entry.name, str(charge.cost.lower)) for charge in bill(prices, part).charges] == [
+        ("e1", "3.000"),
+        ("e0", "9.000"),
+    ]
 
 
 @pytest.mark.parametrize(

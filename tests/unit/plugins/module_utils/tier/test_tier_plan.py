@@ -74,7 +74,7 @@ def test_step(want: list[Wanted], current: list[dict[str, t.Any]], adopt: bool, 
         (wanted(other("a"), other("b")), [obj("a"), obj("b")], False, "Delete them, or all but one and set adopt: true"),
         (wanted(other("a"), other("b")), [obj("a"), obj("b")], True, "Of several, none is taken over: delete all but one."),
         (wanted(other("theirs")), [obj("theirs"), obj()], True, "Of several, none is taken over"),
-        (wanted(), [obj(ours=False)], False, "RateLimitPolicy mine in namespace llm exists and was not made by this collection."),
+        (wanted(), [obj(ours=False)], False, "RateLimitPolicy mine in namespace llm exists and was not created by this collection."),
         (
             wanted(),
             [obj(targetRef={"kind": "HTTPRoute", "name": "r"})],

@@ -30,7 +30,7 @@ def target(scrapes: list[int], *lives: Life | None) -> ScrapeTarget:
 def grown(samples: list[tuple[int, int]], scrapes: list[int], start: int = START, *lives: Life | None) -> tuple[Count, counters.Losses]:
     """Of a counter that is its target's only one."""
     one, of = Series({}, tuple(samples)), target(scrapes, *lives)
-    lost = counters.losses(of, [one])
+    lost = counters.counter_losses(of, [one])
     return counters.count(one, of, lost, start), lost
 
 
@@ -114,7 +114,7 @@ def test_the_life_of_a_target_decides_where_its_counters_grew(
 def test_a_restart_that_one_counter_shows_is_one_for_all() -> None:
     samples, scrapes = history(0, 5, 7, 9)
     one, other, of = Series({}, tuple(samples)), Series({}, ((START, 3), (START + STEP, 1), (START + 2 * STEP, 1))), target(scrapes)
-    lost = counters.losses(of, [one, other])
+    lost = counters.counter_losses(of, [one, other])
     assert lost.certain == (LOST_1,)
     assert counters.count(one, of, lost, START).lower == 7 + 2
 
@@ -125,7 +125,7 @@ def possible(moving: int, still: int) -> counters.Losses:
     moved = [Series({"user": f"moving-{number}"}, ((scrapes[0], 5), (scrapes[1], 7))) for number in range(moving)]
     stood = [Series({"user": f"still-{number}"}, tuple((moment, 3) for moment in scrapes)) for number in range(still)]
     idle = Series({"user": "idle"}, tuple((moment, 0) for moment in scrapes))
-    return counters.losses(target(scrapes), [*moved, idle, *stood])
+    return counters.counter_losses(target(scrapes), [*moved, idle, *stood])
 
 
 @pytest.mark.parametrize(("moving", "still"), [(0, 19), (3, 27), (14, 46), (33, 67), (538, 462)])
@@ -153,7 +153,7 @@ def test_the_counters_of_one_user_are_one_witness() -> None:
     """They move together."""
     _samples, scrapes = history(0, 5, 7)
     series = [Series({"user": "ann", "tier": f"{number}"}, tuple((moment, 3) for moment in scrapes)) for number in range(30)]
-    assert counters.losses(target(scrapes), series).possible == (LOST_1,)
+    assert counters.counter_losses(target(scrapes), series).possible == (LOST_1,)
 
 
 def test_counters_that_go_back_in_one_life_are_not_counted_again() -> None:

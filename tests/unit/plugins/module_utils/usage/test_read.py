@@ -271,6 +271,20 @@ def test_period_longer_than_the_retention(prometheus: Server, retention: str | N
     else:
         result = ask(prometheus, start=start)
         assert any("Prometheus has no samples from before" in note for note in result["data_quality"]["notes"])
+        # The limiter is older than the samples, so nobody knows what it counted, and others that are gone.
+        assert result["totals"]["authorized_upper"] is None
+        assert result["data_quality"]["exact"] is False
+
+
+def test_period_that_began_before_a_limiter_counted_is_known(prometheus: Server) -> None:
+    """A stack that was just started: the limiter says that it began to count after the period did."""
+    prometheus.now = now = 40 * DAY
+    moments = range(now - 100_000, now, 10_000)
+    prometheus.add("limitador_up", *((moment, 1) for moment in moments), counting_since=(now - 120_000) / 1000)
+    prometheus.add("authorized_calls", *((moment, 4) for moment in moments), user="ann")
+    result = ask(prometheus, start=_times.format_time(now - DAY))
+    assert (result["totals"]["authorized"], result["totals"]["authorized_upper"]) == (4, 4)
+    assert any("Prometheus has no samples from before" in note for note in result["data_quality"]["notes"])
 
 
 def test_period_that_began_before_the_first_limiter_is_within_the_retention(prometheus: Server) -> None:
@@ -306,3 +320,37 @@ def test_gateways_that_scrape_say_how_many_requests_passed_uncounted(limiter: Se
     counted(limiter, "envoy_cluster_ratelimit_failure_mode_allowed", 2, **gateway)
     counted(limiter, "envoy_cluster_llm_svc_cluster_local__ratelimit_failure_mode_allowed", 3, **gateway)
     assert ask(limiter)["tokens"]["unattributed"]["requests"] == {"limiter_silent": 5}
+
+
+def test_two_servers_behind_one_address_are_an_error_with_a_remedy(limiter: Server) -> None:
+    counted(limiter, "authorized_calls", 3, user="ann")
+    limiter.servers.append(("2026-11-02T00:00:00Z", "prometheus-1"))
+    with pytest.raises(
+        GatewayError, match=r"More than one Prometheus answers at .*: .* on prometheus-0 and .* on prometheus-1\. .* prometheus_url"
+    ):
+        ask(limiter)
+
+
+def test_a_second_server_that_answers_later_is_found_after_the_figures_were_read(limiter: Server) -> None:
+    counted(limiter, "authorized_calls", 3, user="ann")
+    limiter.servers = [*limiter.servers * 11, ("2026-11-02T00:00:00Z", "prometheus-1")]
+    with pytest.raises(GatewayError, match="More than one Prometheus answers"):
+        ask(limiter)
+
+
+def test_queriers_that_keep_no_samples_may_be_many(limiter: Server) -> None:
+    """All of them ask the same stores."""
+    counted(limiter, "authorized_calls", 3, user="ann")
+    limiter.servers.append(("2026-11-02T00:00:00Z", "querier-1"))
+    limiter.retention = None
+    assert ask(limiter)["totals"]["authorized"] == 3
+
+
+def test_counters_without_a_scrape_of_their_limiter_are_another_servers(limiter: Server) -> None:
+    """One query met another server than the one before, and none of them says which it is."""
+    limiter.servers = [("", "")]
+    limiter.add("authorized_calls", *((moment + 3_000, 5) for moment in SCRAPES), user="ann")
+    with pytest.raises(
+        GatewayError, match=r"19 are no scrapes of that limiter|20 are no scrapes of that limiter|are no scrapes of that limiter"
+    ):
+        ask(limiter)

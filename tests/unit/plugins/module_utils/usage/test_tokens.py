@@ -94,3 +94,22 @@ def test_what_no_scrape_saw_makes_the_remainder_inexact(side: str) -> None:
     assert found["usage"][0]["prompt_upper"] == (None if side == "limiter" else 7)
     assert found["usage"][0]["notes"] == (["a restart"] if side == "limiter" else [])
     assert found["served"]["prompt_upper"] == (7 if side == "limiter" else None)
+
+
+@pytest.mark.parametrize(
+    ("metered", "total", "past"),
+    [
+        pytest.param(100, 807_581, True, id="too-many-for-these-requests"),
+        pytest.param(100, 240 * 120, False, id="as-many-as-others-took"),
+        pytest.param(0, 807_581, True, id="too-many-for-any-request"),
+        pytest.param(0, 240 * 40, False, id="few"),
+    ],
+)
+def test_requests_do_not_stand_for_tokens_that_they_cannot_have_taken(metered: int, total: int, past: bool) -> None:
+    counts: dict[str, t.Any] = {METERED: {ANN: metered}, UNMETERED: {(*ANN, "aborted"): 200, (*ANN, "no_usage"): 40}}
+    if metered:
+        counts[REPORTED] = {(*ANN, "prompt"): 30 * metered}
+    found = account(limiters(counts), served(30 * metered + total, 0)).as_dict()["unattributed"]
+    assert (found["total"], found["requests"]) == (total, {"aborted": 200, "no_usage": 40})
+    assert any("past the gateway" in text for text in found["causes"]) == past
+    assert any("these 240 requests share" in text for text in found["causes"]) != past
