@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What this data plane does and Kuadrant's own filter (wasm-shim 0.14.1) does not: refused, so that policies mean the same on both. Pure."""
+"""What this data plane does and Kuadrant's own filter (wasm-shim 0.14.1) does not: refused, so that a policy means the same on both."""
 
 from __future__ import annotations
 
