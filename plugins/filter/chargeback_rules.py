@@ -16,6 +16,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_bo
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._report import rules
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import REPLICA_LABELS
 
 DOCUMENTATION = r"""
 name: chargeback_rules
@@ -57,6 +58,11 @@ options:
     description: Share of a model's tokens of the last hour, 0 to 1, above which C(LLMUnattributedTokens) fires.
     type: float
     default: 0.05
+  observer_labels:
+    description: Labels by which replicas of Prometheus and its agents tell their samples apart, as in M(kuadrant.llm.usage_info).
+    type: list
+    elements: str
+    default: [prometheus, prometheus_replica, prometheus_pod, replica, receive, receive_replica, thanos_replica, vm_replica]
 """
 
 EXAMPLES = r"""
@@ -82,13 +88,15 @@ def chargeback_rules(
     interval: str = "2m",
     limited_share: float = 0.5,
     unattributed_share: float = 0.05,
+    observer_labels: list[str] | None = None,
 ) -> list[dict[str, t.Any]]:
     """Rule groups for these prices and budgets."""
     try:
         parsed = parse_tiers(tiers)
         names = [tier.name for tier in parsed]
         book = parse_price_book(price_book, names) if price_book else of_tiers(parsed, _currency(currency))
-        watch = rules.Watch(interval, float(limited_share), float(unattributed_share))
+        observers = REPLICA_LABELS if observer_labels is None else tuple(observer_labels)
+        watch = rules.Watch(interval, float(limited_share), float(unattributed_share), observers)
         return rules.chargeback_rules(book, parse_budgets(budgets, names), watch)
     except GatewayError as exc:
         raise AnsibleFilterError(exc.message) from exc

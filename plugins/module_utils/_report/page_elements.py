@@ -18,6 +18,10 @@ Child: t.TypeAlias = "ET.Element | str | None"
 ReportPart: t.TypeAlias = "t.Mapping[str, t.Any]"
 
 
+# A table of more columns than these is too wide for a tablet.
+_MANY = 7
+
+
 def h(tag: str, attributes: t.Mapping[str, str], *children: Child) -> ET.Element:
     """One element; text is made visible, and escaped when the tree is written."""
     element = ET.Element(tag, dict(attributes))
@@ -55,11 +59,20 @@ def table(
     foot: t.Iterable[t.Sequence[Child]] = (),
     ids: str = "",
 ) -> ET.Element:
-    """The first ``text`` columns go left, the following ``numbers``, or all, go right; rows get the ids ``<ids>1``, ``<ids>2``, ..."""
+    """The first ``text`` columns go left, the following ``numbers``, or all, go right; rows get the ids ``<ids>1``, ``<ids>2``, ...
+
+    Each cell has the head of its column as ``data-label``: a narrow screen shows each row as a card, where the heads are far away.
+    """
     right = range(text, len(heads) if numbers is None else text + numbers)
 
     def cell(tag: str, column: int, content: Child) -> ET.Element:
-        return h(tag, {"class": "number"} if column in right else {}, content)
+        attributes = {"class": "number"} if column in right else {}
+        if tag == "td" and heads[column]:
+            attributes["data-label"] = heads[column]
+        # In a card, what is empty needs no line.
+        if tag == "td" and (content is None or content == ""):
+            attributes["class"] = f"{attributes.get('class', '')} empty".strip()
+        return h(tag, attributes, content)
 
     def row(tag: str, cells: t.Sequence[Child], number: int = 0) -> ET.Element:
         return h(
@@ -69,7 +82,7 @@ def table(
     bottom = [row("td", cells) for cells in foot]
     element = h(
         "table",
-        {},
+        {"class": "wide"} if len(heads) > _MANY else {},
         h("thead", {}, row("th", list(heads))),
         h("tbody", {}, *(row("td", cells, number) for number, cells in enumerate(body, 1))),
         h("tfoot", {}, *bottom) if bottom else None,

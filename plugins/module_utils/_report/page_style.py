@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-STYLE = """
+_STYLE = """
 :root {
   --page: #f6f7f9; --card: #ffffff; --ink: #1a2230; --muted: #5b6678; --rule: #dfe3ea; --accent: #1f4e8c;
   --c0: #2f6db5; --c1: #d98324; --c2: #7a8798; --good: #1e7a4c; --warn: #a15c00; --bad: #b3261e; --mark: #fff6d6;
@@ -63,8 +63,10 @@ svg .color-0 { fill: var(--c0); } svg .color-1 { fill: var(--c1); } svg .color-2
 svg .reactive:hover { filter: brightness(1.15); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .86rem; width: 100%; }
-th, td { border-bottom: 1px solid var(--rule); max-width: 22em; overflow-wrap: anywhere; padding: .38rem .6rem; text-align: left;
+th, td { border-bottom: 1px solid var(--rule); max-width: 22em; overflow-wrap: break-word; padding: .38rem .5rem; text-align: left;
   vertical-align: top; }
+code { font-size: .85em; overflow-wrap: anywhere; }
+td .more { color: var(--muted); display: block; font-size: .92em; }
 th { color: var(--muted); font-size: .76rem; font-weight: 600; letter-spacing: .03em; vertical-align: bottom; }
 .number { font-variant-numeric: tabular-nums; overflow-wrap: normal; text-align: right; white-space: nowrap; }
 tbody tr:hover { background: color-mix(in srgb, var(--accent) 7%, transparent); }
@@ -74,7 +76,15 @@ ul, ol { margin: .5rem 0; overflow-wrap: anywhere; padding-left: 1.6rem; }
 .notes, .plain { color: var(--muted); font-size: .86rem; }
 progress { accent-color: var(--good); height: .8rem; vertical-align: middle; width: 9rem; }
 progress.near { accent-color: var(--warn); } progress.over { accent-color: var(--bad); }
-@media (max-width: 560px) { .plots { grid-template-columns: 1fr; } body { padding: 1rem .75rem 3rem; } }
+@media screen and (max-width: 900px) {
+  .plots { grid-template-columns: 1fr; }
+CARDS_OF_WIDE
+}
+@media screen and (max-width: 700px) {
+  body { padding: 1rem .75rem 3rem; } h1 { font-size: 1.5rem; }
+  section { padding: .9rem .8rem; } .tiles { gap: .6rem; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); padding: 0; }
+CARDS_OF_ALL
+}
 @media print {
   :root {
     --page: #ffffff; --card: #ffffff; --ink: #000000; --muted: #444444; --rule: #bbbbbb; --accent: #000000;
@@ -87,6 +97,22 @@ progress.near { accent-color: var(--warn); } progress.over { accent-color: var(-
   section { border: 0; padding: .6rem 0; } .tiles { grid-template-columns: repeat(5, 1fr); } .plots { grid-template-columns: 1fr 1fr; }
   .tile { padding: .4rem .6rem; } .tile .figure { font-size: 1.1rem; }
   figure, tr, .tile { break-inside: avoid; } thead { display: table-header-group; } .scroll { overflow: visible; }
-  table { font-size: 7.5pt; } th, td { padding: .2rem .3rem; } .number { white-space: normal; }
+  h2, .lead { break-after: avoid; }
+  table { font-size: 7pt; } th, td { max-width: 16em; padding: .15rem .25rem; } th { font-size: 6.5pt; }
 }
 """
+# On a narrow screen a row is a card: its first cell is the title, the others stand below each other behind the heads of their columns.
+_CARDS = """
+  TABLE { display: block; } TABLE tbody, TABLE tfoot { display: block; } TABLE thead { display: none; }
+  TABLE tr { border-bottom: 1px solid var(--rule); display: block; padding: .55rem 0; } TABLE tfoot tr { border-top: 2px solid var(--ink); }
+  TABLE td { border: 0; display: flex; gap: 1rem; justify-content: space-between; max-width: none; min-width: 0; overflow-wrap: anywhere;
+    padding: .1rem 0; text-align: right; white-space: normal; }
+  TABLE td::before { color: var(--muted); content: attr(data-label); flex: none; font-weight: 400; max-width: 45%; text-align: left; }
+  TABLE td > * { min-width: 0; overflow-wrap: anywhere; }
+  TABLE td:first-child { font-weight: 600; justify-content: flex-start; text-align: left; }
+  TABLE td:first-child::before { content: none; } TABLE td:first-child .more { font-weight: 400; }
+  TABLE td.empty { display: none; } TABLE progress { width: 100%; }
+"""
+STYLE = _STYLE.replace("CARDS_OF_WIDE", _CARDS.replace("TABLE", "table.wide").strip("\n")).replace(
+    "CARDS_OF_ALL", _CARDS.replace("TABLE", "table").strip("\n")
+)

@@ -15,7 +15,15 @@ from decimal import Decimal
 from ansible_collections.kuadrant.llm.plugins.module_utils._description import meters
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import FEE
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_elements import Child, ReportPart, h, table
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_text import amount, bounded, day, from_to, or_else, with_commas
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_text import (
+    amount,
+    bounded,
+    day,
+    from_to,
+    moment,
+    or_else,
+    with_commas,
+)
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import named
 
 # More rows than these are of no use on a page; what is left out is summed up, and is in the other files.
@@ -87,8 +95,10 @@ class Tables:
 
     def charges(self) -> ET.Element:
         lines = self.report["lines"]
-        heads = ["User", "Group", "Tier", "Model", "What", "Quantity", "Included", f"Price {self.currency}", f"Cost {self.currency}"]
-        heads += ["At most", "Price entry", "From", "Until", "Notes"]
+        any_upper = any(line["cost_upper"] != line["cost"] for line in lines[:_ROWS])
+        any_included = any(line["included"] for line in lines[:_ROWS])
+        heads = ["User", "Model", "What", "Quantity", *(["Included"] if any_included else []), f"Price {self.currency}"]
+        heads += [f"Cost {self.currency}", *(["At most"] if any_upper else []), "Price entry", "From and until", "Notes"]
         body: list[list[Child]] = []
         for line in lines[:_ROWS]:
             price = (
@@ -96,20 +106,24 @@ class Tables:
                 if line["unit_price"] is None
                 else amount(line["unit_price"]) + ("" if line["per"] == 1 else f" / {with_commas(line['per'])}")
             )
-            notes = h("span", {}, *self._footnotes(line["notes"]))
+            notes = h("span", {}, *self._footnotes(line["notes"])) if line["notes"] else None
             entry: Child = "\u2013"
             if line["price_entry"] is not None:
                 entry = h("a", {"href": f"#p{self.entries[line['price_entry']]}"}, line["price_entry"])
             upper = "unknown" if line["cost_upper"] is None else "" if line["cost_upper"] == line["cost"] else amount(line["cost_upper"])
-            dash = [or_else(line[name], "\u2013") for name in ("user", "group", "tier", "model")]
-            quantity = bounded(line["quantity"], line["quantity_upper"])
-            figures = [quantity, with_commas(line["included"]) if line["included"] else "", price, amount(line["cost"]), upper]
-            body.append([*dash, _METERS[line["meter"]], *figures, entry, line["start"], line["end"], notes])
+            of = ", ".join(f"{name} {line[name]}" for name in ("group", "tier") if line[name] is not None)
+            who = h("span", {}, or_else(line["user"], "\u2013"), h("span", {"class": "more"}, of) if of else None)
+            figures: list[Child] = [bounded(line["quantity"], line["quantity_upper"])]
+            figures += [with_commas(line["included"]) if line["included"] else ""] if any_included else []
+            figures += [price, amount(line["cost"]), *([upper] if any_upper else [])]
+            span = h("span", {}, moment(line["start"]), h("span", {"class": "more"}, moment(line["end"])))
+            model = "" if line["model"] is None else line["model"]
+            body.append([who, model, _METERS[line["meter"]], *figures, entry, span, notes])
         lead = "Cost is what is not included of the quantity, times the price. Nothing is rounded, but fees to the cent."
         if len(lines) > _ROWS:
             rest = sum((Decimal(line["cost"]) for line in lines[_ROWS:]), Decimal(0))
             lead += f" {with_commas(len(lines) - _ROWS)} more charges of together {self._money(str(rest))} are in the CSV and JSON files."
-        charges = table(heads, body, text=5, numbers=5, ids="c")
+        charges = table(heads, body, text=3, numbers=3 + any_included + any_upper, ids="c")
         return h("section", {"id": "charges"}, h("h2", {}, "Why these numbers: charges"), h("p", {"class": "lead"}, lead), charges)
 
     def _footnotes(self, notes: t.Iterable[str]) -> t.Iterator[Child]:
@@ -184,10 +198,20 @@ class Tables:
             included = ", ".join(f"{with_commas(units)} {_METERS[meter]}" for meter, units in entry.get("included", {}).items())
             included += f" a month per {entry['per']}" if included else "\u2013"
             body.append(
-                [entry["name"], scope, "; ".join(what), included, entry.get("valid_from", "always"), entry.get("valid_until", "\u2013")]
+                [
+                    entry["name"],
+                    scope,
+                    "; ".join(what),
+                    included,
+                    moment(entry.get("valid_from", "always")),
+                    moment(entry.get("valid_until", "\u2013")),
+                ]
             )
         heads = ["Entry", "For", f"Prices in {self.currency}", "Included", "From", "Until"]
         lead = "Of the entries that fit, the one that names the user applies, else the group, else the tier, else the model."
+        prices = {field for entry in self.report["price_book"]["entries"] for field in entry.get("price", {})}
+        if any(field.startswith(("prompt", "completion")) for field in prices):
+            lead += " Tokens of which only the sum is known cost the price of unsplit ones, or else the higher of the other two."
         return h("section", {}, h("h2", {}, "Price book"), h("p", {"class": "lead"}, lead), table(heads, body, text=6, ids="p"))
 
     def quality(self) -> ET.Element:
@@ -203,8 +227,8 @@ class Tables:
                 "unknown" if scrape["interval_seconds"] is None else f"{scrape['interval_seconds']:g} s",
                 with_commas(len(scrape["gaps"])),
                 with_commas(len(scrape["restarts"])),
-                or_else(scrape["first"], "\u2013"),
-                or_else(scrape["last"], "\u2013"),
+                moment(or_else(scrape["first"], "\u2013")),
+                moment(or_else(scrape["last"], "\u2013")),
             ]
             for scrape in self.report["scrapes"]
         ]
@@ -231,7 +255,14 @@ class Tables:
         lead = "A charge is the sum of the lines of these files between its two times. The hash is that of a file's first line."
         yield h("p", {"class": "lead"}, lead)
         body: list[list[Child]] = [
-            [one["file"], one["start"], one["end"], "correction" if one["correction"] else "close", one["sha256"]] for one in closes
+            [
+                one["file"],
+                moment(one["start"]),
+                moment(one["end"]),
+                "correction" if one["correction"] else "close",
+                h("code", {}, one["sha256"]),
+            ]
+            for one in closes
         ]
         yield table(["File", "From", "Until", "Kind", "SHA-256"], body, text=5)
 

@@ -48,5 +48,10 @@ def day(moment: str) -> str:
     return moment.removesuffix("T00:00:00Z")
 
 
+def moment(text: str) -> str:
+    """A time that may break in the middle, and only the day where that is all."""
+    return day(text).replace("T", " ")
+
+
 def or_else(value: str | None, otherwise: str) -> str:
     return otherwise if value is None else value

@@ -20,6 +20,7 @@ Names with ``llm_`` are those of the first chargeback demo.
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing as t
 from decimal import Decimal
 
@@ -27,7 +28,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_bo
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import promql_string, re2_escape
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import duration_ms, parts_of_duration
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import OBSERVER_LABELS
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import JOB_LABELS, REPLICA_LABELS
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._description.budgets import Budget
@@ -37,7 +38,6 @@ _WHO = "user, group, tier"
 _BY_USER = f"sum by ({_WHO})"
 _BY_ALL = f"sum by ({_WHO}, model, meter)"
 _RATE_WINDOW = "5m"
-_NO_TWINS = f"max without ({', '.join(sorted(OBSERVER_LABELS))})"
 # Series with the label that says which month it is, 1 to 12, and the value 1.
 _THIS_MONTH = 'count_values ("month", month ())'
 _USAGE, _COST = "llm:usage:increase", "llm:cost:increase"
@@ -61,11 +61,18 @@ class Watch:
     :param interval: time between two evaluations of what is added up, as Prometheus writes it; at least four scrapes, at most 4m.
     :param limited_share: share of a tier's calls, 0 to 1, above which an alert fires.
     :param unattributed_share: share of a model's tokens, 0 to 1, above which an alert fires.
+    :param observer_labels: by which replicas of Prometheus and its agents tell their samples apart.
     """
 
     interval: str = "2m"
     limited_share: float = 0.5
     unattributed_share: float = 0.05
+    observer_labels: tuple[str, ...] = REPLICA_LABELS
+
+    @property
+    def once(self) -> str:
+        """Counts what is scraped more than once only once."""
+        return f"max without ({', '.join(sorted({*JOB_LABELS, *self.observer_labels}))})"
 
     def __post_init__(self) -> None:
         try:
@@ -78,6 +85,9 @@ class Watch:
             raise GatewayError(
                 f"interval: {self.interval!r} is not a time such as 2m or 30s, at most 4m; Prometheus forgets a figure after five minutes"
             )
+        for label in self.observer_labels:
+            if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", label):
+                raise GatewayError(f"observer_labels: {label!r} is not the name of a Prometheus label")
         for name in ("limited_share", "unattributed_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise GatewayError(f"{name}: {getattr(self, name)} is not a share from 0 to 1")
@@ -89,21 +99,21 @@ def chargeback_rules(book: PriceBook, budgets: t.Sequence[Budget] = (), watch: W
     if budgets and not any(entry.prices for entry in book.entries):
         raise GatewayError(f"budgets: {book.name} has no price, so nothing would ever be spent; give the tiers prices, or a price book")
     return [
-        {"name": "llm-chargeback", "interval": "30s", "rules": [*_now(), *_prices(book)]},
+        {"name": "llm-chargeback", "interval": "30s", "rules": [*_now(watch.once), *_prices(book)]},
         {
             "name": "llm-chargeback-usage",
             "interval": watch.interval,
-            "rules": [*_usage(watch.interval), *_costs(book), *_budgets(budgets, book.currency)],
+            "rules": [*_usage(watch.interval, watch.once), *_costs(book), *_budgets(budgets, book.currency)],
         },
         {"name": "llm-chargeback-alerts", "interval": "30s", "rules": [*_alerts(watch), *_unpriced(book), *_budget_alerts(budgets)]},
     ]
 
 
-def _now() -> t.Iterator[dict[str, t.Any]]:
+def _now(once: str) -> t.Iterator[dict[str, t.Any]]:
     """What is going on, per second."""
     for metric, (meter, of_model) in _COUNTERS.items():
-        yield _record("llm:usage:rate5m", f"sum by ({_WHO}{', model' if of_model else ''}) ({_rate(metric)})", meter=meter)
-    yield _record("llm:usage:rate5m", _by_meter(_rate(_TOKENS)))
+        yield _record("llm:usage:rate5m", f"sum by ({_WHO}{', model' if of_model else ''}) ({_rate(metric, once)})", meter=meter)
+    yield _record("llm:usage:rate5m", _by_meter(_rate(_TOKENS, once)))
     yield _record("llm_authorized_calls_by_user_group", f'{_BY_USER} (llm:usage:rate5m{{meter="requests", user!=""}})')
     yield _record("llm_limited_calls_by_user_group", f'{_BY_USER} (llm:usage:rate5m{{meter="limited_requests", user!=""}})')
     limited, authorized = (f'sum by (tier) (llm:usage:rate5m{{meter="{meter}", tier!=""}})' for meter in ("limited_requests", "requests"))
@@ -111,24 +121,24 @@ def _now() -> t.Iterator[dict[str, t.Any]]:
     yield _record("llm_rate_limit_effectiveness_by_tier", f"{limited} / (({limited} + ({authorized} or 0 * {limited})) > 0)")
 
 
-def _rate(metric: str) -> str:
-    return f"{_NO_TWINS} (rate({metric}[{_RATE_WINDOW}]))"
+def _rate(metric: str, once: str) -> str:
+    return f"{once} (rate({metric}[{_RATE_WINDOW}]))"
 
 
-def _increase(metric: str, window: str, sign: str = "limitador_up") -> str:
+def _increase(metric: str, window: str, once: str, sign: str = "limitador_up") -> str:
     """Of each series, within the window; what appeared while its target was being scraped, which ``sign`` tells, has begun at 0."""
     appeared = f"({metric} unless {metric} offset {window}) and on (job, instance) {sign} offset {window}"
-    return f"{_NO_TWINS} ({appeared} or increase({metric}[{window}]))"
+    return f"{once} ({appeared} or increase({metric}[{window}]))"
 
 
 def _by_meter(tokens: str) -> str:
     return f'{_BY_ALL} (label_replace({tokens}, "meter", "${{1}}_tokens", "type", "(.+)"))'
 
 
-def _usage(window: str) -> t.Iterator[dict[str, t.Any]]:
+def _usage(window: str, once: str) -> t.Iterator[dict[str, t.Any]]:
     for metric, (meter, of_model) in _COUNTERS.items():
-        yield _record(_USAGE, f"sum by ({_WHO}{', model' if of_model else ''}) ({_increase(metric, window)})", meter=meter)
-    yield _record(_USAGE, _by_meter(_increase(_TOKENS, window)))
+        yield _record(_USAGE, f"sum by ({_WHO}{', model' if of_model else ''}) ({_increase(metric, window, once)})", meter=meter)
+    yield _record(_USAGE, _by_meter(_increase(_TOKENS, window, once)))
     yield _record("llm:usage_by_group:increase", f"sum by (group, tier, model, meter) ({_USAGE})")
     for name, span in (("1h", "1h"), ("1d", "24h")):
         yield _record(f"llm:usage:increase{name}", f"{_BY_ALL} (sum_over_time({_USAGE}[{span}]))")
@@ -137,7 +147,7 @@ def _usage(window: str) -> t.Iterator[dict[str, t.Any]]:
     yield _record("llm_daily_usage_by_user", f'{_BY_USER} (llm:usage:increase1d{{meter="requests", user!=""}})')
     yield _record("llm_usage_by_tier", 'sum by (tier) (llm:usage:increase1d{meter="requests", tier!=""})')
     # What the model servers counted, and what of it belongs to no user: cached tokens are a part of the prompt's.
-    served = " + ".join(f"sum by (model_name) ({_increase(metric, window, _SERVER_SIGN)})" for metric in _SERVED)
+    served = " + ".join(f"sum by (model_name) ({_increase(metric, window, once, _SERVER_SIGN)})" for metric in _SERVED)
     yield _record("llm:served_tokens:increase", f'sum by (model) (label_replace({served}, "model", "$1", "model_name", "(.+)"))')
     ours = f'sum by (model) ({_USAGE}{{meter=~"(prompt|completion|unsplit)_tokens"}})'
     yield _record("llm:unattributed_tokens:increase", f"llm:served_tokens:increase - ({ours} or 0 * llm:served_tokens:increase)")

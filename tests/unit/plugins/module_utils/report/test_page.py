@@ -94,6 +94,44 @@ def test_page_draws_every_plot_offline_and_says_nothing_on_the_console(opened: t
     )
 
 
+# Words that a cell breaks, and cells that stand out of their table, in the order of the page.
+BROKEN = """() => {
+  const broken = [];
+  for (const cell of document.querySelectorAll('td, th')) {
+    if (!cell.offsetParent) continue;
+    const walker = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+    for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+      for (const word of node.data.matchAll(/[\\w,.]+/g)) {
+        const range = document.createRange();
+        range.setStart(node, word.index);
+        range.setEnd(node, word.index + word[0].length);
+        if (new Set([...range.getClientRects()].map(box => Math.round(box.top))).size > 1) broken.push(word[0]);
+      }
+    }
+    const box = cell.getBoundingClientRect();
+    if (box.right > window.innerWidth) broken.push('outside: ' + cell.textContent);
+  }
+  return broken;
+}"""
+
+
+@pytest.mark.parametrize(("width", "media"), [(390, "screen"), (768, "screen"), (1280, "screen"), (688, "print")])
+def test_tables_break_no_word_and_lose_no_column(opened: t.Callable[..., Opened], width: int, media: str) -> None:
+    """On a phone, a tablet, a screen, and on A4 with its margins."""
+    page = opened(full_report(), viewport={"width": width, "height": 1000}).page
+    page.emulate_media(media=media)
+    assert page.evaluate(BROKEN) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    costs = page.evaluate("[...document.querySelectorAll('#charges td[data-label^=Cost]')].filter(cell => cell.offsetParent).length")
+    assert costs == len(full_report()["lines"])
+
+
+def test_names_without_an_end_push_no_figure_out_of_sight(opened: t.Callable[..., Opened]) -> None:
+    page = opened(report([("x" * 300, "y" * 300, "free")]), viewport={"width": 390, "height": 1000}).page
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.evaluate(BROKEN.replace("broken.push(word[0])", "0")) == []
+
+
 def test_every_link_of_the_page_leads_somewhere(opened: t.Callable[..., Opened]) -> None:
     page = opened(full_report()).page
     links = page.evaluate("[...document.querySelectorAll('a')].map(a => a.getAttribute('href'))")

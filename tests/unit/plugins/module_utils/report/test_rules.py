@@ -112,3 +112,11 @@ def test_interval_is_one_that_prometheus_remembers(interval: str) -> None:
 def test_shares_are_from_0_to_1(name: str) -> None:
     with pytest.raises(GatewayError, match=f"{name}: 50 is not a share"):
         Watch(**{name: 50})
+
+
+def test_rules_count_once_what_differs_in_the_labels_of_observers() -> None:
+    text = str(rules_of(of_tiers(TIERS, "USD"), watch=Watch(observer_labels=("collector",))))
+    assert "max without (collector, container, endpoint, job, monitor, scrape_job, service)" in text
+    assert "vm_replica" in str(rules_of(of_tiers(TIERS, "USD")))
+    with pytest.raises(GatewayError, match="observer_labels: 'a-b' is not the name of a Prometheus label"):
+        Watch(observer_labels=("a-b",))
