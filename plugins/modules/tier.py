@@ -98,8 +98,10 @@ options:
       - V(inject) sets it in the request, so that the answer has one event more. V(refuse) answers 400 and says why. V(allow) lets it pass,
         uncounted.
       - V(inject) also refuses a stream that it cannot make tell its usage, that is on another path than chat completions and completions.
+        Streams of messages and of responses tell it unasked, and pass.
       - V(inject) and V(refuse), and limits for single models, have an EnvoyFilter read the bodies of requests; that needs Istio, and bodies
-        that fit into a buffer of Envoy, 1 MiB by default.
+        that fit into a buffer of Envoy, 1 MiB by default and 16 MiB on the local stack. It refuses what it cannot read, or a model server
+        might read in another way, such as a member C(Stream); forms (C(multipart/form-data)) pass.
     type: str
     choices: [inject, refuse, allow]
     default: inject

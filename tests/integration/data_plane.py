@@ -303,7 +303,7 @@ def limit_of(key: str, maximum: int, seconds: int = 3600, *variables: str) -> Js
     }
 
 
-def patches_of(routed: list[Json] | dict[str, list[Json]], rls_port: int, request_data: dict[str, str] | None = None) -> list[Json]:
+def patches_of(routed: list[Json] | dict[str, list[Json]], rls_port: int, *, strict: bool = True) -> list[Json]:
     """What the translation makes of a route's actions, without authentication, which the Lua does here.
 
     :param routed: actions of the only route, or of several ones by the value of the header ``x-route``.
@@ -314,8 +314,8 @@ def patches_of(routed: list[Json] | dict[str, list[Json]], rls_port: int, reques
     auth = {"service": "auth", "scope": "auth-scope", "sources": []}
     sets = [{"name": name, "actions": [auth, *actions]} for name, actions in by_route.items()]
     rules = {name: routes.RouteRule("HTTPRoute", "llm", "r", name, routes.EnvoyRoute(80, "*", name)) for name in by_route}
-    configuration = {"services": services, "requestData": request_data or {}, "actionSets": sets}
-    result = translate.translate(configuration, routes.RouteIndex(rules, frozenset()), envoy.Upstreams(1, rls_port))
+    configuration = {"services": services, "actionSets": sets}
+    result = translate.translate(configuration, routes.RouteIndex(rules, frozenset()), envoy.Upstreams(1, rls_port), strict=strict)
     assert not result.refusals, result.refusals
     return [patch for patch in result.patches if not _of_authentication(patch)]
 

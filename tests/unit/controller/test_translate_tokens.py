@@ -79,7 +79,7 @@ def test_bodies_are_held_up_to_a_size_where_they_are_read_and_metered_answers_co
 
     assert held(auth(), rate_limit(limit("a"))) == ({}, [])
     assert held(auth(), rate_limit(limit("a", "requestBodyJSON('/model') == 'x'"))) == ({envoy.REQUEST_SIZE: 5}, [])
-    named = limit("a", "request.headers['x-gateway-model-name'] == 'x'")
+    named = limit("a", "'x-gateway-model-name' in request.headers && request.headers['x-gateway-model-name'] == 'x'")
     assert held(auth(), rate_limit(named)) == ({envoy.REQUEST_SIZE: 5}, []), "module tier's filters read the body for it"
     sizes = {envoy.REQUEST_SIZE: 5, envoy.ANSWER_SIZE: 7}
     assert held(auth(), *FREE) == (sizes, [{"request_headers_to_remove": ["accept-encoding"]}])
@@ -113,7 +113,7 @@ def test_each_side_of_authentication_asks_by_itself(index: routes.RouteIndex) ->
     before, after = setting[envoy.RATE_LIMIT_BEFORE_AUTH], setting[envoy.RATE_LIMIT_AFTER_AUTH]
     assert list(descriptors(before)[0]) == ["limit.all__a1b2c3d4"]
     assert FREE_KEY in descriptors(after)[0]
-    anonymous = settings(run(config(*token_limit("all"), auth()), index))
+    anonymous = settings(run(config(*token_limit("all"), auth()), index, strict=False))
     assert list(anonymous) == [envoy.RESPONSE_BODY, envoy.RESPONSE_STREAM, envoy.RATE_LIMIT_BEFORE_AUTH, envoy.EXT_AUTHZ, *SIZES]
 
 

@@ -92,7 +92,9 @@ class Setup:
         """Whether its pods are, or would be, started again."""
         if live is None:
             if self._check and name == OPERATOR:
-                self.changes.record(f"Deployment {namespace}/{name}", None, {"env": dict(wanted.env)})
+                self.changes.record(
+                    f"Deployment {namespace}/{name}", None, {"env": {key: value for key, value in wanted.env.items() if value}}
+                )
             return True
         patch = wanted.patch(live)
         if patch:

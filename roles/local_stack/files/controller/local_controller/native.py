@@ -82,11 +82,21 @@ def condition_for(policy: Object, refusals: list[Refusal]) -> Object | None:
 class NativeKeeper:
     """Reconciles our EnvoyFilters and tells policies what became of them."""
 
-    def __init__(self, kube: Kube, resource: Resource, upstreams: Upstreams, bodies: BodyLimits = BODY_LIMITS, *, wasm_shim: bool) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        resource: Resource,
+        upstreams: Upstreams,
+        bodies: BodyLimits = BODY_LIMITS,
+        *,
+        wasm_shim: bool,
+        strict: bool = True,
+    ) -> None:
         self._kube = kube
         self._resource = resource
         self._upstreams = upstreams
         self._bodies = bodies
+        self._strict = strict
         self._wasm_shim = wasm_shim
         self._unknown_since: dict[Key, float] = {}
         self._broken: dict[Key, str] = {}
@@ -125,7 +135,7 @@ class NativeKeeper:
             return None, None
         since = self._unknown_since.get(key)
         waited = since is not None and time.monotonic() - since >= _UNKNOWN_ROUTE_SECONDS
-        result = translate(config, routes, self._upstreams, self._bodies, close_unknown=waited)
+        result = translate(config, routes, self._upstreams, self._bodies, close_unknown=waited, strict=self._strict)
         if result.complete:
             self._unknown_since.pop(key, None)
             return result, None

@@ -13,6 +13,7 @@ UNTRANSLATABLE_EXPRESSION = "UntranslatableExpression"
 UNSUPPORTED_ACTION = "UnsupportedAction"
 UNSUPPORTED_ROUTE = "UnsupportedRoute"
 UNKNOWN_ROUTE = "UnknownRoute"
+DIFFERS = "DiffersFromKuadrant"
 
 Json = dict[str, t.Any]
 

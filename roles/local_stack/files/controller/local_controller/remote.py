@@ -95,6 +95,19 @@ def inputs_of(text: str) -> set[str]:
     return reader.inputs
 
 
+def guards_of(text: str) -> set[str]:
+    """The headers that a (valid) expression asks for with ``in`` or ``has()``, named as by :func:`inputs_of`."""
+    tree = parse(text)
+    found = set()
+    for call in tree.find_data("ident_arg"):
+        if str(call.children[0]) == "has" and (path := _path(arguments(call)[0])) and path[:2] == ["request", "headers"]:
+            found.add("request.headers/" + path[-1])
+    for relation in tree.find_data("relation"):
+        if name := _asked_header(relation):
+            found.add(f"request.headers/{name}")
+    return found
+
+
 def _action(action: Action) -> dict[str, t.Any]:
     items = [{"when": list(c.predicates), "data": [list(pair) for pair in c.data]} for c in action.conditionals]
     return {"when": list(action.predicates), "items": items, "deny": action.deny}
@@ -156,13 +169,10 @@ class _Reader:
             self.inputs.add(f"request.headers/{path[2]}")
 
     def _relation(self, node: lark.Tree[t.Any], bound: frozenset[str]) -> None:
-        membership = node.children[0]
-        if isinstance(membership, lark.Tree) and membership.data == "relation_in" and len(node.children) == 2:
-            name = literal_string(t.cast("lark.Tree[t.Any]", membership.children[0]))
-            if name is not None and _path(t.cast("lark.Tree[t.Any]", node.children[1])) == ["request", "headers"]:
-                self.inputs.add(f"request.headers/{name}")
-                return
-        self._children(node, bound)
+        if name := _asked_header(node):
+            self.inputs.add(f"request.headers/{name}")
+        else:
+            self._children(node, bound)
 
     def _ident_arg(self, node: lark.Tree[t.Any], bound: frozenset[str]) -> None:
         name = str(node.children[0])
@@ -198,6 +208,16 @@ class _Reader:
 
     def _member_object(self, _node: lark.Tree[t.Any], _bound: frozenset[str]) -> None:
         raise cel.UntranslatableError("message construction is not supported")
+
+
+def _asked_header(relation: lark.Tree[t.Any]) -> str | None:
+    """``x-team`` for ``"x-team" in request.headers``, None for anything else."""
+    membership = relation.children[0]
+    if not isinstance(membership, lark.Tree) or membership.data != "relation_in" or len(relation.children) != 2:
+        return None
+    if _path(t.cast("lark.Tree[t.Any]", relation.children[1])) != ["request", "headers"]:
+        return None
+    return literal_string(t.cast("lark.Tree[t.Any]", membership.children[0]))
 
 
 def _path(node: lark.Tree[t.Any]) -> list[str] | None:

@@ -19,6 +19,7 @@ import dataclasses
 import typing as t
 
 from . import cel, envoy, remote, tokens
+from . import strict as strictly
 from .conditionals import Conditional, Label, applies_if
 from .envoy import BODY_LIMITS, BodyLimits, Patch, Upstreams
 from .refusals import UNKNOWN_ROUTE, UNSUPPORTED_ACTION, UNSUPPORTED_ROUTE, Json, Refusal, RefusedError
@@ -74,13 +75,20 @@ class _Plan:
 
 
 def translate(
-    config: Json, routes: RouteIndex, upstreams: Upstreams, bodies: BodyLimits = BODY_LIMITS, *, close_unknown: bool = False
+    config: Json,
+    routes: RouteIndex,
+    upstreams: Upstreams,
+    bodies: BodyLimits = BODY_LIMITS,
+    *,
+    close_unknown: bool = False,
+    strict: bool = True,
 ) -> TranslationResult:
     """Translate one gateway's plugin configuration.
 
     :param bodies: how much of a request or an answer is held where a limit reads it.
     :param close_unknown: what to do with an action set whose route is not in ``routes``: normally that is a moment's delay between two
         watches and the set is passed over (``complete`` is false); when it persists, its hostnames are closed and it is refused.
+    :param strict: refuse what Kuadrant's own filter would do otherwise, too.
     :raises ValueError: if the configuration as a whole is not of the documented shape.
     """
     services = config.get("services") or {}
@@ -113,7 +121,7 @@ def translate(
                     UNSUPPORTED_ROUTE,
                     "two listeners with the same port and hostname give it different actions. Give them different hostnames.",
                 )
-            settings = _settings(actions, services, config.get("requestData") or {})
+            settings = _settings(actions, services, config.get("requestData") or {}, strict=strict)
             patches += envoy.enforce(rule.envoy, settings | _sizes(settings, actions, bodies))
             if envoy.RESPONSE_BODY in settings:
                 patches.append(envoy.uncompressed(rule.envoy))
@@ -136,7 +144,7 @@ def _sizes(settings: Json, actions: tuple[Json, ...], bodies: BodyLimits) -> Jso
     return sizes
 
 
-def _settings(actions: tuple[Json, ...], services: Json, request_data: dict[str, str]) -> Json:
+def _settings(actions: tuple[Json, ...], services: Json, request_data: dict[str, str], *, strict: bool) -> Json:
     plan = _Plan(services)
     for action in actions:
         try:
@@ -147,7 +155,12 @@ def _settings(actions: tuple[Json, ...], services: Json, request_data: dict[str,
     settings = _limit_settings(plan.before_auth, request_data, envoy.BEFORE_AUTH)
     if plan.auth_scope is not None:
         settings[envoy.EXT_AUTHZ] = envoy.auth_setting(plan.auth_scope)
-    return settings | _limit_settings(plan.after_auth, request_data, envoy.AFTER_AUTH)
+    settings |= _limit_settings(plan.after_auth, request_data, envoy.AFTER_AUTH)
+    if strict:
+        labels = [Label.of(key, text) for key, text in request_data.items()]
+        strictly.check([*plan.before_auth.asked, *plan.after_auth.asked], labels)
+        strictly.check_order(None if plan.auth_scope is None else plan.before_auth.token_action)
+    return settings
 
 
 def _limit_settings(limits: _Limits, request_data: dict[str, str], filters: envoy.Side) -> Json:
