@@ -90,7 +90,7 @@ def measure(
         last = counters.last_if_unseen(observed.views, start, end)
         if last is None and target.scrapes[-1] <= start:
             continue
-        sides = shared.turns(target, observed.series, start, what)
+        sides = shared.turns(target, observed.series, lost, start, what)
         if sides is not None:
             notes.append(shared.note(target, what))
         for one, found in _counts(observed, lost, start, end, what):

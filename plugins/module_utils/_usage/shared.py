@@ -23,7 +23,7 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Life, Nouns, ScrapeTarget, Series
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import MAX_COUNT, Life, Nouns, ScrapeTarget, Series
 
 # Counters that are looked at: more add nothing but time.
 _BUSIEST = 30
@@ -31,6 +31,8 @@ _BUSIEST = 30
 # other, has the values after them and the values before them in rising order with a chance of 1 / (6! * 6!). Sequences that are more than
 # two leave more room: squared by their number.
 _TURNS = 6
+# Scrapes before and after one at which counters went down that are looked at. Who answers in turn shows it sooner.
+_AROUND = 200
 # So many sequences are looked for, and so many ways to put scrapes to them are followed.
 _SEQUENCES = 5
 _KEPT = 24
@@ -80,53 +82,61 @@ def _went_down(series: t.Iterable[Series], first: int, last: int) -> bool:
     return False
 
 
-def turns(target: ScrapeTarget, series: t.Collection[Series], start: int, what: Nouns) -> Turns | None:
+def turns(target: ScrapeTarget, series: t.Collection[Series], lost: counters.Losses, start: int, what: Nouns) -> Turns | None:
     """Which scrapes may be of another process than the others; None if nothing says so.
 
     Raises SharedAddressError if there are two for sure.
+
+    :param lost: where its counters went down, or may have.
     """
     scrapes = _from_baseline(target.scrapes, start)
-    vectors = _vectors(series, scrapes)
-    down = [index for index in range(1, len(scrapes)) if not _fits(vectors[index - 1], vectors[index])]
-    if not down:
-        return None
+    index_of = {moment: index for index, moment in enumerate(scrapes)}
     # A change of the life explains it.
-    unexplained = [index for index in down if not _another_life(target, scrapes[index - 1], scrapes[index])]
+    told = [
+        index_of[until]
+        for after, until in (*lost.certain, *lost.back)
+        if after in index_of and until in index_of and not _another_life(target, after, until)
+    ]
+    if not told:
+        return None
+    near = sorted({index for at in told for index in range(max(0, at - _AROUND), min(len(scrapes), at + _AROUND))})
+    position = {index: number for number, index in enumerate(near)}
+    few = _vectors(series, [scrapes[index] for index in near])
+    unexplained = [index for index in sorted(told) if not _fits(few[position[index] - 1], few[position[index]])]
     if not unexplained:
         return None
-    split, sure = _split(vectors, frozenset(unexplained))
+    down_again = frozenset(position[index] for index in unexplained)
+    split, sure = _split(few, down_again)
     # Counters of one user move together, so only one of each tells about chance.
-    if sure or _came_back(_vectors(counters.witnesses(series).values(), scrapes), frozenset(unexplained)):
+    alone = _vectors(counters.witnesses(series).values(), [scrapes[index] for index in near])
+    if sure or _came_back(alone, down_again):
         raise SharedAddressError(
             f"The counters of {target.name} alternate between sequences that each rise: they went down {len(unexplained)} times from "
             f"{format_time(scrapes[0])} until {format_time(scrapes[-1])}, and came back to where they had been: {_remedy(what)}"
         )
     sides = split.sides()
-    if len(sides) < len(scrapes) or len(split.lasts) > len(unexplained) + 1:
+    if len(sides) < len(near) or len(split.lasts) > len(unexplained) + 1:
         return None
     if len(split.lasts) == len(unexplained) + 1:
         # Each time that it went down began a sequence, as with a process that restarts. Two are believed where that explains far more.
-        grown = sum(_apart(before, after) if _fits(before, after) else sum(after) for before, after in itertools.pairwise(vectors))
+        grown = sum(_apart(before, after) if _fits(before, after) else sum(after) for before, after in itertools.pairwise(few))
         changes = sum(before != after for before, after in itertools.pairwise(sides))
         if len(unexplained) > 1 or changes < 2 or split.grown * _NEARER > grown:
             return None
-    return dict(zip(scrapes, sides, strict=True))
+    found: dict[int, int] = {}
+    side = sides[0]
+    for index, moment in enumerate(scrapes):
+        side = sides[position[index]] if index in position else side
+        found[moment] = side
+    return found
 
 
 def least(one: Series, target: ScrapeTarget, sides: Turns, start: int) -> int:
     """What the counter counted after ``start`` at least, if the scrapes are of two processes."""
     grown = 0
     last: dict[int, int] = {}
-    values = dict(one.samples)
-    value = 0
-    known = {moment for moment, _value in one.samples}
-    hidden = False
     for moment in _from_baseline(target.scrapes, start):
-        if moment in known:
-            value, hidden = values[moment], moment in one.left_out
-        elif not hidden:
-            value = 0
-        side = sides[moment]
+        value, side = _value(one, moment), sides[moment]
         if side in last:
             grown += max(0, value - last[side])
         last[side] = value
@@ -155,18 +165,18 @@ def _from_baseline(moments: t.Sequence[int], start: int) -> t.Sequence[int]:
 
 def _vectors(series: t.Iterable[Series], scrapes: t.Sequence[int]) -> list[_Vector]:
     """The values of the busiest counters at each scrape; one that a scrape does not have is at 0."""
-    chosen = sorted(series, key=lambda one: (-max(value for _at, value in one.samples), one.kind, sorted(one.labels.items())))
-    columns = []
-    for one in chosen[:_BUSIEST]:
-        values, column, value, hidden = dict(one.samples), [], 0, False
-        for moment in scrapes:
-            if moment in values:
-                value, hidden = values[moment], moment in one.left_out
-            elif not hidden:
-                value = 0
-            column.append(value)
-        columns.append(column)
+    chosen = sorted(series, key=lambda one: (-max(one.samples[0][1], one.samples[-1][1]), one.kind, sorted(one.labels.items())))
+    columns = [[_value(one, moment) for moment in scrapes] for one in chosen[:_BUSIEST]]
     return [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _moment in scrapes]
+
+
+def _value(one: Series, moment: int) -> int:
+    """At one scrape; where samples were left out, at least that of the one before."""
+    index = bisect.bisect_right(one.samples, (moment, MAX_COUNT)) - 1
+    if index < 0:
+        return 0
+    at, value = one.samples[index]
+    return value if at == moment or at in one.left_out else 0
 
 
 def _fits(before: _Vector, after: _Vector) -> bool:
