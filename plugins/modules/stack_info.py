@@ -65,6 +65,7 @@ absent:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.validation import check_type_path
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.stack.supervisor import processes
 
@@ -81,7 +82,7 @@ def main() -> None:
     found = processes(params["supervisor"]) if params["supervisor"] else None
     module.exit_json(
         changed=False,
-        missing=[name for name, folder in params["programs"].items() if not (Path(folder).expanduser() / "build.json").exists()],
+        missing=[name for name, folder in params["programs"].items() if not (Path(check_type_path(folder)) / "build.json").exists()],
         running=found is not None,
         idle=sorted(name for name, state in (found or {}).items() if state != "RUNNING"),
         absent=[path for path in params["files"] if not Path(path).exists()],

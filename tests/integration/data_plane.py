@@ -68,7 +68,7 @@ class Response:
 
 def free_ports(count: int) -> list[int]:
     """Ports that were free a moment ago."""
-    sockets = [socket.socket() for _ in range(count)]
+    sockets = [socket.socket() for _port in range(count)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))
     ports = [each.getsockname()[1] for each in sockets]
@@ -257,7 +257,7 @@ class DataPlane:
         """By how much the series grew through ``ask``, once so many finished requests are reported."""
         before = self.metrics()
         ask()
-        for _ in range(500):
+        for _try in range(500):
             after = self.metrics()
             grown = {key: value - before.get(key, 0) for key, value in after.items() if value != before.get(key, 0)}
             if sum(value for key, value in grown.items() if key.startswith(("metered_calls", "unmetered_calls"))) >= reports:
@@ -282,7 +282,7 @@ class DataPlane:
         self._stack.callback(process.terminate)
 
     def _until_answers(self, port: int, path: str, name: str) -> None:
-        for _ in range(300):
+        for _try in range(300):
             with contextlib.suppress(OSError, http.client.HTTPException):
                 self.get(port, path)
                 return

@@ -48,7 +48,7 @@ def start(data_plane_programs: dict[str, str], tmp_path: pathlib.Path) -> t.Iter
 
 
 def statuses(plane: DataPlane, count: int, **headers: str) -> dict[int, int]:
-    return dict(collections.Counter(plane.send({}, **headers).status for _ in range(count)))
+    return dict(collections.Counter(plane.send({}, **headers).status for _call in range(count)))
 
 
 def test_limits_by_group(start: t.Callable[..., DataPlane]) -> None:

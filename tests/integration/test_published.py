@@ -91,7 +91,7 @@ def send(kubectl: t.Any, gateway_url: str, eventually: t.Any) -> t.Iterator[t.Ca
 
 @pytest.mark.parametrize(("user", "expected"), [("alice", {200: 2, 429: 2}), ("bob", {200: 10, 429: 2}), ("carol", {200: 12})])
 def test_each_group_has_its_quota(send: t.Callable[[str], int], user: str, expected: dict[int, int]) -> None:
-    assert dict(collections.Counter(send(user) for _ in range(sum(expected.values())))) == expected
+    assert dict(collections.Counter(send(user) for _call in range(sum(expected.values())))) == expected
 
 
 def test_a_wrong_key_is_refused(send: t.Callable[[str], int]) -> None:

@@ -24,7 +24,7 @@ import yaml
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, Resource, argument_spec, connect
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.permissions import Permission, missing, told
 
-Run = t.Callable[..., "subprocess.CompletedProcess[str]"]
+Run = t.Callable[..., subprocess.CompletedProcess[str]]
 Kubectl = t.Callable[..., str]
 Wanted = dict[Permission, list[str]]
 

@@ -55,7 +55,7 @@ def plan(params: Map, run: Run) -> list[Change]:
         path = Path(params["token"])
         token = _token(path)
         if token is None:
-            token = "".join(secrets.choice(_LETTERS) for _ in range(48))
+            token = "".join(secrets.choice(_LETTERS) for _position in range(48))
             changes.append(_written(path, f"{token},admin,admin,system:masters\n", 0o600, "", "a new token\n"))
     for entry in params["files"]:
         changes += _file(entry, token)

@@ -109,8 +109,8 @@ PATCHED = entry(
 )
 
 
-def taken(*entries: dict[str, t.Any], labels: dict[str, str] = OURS) -> dict[str, t.Any]:
-    return live(metadata={"name": "a", "labels": labels, "resourceVersion": "7", "managedFields": list(entries)})
+def taken(*entries: dict[str, t.Any], labels: dict[str, str] | None = None) -> dict[str, t.Any]:
+    return live(metadata={"name": "a", "labels": OURS if labels is None else labels, "resourceVersion": "7", "managedFields": list(entries)})
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,8 @@ def server(run_module: t.Any, monkeypatch: pytest.MonkeyPatch, kube: t.Any) -> t
     # How it waits has tests of its own.
     monkeypatch.setattr(module_under_test, "wait", lambda *_arguments, **_options: kube.writes.append(("wait", "sim")))
 
-    def call(*, check: bool = False, settings: dict[str, t.Any] = SIMULATOR, **options: t.Any) -> t.Any:
-        return run_module(vllm_server.main, check=check, settings=settings, timeout=1, **options)
+    def call(*, check: bool = False, settings: dict[str, t.Any] | None = None, **options: t.Any) -> t.Any:
+        return run_module(vllm_server.main, check=check, settings=SIMULATOR if settings is None else settings, timeout=1, **options)
 
     return call
 
