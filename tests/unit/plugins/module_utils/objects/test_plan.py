@@ -110,7 +110,9 @@ PATCHED = entry(
 
 
 def taken(*entries: dict[str, t.Any], labels: dict[str, str] | None = None) -> dict[str, t.Any]:
-    return live(metadata={"name": "a", "labels": OURS if labels is None else labels, "resourceVersion": "7", "managedFields": list(entries)})
+    return live(
+        metadata={"name": "a", "labels": OURS if labels is None else labels, "resourceVersion": "7", "managedFields": list(entries)}
+    )
 
 
 @pytest.mark.parametrize(
