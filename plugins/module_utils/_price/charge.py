@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""One line of a bill: what somebody used, and what it costs."""
+"""One line of a bill: what was used, by whom, and what it costs."""
 
 from __future__ import annotations
 

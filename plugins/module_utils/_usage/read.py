@@ -261,7 +261,7 @@ def _silent(prometheus: Prometheus, question: Question, end: int) -> Count | Non
             try:
                 found = _of_processes(prometheus, question, up, end, {metric: counter}, {metric: ()}, REQUEST_NOUNS)
             except SharedAddressError:
-                # Nothing is billed by them: they only say where tokens of nobody may come from.
+                # Nothing is billed by them: they only say where unattributed tokens may come from.
                 return None
             counts.append(found.of(metric).get((), Count()) + found.unseen)
     return sum(counts, Count()) if counts else None
