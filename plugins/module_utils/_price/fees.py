@@ -77,7 +77,7 @@ def _fees_of(book: PriceBook, payer: Account, meter: str, since: int, until: int
             entry = book.find(payer, meter, start)
             if entry is None:
                 continue
-            if pieces and pieces[-1][0] is entry and pieces[-1][2] == start:
+            if pieces and pieces[-1][0] is entry and pieces[-1][2] == start and start not in book.marks:
                 pieces[-1] = (entry, pieces[-1][1], end)
             else:
                 pieces.append((entry, start, end))
