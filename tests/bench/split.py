@@ -4,7 +4,7 @@
 
 """The bills of 200 teams with 10,000 users, from a month that was measured: build/bench/split.json. Run by `make bench-split`.
 
-The clock runs from what was read of Prometheus or of a ledger until all files are written. That the parts add up is checked from their files.
+The clock runs from what was read of Prometheus or of a ledger until all files are written. That parts add up is checked from their files.
 """
 
 from __future__ import annotations
@@ -94,9 +94,7 @@ def run(folder: Path, users: int, teams: int, pdfs: int) -> dict[str, t.Any]:
     priced = time.monotonic()
     writer = t.cast("t.Any", Writer(str(folder)))
     writers: dict[str, t.Callable[[t.Mapping[str, t.Any]], str]] = {".csv": to_csv, ".html": lambda report: to_html(report, "Example Ltd")}
-    rows, _diffs = write_parts(
-        writer, statement, "cost_center", str(folder), writers, pdf=None, provider="Example Ltd", locale=None
-    )
+    rows, _diffs = write_parts(writer, statement, "cost_center", str(folder), writers, pdf=None, provider="Example Ltd", locale=None)
     written = time.monotonic()
     for row in rows[:pdfs]:
         page = next(name for name in row["files"] if name.endswith(".html"))

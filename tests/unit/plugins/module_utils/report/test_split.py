@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import pathlib
+import sys
 import typing as t
 from decimal import Decimal
 
@@ -21,6 +22,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._report.focus import 
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.make import Source, make_statement
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page import to_html
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.part import Part
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.pdf import write_pdf
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.split import write_parts
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.statement import Statement
 
@@ -104,7 +106,7 @@ def test_a_part_shows_nothing_of_others(tmp_path: pathlib.Path) -> None:
     assert "secret deal" in (tmp_path / "support.html").read_text()
 
 
-def test_budgets_of_several_parts_are_in_none(tmp_path: pathlib.Path) -> None:
+def test_budgets_of_several_parts_are_in_none() -> None:
     one = statement(budgets=[{"tier": "enterprise", "amount": "888"}])
     assert {part.name: len(found.budgets) for part, found in one.split("user") if found.budgets} == {}
     assert [part.name for part, found in one.split("tier") if found.budgets] == ["enterprise"]
@@ -135,7 +137,7 @@ def test_the_same_bill_again_changes_nothing_and_check_mode_writes_nothing(tmp_p
     assert second == []
 
 
-def test_names_of_files_are_safe_and_different(tmp_path: pathlib.Path) -> None:
+def test_names_of_files_are_safe_and_different() -> None:
     names = ["a", "A", "../../etc/passwd", "", "index", "x" * 300, "\u00e4", "a/b", "a\nb", "_without-group", ".hidden", "con:"]
     slugs = [Part((("group", name),)).slug for name in names]
     assert len({slug.lower() for slug in slugs}) == len(names)
@@ -206,3 +208,21 @@ def test_numbers_are_written_as_in_the_locale() -> None:
 def test_what_does_not_exist_is_refused(more: dict[str, t.Any], message: str) -> None:
     with pytest.raises(GatewayError, match=message):
         statement(**more)
+
+
+def test_a_pdf_is_of_the_page_and_is_not_made_again(tmp_path: pathlib.Path) -> None:
+    pytest.importorskip("weasyprint")
+    page, path = to_html(statement(only={"user": "amara"}).report(), "ACME"), tmp_path / "bill.pdf"
+    writer = t.cast("t.Any", Writer(tmp_path))
+    assert write_pdf(writer, str(path), page) is not None
+    made = path.read_bytes()
+    assert made.startswith(b"%PDF-")
+    assert write_pdf(writer, str(path), page) is None
+    assert write_pdf(writer, str(path), page.replace("ACME", "EMCA")) is not None
+    assert path.read_bytes() != made
+
+
+def test_a_missing_library_for_pdf_is_named(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    with pytest.raises(GatewayError, match=r"PDF: Failed to import the required Python library \(weasyprint\)"):
+        write_pdf(t.cast("t.Any", Writer(tmp_path)), str(tmp_path / "bill.pdf"), "<p>")
