@@ -15,7 +15,7 @@ from decimal import Decimal
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import PRICE_FIELDS, parse_amount
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At, Problems
-from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, kind_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import duration_ms, parts_of_duration
 
 # What the RateLimitPolicy CRD of kuadrant-operator takes of a duration, as the Gateway API does (GEP-2257): no days, and not too long.
@@ -211,7 +211,7 @@ def _read_prices(raw: t.Any, at: At) -> dict[str, Decimal]:
     if raw is None:
         return {}
     if not isinstance(raw, dict):
-        at.add("price", f'must be a dictionary such as {{request: "0.001"}}, not {type(raw).__name__}')
+        at.add("price", f'must be a dictionary such as {{request: "0.001"}}, not {kind_of(raw)}')
         return {}
     at.under("price").only_fields(raw, tuple(PRICE_FIELDS))
     prices: dict[str, Decimal] = {}

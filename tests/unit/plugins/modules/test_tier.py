@@ -252,4 +252,11 @@ def test_info_tells_limits_of_others(info: Run, cluster: Kube) -> None:
     foreign(cluster, "RateLimitPolicy", "theirs", limits={"all": {"rates": [rate], "when": [{"predicate": "true"}]}})
     result = info()
     assert result["limits"] == [{"policy": "theirs", "name": "all", "counts": "requests", "rates": [rate], "when": "true"}]
-    assert info(target_name="other")["enforced"] is False
+
+
+@pytest.mark.parametrize("target", [{"target_name": "other"}, {"target_kind": "HTTPRoute"}, {"namespace": "llm2"}], ids=str)
+def test_info_refuses_a_target_that_is_not_there(info: Run, target: dict[str, str]) -> None:
+    result = info(**target)
+    assert result["failed"] is True
+    assert 'does not exist in namespace "llm' in result["msg"]
+    assert "so nothing is enforced there" in result["msg"]
