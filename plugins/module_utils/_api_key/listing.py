@@ -14,7 +14,7 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.results import describe
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import AUTH_SECRET, WATCHED
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import AUTH_SECRET, CHECK, WATCHED
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.key_forms import never_sent
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import fingerprint
@@ -97,6 +97,7 @@ def entry_of(
         }
     return {
         **entry,
+        "temporary": key.carries(CHECK),
         "created": key.created,
         "changed_at": key.changed_at,
         "expired": not key.revoked_at and is_past(key.grant.expires_at, now),

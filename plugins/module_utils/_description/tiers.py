@@ -26,8 +26,13 @@ _WINDOW_PARTS, _WINDOW_DIGITS = 4, 5
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 NAME_RULE = "must be lower-case letters, digits and '-', at most 63 characters, starting and ending with a letter or digit"
 
-# The tiers of a gateway if its description names none.
-DEFAULT_TIERS: t.Final = (
+NO_TIERS = (
+    "is empty; describe at least one tier, e.g. {name: free, requests: [{limit: 2, window: 2m}]}. "
+    "Only the local stack has tiers of its own, which are for trying"
+)
+
+# The tiers of the local stack and of the demos: small limits, which one reaches by hand.
+DEMO_TIERS: t.Final = (
     {"name": "free", "requests": [{"limit": 2, "window": "2m"}], "price": {"request": "0.001"}},
     {"name": "premium", "requests": [{"limit": 10, "window": "2m"}], "price": {"request": "0.002"}},
     {"name": "enterprise", "requests": [{"limit": 50, "window": "2m"}], "price": {"request": "0.005"}},
