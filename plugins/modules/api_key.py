@@ -81,7 +81,7 @@ options:
         type: str
       key:
         description:
-          - The key itself, if it is given from outside. At least 16 characters, 8 different ones among them.
+          - The key itself, if it is given from outside. 16 to 4096 characters, 8 different ones among them.
           - If omitted, one is generated when the key is created, and an existing key is left as it is.
           - A new value without a new O(keys[].rotation) takes the place of the old one at once.
           - For a key that is to be revoked, a value that must never be issued.
@@ -123,7 +123,8 @@ options:
   purge:
     description:
       - Delete the keys that are not in O(keys). Only keys that this module manages, in O(namespace), with the O(labels).
-      - Records of revoked keys stay. Check mode lists what would be deleted. At least one key must be listed.
+      - Records of revoked keys stay, and so do the keys that a running check of the gateway has issued for itself
+        (label C(kuadrant.llm/purpose=check)) until they expire. Check mode lists what would be deleted. At least one key must be listed.
     type: bool
     default: false
   adopt:

@@ -25,6 +25,9 @@ STATES = ("present", "revoked", "absent")
 #: A supplied key of fewer characters, or of fewer different ones, can be guessed.
 MIN_LENGTH, MIN_DISTINCT = 16, 8
 
+#: A longer one is not let through: Envoy takes 60 KiB of headers in all, and many a proxy on the way 8 KiB for one.
+MAX_LENGTH = 4096
+
 #: The gateway has to learn the new value before the old one may die.
 MIN_OVERLAP = datetime.timedelta(seconds=10)
 
@@ -191,6 +194,8 @@ def _parse(
 def _value_problems(value: str, *, new: bool) -> t.Iterator[str]:
     if not _VALUE.fullmatch(value):
         yield "key: must be visible ASCII characters without spaces, since it travels in a header"
+    elif new and len(value) > MAX_LENGTH:
+        yield f"key: has {len(value)} characters and must have at most {MAX_LENGTH}, since it travels in a header"
     elif new and (len(value) < MIN_LENGTH or len(set(value)) < MIN_DISTINCT):
         yield (
             f"key: can be guessed; it needs at least {MIN_LENGTH} characters, {MIN_DISTINCT} different ones among them. "
