@@ -69,6 +69,17 @@ options:
         description: Currency of all prices, as an ISO 4217 code.
         type: str
         required: true
+      fee_proration:
+        description:
+          - How every C(monthly_fee) is due. V(second), by the seconds of membership. V(month), in full as soon as a membership begins, and
+            where a dearer one follows in the same month, the difference.
+          - A membership begins with the day, in UTC, on which the first use of the month was seen, and lasts until the month ends, or until
+            a day on which the user was only seen under other fees, or under none. A day under several fees belongs to the dearest.
+          - Under both rules the bills of days add up to the bill of the month. Every day of the month is looked at for that, also if the
+            period begins later.
+        type: str
+        choices: [second, month]
+        default: second
       entries:
         description:
           - Each entry prices something for one user, group, tier or model, or for all. Of the entries that fit, the one that names the user
@@ -110,7 +121,8 @@ options:
                 tokens.
             type: dict
           monthly_fee:
-            description: Fixed fee a calendar month, written as text, for each who used something, and for whom the entry names.
+            description: >-
+              Fixed fee a calendar month, written as text, for each who used something, and for whom the entry names. See C(fee_proration).
             type: str
           per:
             description: Who pays the monthly fee once, and who shares what is included.

@@ -30,6 +30,9 @@ DIMENSIONS = ("user", "group", "tier", "model")
 PAYERS = ("user", "group", "tier")
 BOOK = "llm_gateway_price_book"
 FEE = "monthly_fee"
+# How a fee of a month is due: by the time of membership, or in full as soon as the month has begun for its payer.
+SECOND, MONTH = "second", "month"
+PRORATIONS = (SECOND, MONTH)
 _FIELDS = ("name", *DIMENSIONS, "valid_from", "valid_until", "price", FEE, "per", "included")
 _ALWAYS, _NEVER = -(2**62), 2**62
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -135,6 +138,7 @@ class PriceBook:
     entries: tuple[PriceEntry, ...]
     # What the entries were read from, for messages.
     name: str = BOOK
+    fee_proration: str = SECOND
 
     def sells(self, *meters: str) -> bool:
         """Whether any entry, at any time and for anybody, has a price for one of these meters."""
@@ -144,6 +148,11 @@ class PriceBook:
     def includes(self) -> bool:
         """Whether anything depends on what was used before in the same month."""
         return any(entry.included for entry in self.entries)
+
+    @property
+    def charges_fees(self) -> bool:
+        """Whether anything depends on who used something on which day of the month."""
+        return any(entry.monthly_fee is not None for entry in self.entries)
 
     def dates(self, start: int, end: int) -> list[int]:
         """Times within (start, end) at which a price changes, sorted."""
@@ -169,7 +178,11 @@ class PriceBook:
         return first
 
     def as_dict(self) -> dict[str, t.Any]:
-        return {"currency": self.currency, "entries": [entry.as_dict() for entry in self.entries]}
+        return {
+            "currency": self.currency,
+            **({"fee_proration": self.fee_proration} if self.charges_fees else {}),
+            "entries": [entry.as_dict() for entry in self.entries],
+        }
 
 
 def describe_account(account: Account) -> str:
@@ -204,7 +217,10 @@ def parse_price_book(raw: t.Any, tiers: t.Collection[str] = (), *, name: str = B
     if not isinstance(raw, dict):
         raise GatewayError(f"{name}: must be a dictionary such as {{currency: USD, entries: [...]}}, not {type(raw).__name__}")
     top = problems.at(name)
-    top.only_fields(raw, ("currency", "entries"))
+    top.only_fields(raw, ("currency", "fee_proration", "entries"))
+    proration = raw.get("fee_proration", SECOND)
+    if proration not in PRORATIONS:
+        top.add("fee_proration", f"{proration!r} is not one of {', '.join(PRORATIONS)}")
     try:
         currency = parse_currency(raw.get("currency"))
     except GatewayError as exc:
@@ -230,7 +246,7 @@ def parse_price_book(raw: t.Any, tiers: t.Collection[str] = (), *, name: str = B
     if not problems.messages:
         _check_dates(entries, problems)
     problems.raise_if_any()
-    return PriceBook(currency, tuple(entries), name)
+    return PriceBook(currency, tuple(entries), name, proration)
 
 
 def _read_entry(item: dict[str, t.Any], where: str, at: At, tiers: t.Collection[str]) -> PriceEntry | None:

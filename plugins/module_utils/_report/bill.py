@@ -44,7 +44,7 @@ class Bill:
     @property
     def decimals(self) -> int:
         needed = (
-            places(charge.cost.lower if charge.meter == FEE else charge.price.unit)
+            max(places(charge.cost.lower), places(charge.cost.upper or ZERO)) if charge.meter == FEE else places(charge.price.unit)
             for charge in self.rated.charges
             if charge.price is not None
         )

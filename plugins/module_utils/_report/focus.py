@@ -111,7 +111,9 @@ def _row(line: t.Mapping[str, t.Any], common: t.Mapping[str, t.Any]) -> dict[str
     meter, fee = line["meter"], line["meter"] == FEE
     unit = Price(Decimal(line["unit_price"]), line["per"]).unit
     cost = _decimal(EXACT.multiply(unit, line["billable"]))
-    upper = None if line["billable_upper"] is None else _decimal(EXACT.multiply(unit, line["billable_upper"]))
+    # A fee is bounded by its time, not by a quantity.
+    most = line["cost_upper"] if fee else None if line["billable_upper"] is None else EXACT.multiply(unit, line["billable_upper"])
+    upper = None if most is None else _decimal(Decimal(most))
     units = "Months" if fee else "Tokens" if meter in meters.TOKENS else "Requests"
     who = " and ".join(f"{name} {line[name]}" for name in ("user", "model") if line[name] is not None) or f"tier {line['tier']}"
     tags = {f"{_TAG}{name}": line[name] for name in ("user", "group", "tier") if line[name] is not None}

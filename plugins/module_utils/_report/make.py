@@ -25,7 +25,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar impor
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import cuts, rate
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import Bill, what_if
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import chargeback_report
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Bucket, Read, buckets, read_parts, read_timeline
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Bucket, Read, buckets, read_parts, read_seen, read_timeline
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import require_users, usage_lines
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import connect_prometheus, pass_on_warnings
@@ -35,6 +35,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import ch
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
+    from ansible_collections.kuadrant.llm.plugins.module_utils._price.membership import Seen
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import Question
 
 _HOUR, _DAY = 3_600_000, 86_400_000
@@ -110,15 +111,16 @@ def make_report(source: Source, wanted: Pricing, timeline: str) -> dict[str, t.A
         edges = list(itertools.pairwise(marks))
     with failing_to(source.action):
         parts = [source.known] if source.known is not None and edges == [(start, end)] else read_parts(source.read, edges, start)
+        seen = _seen(source) if any(book.charges_fees for book in books) else []
     with failing_to("price the usage"):
-        rated = rate(wanted.book, parts, start, wanted.tiers)
+        rated = rate(wanted.book, parts, start, wanted.tiers, seen)
     if wanted.require_prices and rated.missing:
         raise GatewayError(f"Failed to price the usage: {rated.missing_text}")
     bill = Bill(rated, wanted.book.currency)
     other = None
     if wanted.other is not None:
         with failing_to("price the usage under what_if_price_book"):
-            other = what_if(bill, Bill(rate(wanted.other, parts, start, wanted.tiers), wanted.other.currency))
+            other = what_if(bill, Bill(rate(wanted.other, parts, start, wanted.tiers, seen), wanted.other.currency))
     charges = (*rated.earlier, *rated.charges)
     # Only what was missed in the month of the budgets is in their bounds.
     month = month_of(end - 1)[0]
@@ -137,6 +139,15 @@ def make_report(source: Source, wanted: Pricing, timeline: str) -> dict[str, t.A
         earlier=[part for part in parts if part.start < start],
         causes=source.causes,
     )
+
+
+def _seen(source: Source) -> list[Seen]:
+    """Who used something on which day of the months of the bill, for fees."""
+    edges = {source.start, source.end, *({source.begins} if source.begins is not None else ())}
+    first = month_of(source.start)[0]
+    days = buckets(first, source.end, _DAY)
+    marks = sorted({moment for day in days for moment in day} | {edge for edge in edges if first < edge < source.end})
+    return read_seen(source.read, list(itertools.pairwise(marks)), source.start)
 
 
 def _timeline(source: Source, wanted: str) -> list[Bucket]:

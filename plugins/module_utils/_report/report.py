@@ -67,7 +67,9 @@ def chargeback_report(
         "closes": list(closes),
         "scrapes": merged_scrapes(part.scrapes for part in parts),
         "data_quality": {
-            "exact": bill.rated.unseen.exact and all(count.exact for count in counts),
+            "exact": bill.rated.unseen.exact
+            and all(count.exact for count in counts)
+            and all(charge.cost.lower == charge.cost.upper for charge in bill.rated.charges),
             "notes": sorted(notes),
             "unpriced": _unpriced(bill),
             "missing_prices": list(bill.rated.missing),
