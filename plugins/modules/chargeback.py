@@ -340,6 +340,12 @@ lines:
       description: How much, at most. V(null) where the samples prove no bound.
       type: int
       sample: 2
+    quantity_assumed:
+      description:
+        - How much, at most, where C(quantity_upper) is V(null) under the assumption that no counter, in the times that no scrape saw, grew
+          faster than at the fastest that samples show of it. V(null) where not even that gives a bound.
+      type: int
+      sample: 2
     included:
       description: What of C(quantity) was free because the entry includes it.
       type: int
@@ -350,6 +356,10 @@ lines:
       sample: 2
     billable_upper:
       description: The upper bound of that.
+      type: int
+      sample: 2
+    billable_assumed:
+      description: The one under the assumption of C(quantity_assumed).
       type: int
       sample: 2
     unit_price:
@@ -368,6 +378,10 @@ lines:
       description: The same of C(billable_upper). V(null) where the samples prove no bound.
       type: str
       sample: "0.002"
+    cost_assumed:
+      description: The same of C(billable_assumed), equal to C(cost_upper) where that is proved.
+      type: str
+      sample: "0.002"
     price_entry:
       description: Name of the entry of the price book, or of the tier, that the price comes from. V(null) for what has no price.
       type: str
@@ -380,7 +394,7 @@ summary:
   description:
     - The bill, one entry per user, group and tier, with C(cost) and the figures of all meters, C(authorized) (requests let through),
       C(limited),
-      C(unmetered), C(prompt), C(completion), C(cached) and C(unsplit), each also with C(_upper).
+      C(unmetered), C(prompt), C(completion), C(cached) and C(unsplit), each also with C(_upper) and C(_assumed).
     - C(prompt) is with the cached tokens, which are a part of it.
   returned: success
   type: list

@@ -37,9 +37,9 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar impor
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.charge import Charge
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.fees import fees
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.membership import Seen
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import EXACT, Cost
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import Cost, cost_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, bounded
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import UsageLine
@@ -280,8 +280,8 @@ class _Rating:
             return quantity
         most = quantity.upper if cached.upper is None else cached.upper if quantity.upper is None else min(cached.upper, quantity.upper)
         lower = 0 if most is None else max(0, quantity.lower - most)
-        upper = None if quantity.upper is None else max(0, quantity.upper - cached.lower)
-        return Count(lower, upper, quantity.notes | cached.notes)
+        upper, likely = (None if number is None else max(0, number - cached.lower) for number in (quantity.upper, quantity.likely))
+        return bounded(lower, upper, likely, quantity.notes | cached.notes)
 
     def _charge(
         self, start: int, end: int, account: Account, meter: str, quantity: Count, unseen: Count, entry: PriceEntry | None
@@ -293,8 +293,7 @@ class _Rating:
             notes += self._unpriced(account, meter, quantity)
             return Charge(start, end, account, meter, shown, Count(), None, None, Cost(), (*sorted(shown.notes), *notes))
         billable = self._billable(entry, account, meter, start, shown)
-        unit = price.unit
-        cost = Cost(EXACT.multiply(unit, billable.lower), None if billable.upper is None else EXACT.multiply(unit, billable.upper))
+        cost = cost_of(price.unit, billable)
         included = entry.included.get(meter)
         if meter == meters.UNSPLIT_TOKENS and any(entry is one for one in self.fallbacks.values()):
             notes.append(UNSPLIT_NOTE)
@@ -316,8 +315,11 @@ class _Rating:
         def paid(used: int, now: int) -> int:
             return max(0, used + now - included) - max(0, used - included)
 
-        upper = None if quantity.upper is None else quantity.upper if before.upper is None else paid(before.upper, quantity.upper)
-        return Count(paid(before.lower, quantity.lower), upper, quantity.notes)
+        def most(used: int | None, now: int | None) -> int | None:
+            return None if now is None else now if used is None else paid(used, now)
+
+        upper, likely = most(before.upper, quantity.upper), most(before.likely, quantity.likely)
+        return bounded(paid(before.lower, quantity.lower), upper, likely, quantity.notes)
 
     def _unpriced(self, account: Account, meter: str, quantity: Count) -> list[str]:
         if account.user is None and account.tier is None:

@@ -8,7 +8,8 @@
 
 - The tenant (group) is the sub account, the model the resource. User, group and tier are tags too, and columns of our own (``x_``).
 - A price is that of one unit, so that quantity times unit price is the cost, exactly. What is included was consumed, and is not priced.
-- The figures are those that the samples prove; ``x_BilledCostUpper`` is the upper bound, null if there is none.
+- The figures are those that the samples prove; ``x_BilledCostUpper`` is the upper bound, null if there is none, and ``x_BilledCostAssumed``
+  the one under an assumption.
 - Nothing is discounted: list, contracted, effective and billed cost are the same.
 - A fee is the usage of one pro-rata month, for a purchase would be one of future usage.
 - What FOCUS limits to ASCII is escaped; the columns of our own have the text as it is. Every decimal has a point, also a whole number.
@@ -75,6 +76,7 @@ FOCUS_COLUMNS = (
         "Tags",
     ),
     *("x_User", "x_Group", "x_Tier", "x_Model", "x_BilledCostUpper", "x_ConsumedQuantityUpper", "x_IncludedQuantity", "x_Notes"),
+    *("x_BilledCostAssumed", "x_ConsumedQuantityAssumed"),
 )
 
 
@@ -146,6 +148,8 @@ def _row(line: t.Mapping[str, t.Any], common: t.Mapping[str, t.Any]) -> dict[str
         "x_BilledCostUpper": upper,
         "x_ConsumedQuantityUpper": None if line["quantity_upper"] is None else _decimal(line["quantity_upper"]),
         "x_IncludedQuantity": _decimal(line["included"]),
+        "x_BilledCostAssumed": None if line["cost_assumed"] is None else _decimal(Decimal(line["cost_assumed"])),
+        "x_ConsumedQuantityAssumed": None if line["quantity_assumed"] is None else _decimal(line["quantity_assumed"]),
         "x_Notes": harmless("; ".join(line["notes"])) or None,
     }
 

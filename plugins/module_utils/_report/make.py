@@ -23,7 +23,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import 
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.budget import budget_facts
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import cuts, rate
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import Bill, what_if
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import Bill, missed_cost, what_if
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import chargeback_report
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Bucket, Read, buckets, read_parts, read_seen, read_timeline
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
@@ -124,7 +124,7 @@ def make_report(source: Source, wanted: Pricing, timeline: str) -> dict[str, t.A
     charges = (*rated.earlier, *rated.charges)
     # Only what was missed in the month of the budgets is in their bounds.
     month = month_of(end - 1)[0]
-    missed = any(not part.unseen.exact for part in parts if part.end > month)
+    missed = missed_cost(part.unseen for part in parts if part.end > month)
     return chargeback_report(
         bill,
         wanted.book,

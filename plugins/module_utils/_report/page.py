@@ -74,13 +74,18 @@ def _sections(report: ReportPart) -> t.Iterator[ET.Element]:
     yield tables.quality()
 
 
+def _unproved(total: ReportPart, currency: str) -> str:
+    assumed = total["cost_assumed"]
+    return "no upper bound is proved" + ("" if assumed is None else f"; at most {amount(assumed)} {currency} is assumed")
+
+
 def _tiles(report: ReportPart) -> ET.Element:
     total, currency = report["totals"]["overall"], report["currency"]
     requests, limited = total["authorized"], total["limited"]
     tokens = total["prompt"] + total["completion"] + total["unsplit"]
     unattributed = report["reconciliation"]["overall"]["unattributed"]
     upper = total["cost_upper"]
-    at_most = "no upper bound is proved" if upper is None else "" if upper == total["cost"] else f"at most {amount(upper)} {currency}"
+    at_most = "" if upper == total["cost"] else f"at most {amount(upper)} {currency}" if upper is not None else _unproved(total, currency)
     tiles = [
         ("Total cost", f"{rounded(total['cost'])} {currency}", at_most or f"exactly {amount(total['cost'])}"),
         ("Requests", with_commas(requests), "let through"),

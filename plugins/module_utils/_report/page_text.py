@@ -20,18 +20,28 @@ def with_commas(number: int) -> str:
     return f"{number:,}"
 
 
-def bounded(lower: int, upper: int | None) -> str:
-    return (
-        with_commas(lower)
-        if upper == lower
-        else f"{with_commas(lower)} or more"
-        if upper is None
-        else f"{with_commas(lower)} \u2013 {with_commas(upper)}"
-    )
+def bounded(lower: int, upper: int | None, assumed: int | None = None) -> str:
+    """With what is assumed where no upper bound is proved."""
+    if upper == lower:
+        return with_commas(lower)
+    if upper is not None:
+        return f"{with_commas(lower)} \u2013 {with_commas(upper)}"
+    return f"{with_commas(lower)} or more" + ("" if assumed is None else f" ({with_commas(assumed)} assumed)")
 
 
-def from_to(lower: str, upper: str | None) -> str:
-    return amount(lower) + ("" if upper == lower else " or more" if upper is None else f" \u2013 {amount(upper)}")
+def at_most(upper: str | None, assumed: str | None) -> str:
+    """An amount, or what is assumed of it."""
+    if upper is not None:
+        return amount(upper)
+    return "unknown" if assumed is None else f"{amount(assumed)} assumed"
+
+
+def from_to(lower: str, upper: str | None, assumed: str | None = None) -> str:
+    if upper == lower:
+        return amount(lower)
+    if upper is not None:
+        return f"{amount(lower)} \u2013 {amount(upper)}"
+    return f"{amount(lower)} or more" + ("" if assumed is None else f" ({amount(assumed)} assumed)")
 
 
 def amount(text: str) -> str:

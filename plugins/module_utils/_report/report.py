@@ -148,6 +148,10 @@ def _summary(report: t.Mapping[str, t.Any]) -> list[str]:
             for row in rows:
                 row[f"{name}_upper"] = "unknown" if row[f"{name}_upper"] is None else row[f"{name}_upper"]
             columns.append({"name": f"{name}_upper", "title": "AT MOST", "align": "right"})
+            if name == "cost" and any(row["cost_upper"] == "unknown" and row["cost_assumed"] is not None for row in rows):
+                for row in rows:
+                    row["cost_assumed"] = "unknown" if row["cost_assumed"] is None else row["cost_assumed"]
+                columns.append({"name": "cost_assumed", "title": "ASSUMED", "align": "right"})
     return render_table(rows, columns)
 
 

@@ -280,3 +280,13 @@ def test_fees_are_due_by_the_time_and_change_with_their_entry() -> None:
         ("5.00", ("10 a month per user: 15 of 30 days of 2026-11",)),
         ("10.00", ("20 a month per user: 15 of 30 days of 2026-11",)),
     ]
+
+
+def test_what_is_assumed_becomes_money_and_uses_up_what_is_included() -> None:
+    prices = book({"price": {"request": "2"}, "included": {"requests": 5}})
+    part = november()
+    part.lines.append(UsageLine(part.start, part.end, "ann", "free", "free", None, "requests", Count(4, None, assumed=9)))
+    part.unseen = Count(0, None, frozenset({"it restarted"}), 0)
+    (charge,) = bill(prices, part).charges
+    assert (charge.billable.lower, charge.billable.upper, charge.billable.likely) == (0, None, 4)
+    assert (charge.cost.lower, charge.cost.upper, charge.cost.likely) == (0, None, 8)

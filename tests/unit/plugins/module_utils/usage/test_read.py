@@ -178,7 +178,7 @@ def test_read_never_scraped_is_an_error_not_a_zero(prometheus: Server) -> None:
 def test_read_without_calls_is_empty_with_a_note(limiter: Server) -> None:
     result = ask(limiter)
     assert result["usage"] == []
-    assert result["totals"] == {"authorized": 0, "limited": 0, "authorized_upper": 0, "limited_upper": 0}
+    assert set(result["totals"].values()) == {0}
     assert result["data_quality"]["notes"] == ["no calls: the limiter was scraped 9 times in the period and counted none"]
 
 
