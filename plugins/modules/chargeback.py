@@ -424,6 +424,13 @@ reconciliation:
       served: {prompt: 75, completion: 1030, total: 1105}
       exact: true
     causes: ["1 answers carried no usage (1 aborted)"]
+undecided:
+  description:
+    - Requests that were served without a decision, as in M(kuadrant.llm.usage_info), with C(cost), what they would have cost at the average
+      of a request that was decided, without fees. They are on nobody's bill.
+  returned: success
+  type: dict
+  sample: {requests: 293, requests_upper: 293, requests_assumed: 293, share_percent: "5.6", cost: "0.59"}
 budgets:
   description:
     - One entry per budget. C(reached) are the thresholds that C(spent) has reached for sure, C(possibly_reached) those that the upper

@@ -183,6 +183,14 @@ tokens:
         models: [{model: m, prompt: 10, completion: 20, total: 30}]
         requests: {aborted: 1}
         causes: ["1 answers carried no usage (1 aborted)"]
+undecided:
+  description:
+    - Requests that were served without a decision, because the limiter did not answer, and their share of all that were served. They are
+      in no other figure. V(null) where Prometheus does not scrape the gateway's own counters, and with Kuadrant's own filter, which has none.
+    - A request that several limits of one gateway are asked about counts for each question that was not answered.
+  returned: success
+  type: dict
+  sample: {requests: 293, requests_upper: 293, requests_assumed: 293, share_percent: "5.6"}
 scrapes:
   description: One entry per limiter that Prometheus scraped.
   returned: success

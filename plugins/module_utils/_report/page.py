@@ -49,7 +49,11 @@ def to_html(report: ReportPart, provider: str) -> str:
 
 def _header(report: ReportPart, provider: str) -> ET.Element:
     exact = report["data_quality"]["exact"]
-    badge = h("span", {"class": "badge good" if exact else "badge warn"}, "every figure is exact" if exact else "some figures are bounded")
+    passed = report["undecided"]
+    said = "every figure is exact" if exact else "some figures are bounded"
+    if passed["requests"]:
+        said += f"; {passed['share_percent']} % of requests served without a decision"
+    badge = h("span", {"class": "badge good" if exact and not passed["requests"] else "badge warn"}, said)
     return h(
         "header",
         {},
@@ -86,12 +90,21 @@ def _tiles(report: ReportPart) -> ET.Element:
     unattributed = report["reconciliation"]["overall"]["unattributed"]
     upper = total["cost_upper"]
     at_most = "" if upper == total["cost"] else f"at most {amount(upper)} {currency}" if upper is not None else _unproved(total, currency)
+    passed = report["undecided"]
     tiles = [
         ("Total cost", f"{rounded(total['cost'])} {currency}", at_most or f"exactly {amount(total['cost'])}"),
         ("Requests", with_commas(requests), "let through"),
         ("Limited", share(limited, requests + limited), f"{with_commas(limited)} requests refused"),
         ("Tokens", with_commas(tokens), f"{with_commas(total['prompt'])} prompt, {with_commas(total['completion'])} completion"),
         ("Unattributed", "unknown" if unattributed is None else with_commas(unattributed["total"]), "tokens served and billed to no user"),
+        (
+            "Served undecided",
+            "unknown" if passed["requests"] is None else f"{passed['share_percent']} %",
+            "the gateway's count of requests that passed without the limiter is not scraped"
+            if passed["requests"] is None
+            else f"{with_commas(passed['requests'])} requests passed while the limiter did not answer"
+            + (f"; at the average cost {amount(passed['cost'])} {currency}" if passed["requests"] and passed["cost"] is not None else ""),
+        ),
     ]
     return h(
         "section",

@@ -15,6 +15,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import F
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.reconcile import reconcile
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Bucket
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.table import render_table
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.undecided import undecided, undecided_note
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, merged_scrapes
@@ -50,6 +51,8 @@ def chargeback_report(
     notes = {*bill.rated.remarks, *([missing] if missing else []), *remarks, *(note for part in parts for note in part.notes)}
     notes |= {*_unknown_models(book, usage, [*earlier, *parts]), *_unknown_tiers(book, bill, budgets)}
     open_before = {note for part in earlier if not part.unseen.exact for note in part.unseen.notes}
+    unlimited = undecided(bill, parts)
+    notes |= {note for note in (undecided_note(unlimited, bill.currency),) if note is not None}
     notes |= {f"before the period, in the same month, for budgets and what is included: {note}" for note in open_before}
     return {
         "start": format_time(start),
@@ -60,6 +63,7 @@ def chargeback_report(
         "summary": bill.as_summary(),
         "totals": bill.as_totals(),
         "reconciliation": reconcile(usage, bill.rated.unseen, parts, causes),
+        "undecided": unlimited,
         "budgets": list(budgets),
         "what_if": what_if,
         "price_book": book.as_dict(),

@@ -319,7 +319,15 @@ def test_gateways_that_scrape_say_how_many_requests_passed_uncounted(limiter: Se
     limiter.add("up", *((moment, 1) for moment in SCRAPES), **gateway)
     counted(limiter, "envoy_cluster_ratelimit_failure_mode_allowed", 2, **gateway)
     counted(limiter, "envoy_cluster_llm_svc_cluster_local__ratelimit_failure_mode_allowed", 3, **gateway)
-    assert ask(limiter)["tokens"]["unattributed"]["requests"] == {"limiter_silent": 5}
+    result = ask(limiter)
+    assert result["tokens"]["unattributed"]["requests"] == {"limiter_silent": 5}
+    assert result["undecided"] == {"requests": 5, "requests_upper": 5, "requests_assumed": 5, "share_percent": "100.0"}
+
+
+@pytest.mark.parametrize(("metric", "requests"), [("envoy_cluster_ratelimit_ok", 0), ("envoy_cluster_upstream_rq", None)])
+def test_a_gateway_that_never_passed_by_the_limiter_has_no_such_counter(limiter: Server, metric: str, requests: int | None) -> None:
+    counted(limiter, metric, 7, job="envoy", instance="e:8003")
+    assert ask(limiter)["undecided"]["requests"] == requests
 
 
 def test_two_servers_behind_one_address_are_an_error_with_a_remedy(limiter: Server) -> None:
