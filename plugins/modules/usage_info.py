@@ -186,7 +186,8 @@ tokens:
 undecided:
   description:
     - Requests that were served without a decision, because the limiter did not answer, and their share of all that were served. They are
-      in no other figure. V(null) where Prometheus does not scrape the gateway's own counters, and with Kuadrant's own filter, which has none.
+      in no other figure. V(null) where Prometheus does not scrape the gateway's own counters, and with Kuadrant's own filter, which has
+      none.
     - A request that several limits of one gateway are asked about counts for each question that was not answered.
   returned: success
   type: dict

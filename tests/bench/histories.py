@@ -6,8 +6,8 @@
 
 A history has everything that makes counters hard to bill: restarts that the counters show and ones that they hide, users and
 replicas that come and go, scrapes that fail, two servers or jobs that look at one limiter with clocks that differ, targets whose labels
-or address change, users who change their group, and who call in bursts. And what must be refused, or bounded: two limiters that answer at one address in turn, and
-two servers that tell their samples apart by a label which is not known for one.
+or address change, users who change their group, and users who call in bursts. And what must be refused, or bounded: two limiters that
+answer at one address in turn, and two servers that tell their samples apart by a label which is not known for one.
 """
 
 from __future__ import annotations
