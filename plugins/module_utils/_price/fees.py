@@ -40,7 +40,7 @@ TAKEN_BACK_NOTE = "taken back: an earlier bill of this day was made before the w
 def fees(book: PriceBook, seen: t.Sequence[Seen], start: int, end: int, problems: list[str]) -> list[Charge]:
     """Of every month that [start, end) touches, until ``start`` and from then on.
 
-    :param seen: from the start of the first month until ``end``, in order, cut at ``start`` and at the ends of days.
+    :param seen: from the start of the first month until ``end``, in order, cut at ``start``, at the ends of days and at the book's marks.
     :param problems: gets what cannot be told because two entries are as specific.
     """
     found: list[Charge] = []
@@ -87,7 +87,8 @@ def _paying(account: Account, per: str) -> t.Iterator[Account]:
 def _of_payer(
     book: PriceBook, payer: Payer, prices: Prices, parts: t.Sequence[Seen], first: int, following: int, start: int, end: int
 ) -> t.Iterator[Charge]:
-    edges = sorted({first, min(max(start, first), following), min(end, following)})
+    until = min(end, following)
+    edges = sorted({first, min(max(start, first), following), until, *(mark for mark in book.marks if first < mark < until)})
     before: Dues = {}
     for since, until in itertools.pairwise(edges):
         after = membership.dues(payer, prices, parts, first, until, book.fee_proration == MONTH)

@@ -8,7 +8,8 @@
 
 - A charge is for one account, one meter and one price entry, over the part of the period in which that entry holds, in one month at most
   where months matter.
-- What an entry includes is used up in the order of time, then of the lines. Usage earlier in the month counts, also before the bill.
+- What an entry includes, and what it has a price for up to so many units a month, is used up in the order of time, then of the lines.
+  Usage earlier in the month counts, also before the bill.
 - Cached tokens are a part of the prompt tokens. With a price of their own they are taken out of them, else they cost what these cost.
 - Tokens of which only the sum is known cost the higher of the prices of prompt and completion tokens, or a price of their own.
 - Usage of a meter that the price book sells and that has no price is a line without cost, and named. One that the book does not sell at
@@ -38,6 +39,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._price.charge import 
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.fees import fees
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.membership import Seen
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import Cost, cost_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.steps import within
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, bounded
 
@@ -122,7 +124,7 @@ def rate(
         if dates:
             raise GatewayError(
                 f"What was measured from {format_time(part.start)} until {format_time(part.end)} is one figure, and {book.name} has other "
-                f"prices from {format_time(dates[0])} on. Let prices change where a close of the ledger ends."
+                f"prices from {format_time(dates[0])} on. Let prices and discounts change where a close of the ledger ends."
             )
     return _Rating(book, parts, start, tiers).result(map(seen_in, parts) if seen is None else seen)
 
@@ -136,6 +138,12 @@ def seen_in(part: PeriodToPrice) -> Seen:
             (proved if line.quantity.lower else possible).add(Account(line.user, line.group, line.tier))
     # What no scrape saw is nobody's, and moves nobody.
     return Seen(part.start, part.end, frozenset(proved), frozenset(possible - proved))
+
+
+def with_tier(account: Account, tiers: t.Collection[str]) -> Account:
+    """Series without a tier label, such as the original fork's, name the tier as the user's group."""
+    named = [name for name in account.groups if name in tiers] if account.tier is None else []
+    return account._replace(tier=named[0]) if len(named) == 1 else account
 
 
 def _sentence(missing: t.Sequence[str], remedy: str) -> str:
@@ -193,10 +201,7 @@ class _Rating:
         return found
 
     def _account(self, user: str | None, group: str | None, tier: str | None, model: str | None) -> Account:
-        """Series without a tier label, such as the original fork's, name the tier as the user's group."""
-        account = Account(user, group, tier, model)
-        named = [name for name in account.groups if name in self.tiers] if tier is None else []
-        return account._replace(tier=named[0]) if len(named) == 1 else account
+        return with_tier(Account(user, group, tier, model), self.tiers)
 
     def _with_tiers(self, seen: Seen) -> Seen:
         proved, possible = (frozenset(self._account(*account) for account in accounts) for accounts in (seen.proved, seen.possible))
@@ -222,9 +227,7 @@ class _Rating:
                     )
                     unseen = sum((self.parts[number].unseen for number in range(first, last)), Count())
                     if not quantity.nothing:
-                        found.append(
-                            self._charge(self.parts[first].start, self.parts[last - 1].end, account, meter, quantity, unseen, entry)
-                        )
+                        found += self._charges(self.parts[first].start, self.parts[last - 1].end, account, meter, quantity, unseen, entry)
         return found
 
     def _find(self, account: Account, meter: str, index: int) -> PriceEntry | None:
@@ -256,7 +259,7 @@ class _Rating:
     def _same(self, account: Account, meter: str, one: int, other: int, entry: PriceEntry | None) -> bool:
         """Whether a charge goes on from a part into another one next to it."""
         edge = max(self.parts[one].start, self.parts[other].start)
-        if edge == self.start or month_of(edge)[0] == edge:
+        if edge == self.start or edge in self.book.marks or month_of(edge)[0] == edge:
             return False
         return self._find(account, meter, other) is entry
 
@@ -283,43 +286,45 @@ class _Rating:
         upper, likely = (None if number is None else max(0, number - cached.lower) for number in (quantity.upper, quantity.likely))
         return bounded(lower, upper, likely, quantity.notes | cached.notes)
 
-    def _charge(
+    def _charges(
         self, start: int, end: int, account: Account, meter: str, quantity: Count, unseen: Count, entry: PriceEntry | None
-    ) -> Charge:
-        notes: list[str] = []
-        price = None if entry is None else entry.prices[meter]
+    ) -> t.Iterator[Charge]:
+        """One, or one for each price where the entry has others for more units."""
         shown = quantity + unseen
-        if entry is None or price is None:
-            notes += self._unpriced(account, meter, quantity)
-            return Charge(start, end, account, meter, shown, Count(), None, None, Cost(), (*sorted(shown.notes), *notes))
-        billable = self._billable(entry, account, meter, start, shown)
-        cost = cost_of(price.unit, billable)
-        included = entry.included.get(meter)
+        if entry is None:
+            why = self._unpriced(account, meter, quantity)
+            yield Charge(start, end, account, meter, shown, Count(), None, None, Cost(), (*sorted(shown.notes), *why))
+            return
+        notes = []
         if meter == meters.UNSPLIT_TOKENS and any(entry is one for one in self.fallbacks.values()):
             notes.append(UNSPLIT_NOTE)
+        included = entry.included.get(meter)
         if included is not None:
             notes.append(f"{included} {meter} a month are included per {entry.per}")
-        return Charge(start, end, account, meter, shown, billable, entry, price, cost, (*sorted(shown.notes), *notes))
+        for step, (price, quantity, billable) in enumerate(self._priced(entry, account, meter, start, shown)):
+            cost = cost_of(price.unit, billable)
+            more = [f"the price of {meter} above {entry.volume[meter][step - 1][0]} a month per {entry.per}"] if step else []
+            if step == 0 or not billable.nothing:
+                yield Charge(start, end, account, meter, quantity, billable, entry, price, cost, (*sorted(shown.notes), *notes, *more))
 
-    def _billable(self, entry: PriceEntry, account: Account, meter: str, start: int, quantity: Count) -> Count:
+    def _priced(self, entry: PriceEntry, account: Account, meter: str, start: int, quantity: Count) -> list[tuple[Price, Count, Count]]:
+        """By price: what of the quantity is at this price or, with the first one, included, and what of that is paid for."""
         if not self.book.includes:
-            return quantity
+            return [(entry.prices[meter], quantity, quantity)]
         key = (entry.scope, meter, t.cast("str | None", getattr(account, entry.per)), month_of(start)[0])
         # Who was not seen before in this month may have used something all the same, where a scrape is missing.
         missed = (part.unseen for part in self.parts if part.start >= key[3] and part.end <= start)
         used = self.used.get(key, Count())
         before = sum(missed, used)
         self.used[key] = used + quantity
-        included = entry.included.get(meter, 0)
-
-        def paid(used: int, now: int) -> int:
-            return max(0, used + now - included) - max(0, used - included)
-
-        def most(used: int | None, now: int | None) -> int | None:
-            return None if now is None else now if used is None else paid(used, now)
-
-        upper, likely = most(before.upper, quantity.upper), most(before.likely, quantity.likely)
-        return bounded(paid(before.lower, quantity.lower), upper, likely, quantity.notes)
+        steps = entry.volume.get(meter, ())
+        floors = [entry.included.get(meter, 0), *(above for above, _price in steps)]
+        prices = [entry.prices[meter], *(price for _above, price in steps)]
+        ceilings = [*floors[1:], None]
+        paid = [within(before, quantity, floor, ceiling) for floor, ceiling in zip(floors, ceilings, strict=True)]
+        # Without steps the line is about all that was used, whatever of it is included.
+        first = within(before, quantity, 0, ceilings[0]) if steps else quantity
+        return list(zip(prices, [first, *paid[1:]], paid, strict=True))
 
     def _unpriced(self, account: Account, meter: str, quantity: Count) -> list[str]:
         if account.user is None and account.tier is None:

@@ -13,7 +13,6 @@ import typing as t
 from decimal import Decimal
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description import meters
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import FEE
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import total
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.undecided import undecided_facts
@@ -34,14 +33,14 @@ def undecided(bill: Bill, parts: t.Sequence[PeriodUsage]) -> dict[str, t.Any]:
     facts = undecided_facts(silent, admitted)
     if silent is None or (silent.lower and not admitted):
         return {**facts, "cost": None}
-    spent = total(charge.cost for charge in bill.rated.charges if charge.meter != FEE).lower
+    spent = total(charge.cost for charge in bill.rated.charges if charge.meter in meters.METERS).lower
     cost = spent * silent.lower / admitted if silent.lower else Decimal(0)
     return {**facts, "cost": f"{cost.quantize(_CENT, rounding=decimal.ROUND_HALF_EVEN):f}"}
 
 
-def undecided_note(facts: t.Mapping[str, t.Any], currency: str) -> str | None:
+def undecided_note(facts: t.Mapping[str, t.Any] | None, currency: str) -> str | None:
     """None if there were no such requests, or nothing is known of them."""
-    if not facts["requests"]:
+    if facts is None or not facts["requests"]:
         return None
     of = "" if facts["cost"] is None else f"; at the average cost of a request that it decided they would be {facts['cost']} {currency}"
     return (

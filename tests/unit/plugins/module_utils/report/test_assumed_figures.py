@@ -11,10 +11,11 @@ import io
 import typing as t
 
 import pytest
+from sample_report import options
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.export import to_csv
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.focus import to_focus
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.make import Source, make_report, parse_pricing
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.make import Source, make_report
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page import to_html
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import chargeback_table
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import UsageLine
@@ -31,9 +32,8 @@ def report(unseen: Count) -> dict[str, t.Any]:
         UsageLine(0, DAY, "bob", "lab", "free", None, "requests", Count(5, 5)),
     )
     book = {"currency": "EUR", "entries": [{"name": "list", "price": {"request": "0.5"}}]}
-    options = {"tiers": None, "price_book": book, "what_if_price_book": None, "budgets": [{"group": "lab", "amount": "8"}]}
     source = Source(0, DAY, "read", lambda start, end: PeriodUsage(start, end, lines, unseen, None, {}, (), ()))
-    return make_report(source, parse_pricing({**options, "require_prices": False}), "none")
+    return make_report(source, options(price_book=book, budgets=[{"group": "lab", "amount": "8"}]), "none")
 
 
 def test_it_is_in_the_lines_the_sums_and_the_budgets() -> None:

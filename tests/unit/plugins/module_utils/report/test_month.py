@@ -11,9 +11,10 @@ import typing as t
 from decimal import Decimal
 
 import pytest
+from sample_report import options
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import UnknownUsageError
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.make import Source, make_report, parse_pricing
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.make import Source, make_report
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import parse_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import UsageLine
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
@@ -51,8 +52,7 @@ def report(
     budgets: t.Sequence[dict[str, t.Any]] = (),
     begins: int | None = None,
 ) -> dict[str, t.Any]:
-    params = {"tiers": None, "price_book": book, "what_if_price_book": None, "budgets": list(budgets), "require_prices": False}
-    return make_report(source(uses, start, end, begins), parse_pricing(params), "none")
+    return make_report(source(uses, start, end, begins), options(price_book=book, budgets=list(budgets)), "none")
 
 
 SEATS = [

@@ -9,8 +9,9 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from sample_report import options
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.make import Source, make_report, parse_pricing
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.make import Source, make_report
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page import to_html
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import chargeback_table
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import UsageLine
@@ -24,10 +25,9 @@ def report(silent: Count | None, requests: int = 4_907) -> dict[str, t.Any]:
     counts = {"requests": requests, "prompt_tokens": 10 * requests}
     lines = tuple(UsageLine(0, DAY, "ann", "lab", "free", None, meter, Count(number, number)) for meter, number in counts.items() if number)
     entries = [{"name": "list", "price": {"request": "0.001", "prompt_per_1k": "0.10"}}, {"name": "seat", "monthly_fee": "310.00"}]
-    options: dict[str, t.Any] = {"tiers": None, "what_if_price_book": None, "budgets": [], "require_prices": False}
     book = {"currency": "EUR", "entries": entries}
     source = Source(0, DAY, "read", lambda start, end: PeriodUsage(start, end, lines, Count(), None, {}, (), (), silent))
-    return make_report(source, parse_pricing({**options, "price_book": book}), "none")
+    return make_report(source, options(price_book=book), "none")
 
 
 def test_what_was_served_undecided_has_a_share_and_a_cost_at_the_average_of_the_others() -> None:
