@@ -74,6 +74,10 @@ options:
           - Who answers for the key, for example a team or a mail address. Reports show it; the gateway does not use it.
           - If omitted, an existing key keeps its owner. An empty string removes it.
         type: str
+      attributes:
+        description:
+          - Cost centre, project and whatever else the user's bill has to carry, for M(kuadrant.llm.chargeback). The Secret does not have them.
+        type: dict
       expires_at:
         description:
           - When the gateway starts to refuse the key, as RFC 3339 time, for example V(2027-01-31T00:00:00Z).
@@ -335,6 +339,7 @@ KEY_SPEC = {
     "tier": {"type": "str"},
     "groups": {"type": "list", "elements": "str"},
     "owner": {"type": "str"},
+    "attributes": {"type": "dict"},
     "expires_at": {"type": "str"},
     "key": {"type": "str", "no_log": True},
     "rotation": {"type": "str"},

@@ -13,13 +13,14 @@ import datetime
 import re
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.attributes import parse_attributes
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.key_forms import RESERVED, STAND_IN_SUFFIX, is_damaged, owning_key
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At, Problems
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import naming
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, refuse
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import canonical_time, is_past, parse_timedelta
 
-FIELDS = ("name", "user", "tier", "groups", "owner", "expires_at", "key", "rotation", "overlap", "state")
+FIELDS = ("name", "user", "tier", "groups", "owner", "expires_at", "key", "rotation", "overlap", "state", "attributes")
 STATES = ("present", "revoked", "absent")
 
 #: A supplied key of fewer characters, or of fewer different ones, can be guessed.
@@ -34,7 +35,7 @@ MIN_OVERLAP = datetime.timedelta(seconds=10)
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")  # RFC 1123 subdomain, as for every Secret
 _VALUE = re.compile(r"[\x21-\x7e]+")  # what fits in an HTTP header after the prefix
 
-_TEXT_FIELDS = tuple(field for field in FIELDS if field != "groups")
+_TEXT_FIELDS = tuple(field for field in FIELDS if field not in ("groups", "attributes"))
 
 # Where OPA's count of nanoseconds ends (2262-04-11): it cannot read a later time, so that the key would be refused.
 _LAST_EXPIRY = datetime.datetime(2262, 1, 1, tzinfo=datetime.UTC)
@@ -81,6 +82,7 @@ def read_keys(raw: t.Any, tiers: t.Collection[str] | None, now: datetime.datetim
     if len(problems.messages) > shown:  # what the entries mean can be told once they have their shape
         return []
     try:
+        parse_attributes(None, entries)
         keys = parse_keys(entries, overlap=overlap, tiers=tiers, option="llm_gateway_keys")
     except GatewayError as exc:
         problems.messages += exc.details["problems"]
