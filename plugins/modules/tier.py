@@ -85,6 +85,14 @@ options:
     description: Groups whose keys may pass. The default is the names of the tiers.
     type: list
     elements: str
+  evaluator:
+    description:
+      - What of Authorino decides whether a known key may pass, by its user, tier, groups and end.
+      - V(patterns) compares texts, and asks a clock for the keys that have an end. V(opa) runs a policy in Rego, which answers alike and takes
+        about twice as much of Authorino's processor time for a request.
+    type: str
+    choices: [patterns, opa]
+    default: patterns
   key_labels:
     description: Labels of the Secrets that hold keys, in any namespace. Every gateway of a cluster needs its own.
     type: dict
@@ -223,6 +231,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.plan import Request
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import Changes
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier import apply
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.access import EVALUATORS
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import NAMES, PolicySet, Surroundings, compose
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import Step, plan, shown
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import Target
@@ -248,6 +257,7 @@ ARGUMENT_SPEC = {
     },
     **{option: {"type": "str", "default": NAMES[kind]} for kind, option in _NAME_OPTIONS.items()},
     "groups": {"type": "list", "elements": "str"},
+    "evaluator": {"type": "str", "choices": list(EVALUATORS), "default": EVALUATORS[0]},
     "key_labels": {"type": "dict", "default": {"app": "llm-gateway", "kuadrant.io/auth-secret": "true"}, "no_log": False},
     "streams": {"type": "str", "choices": ["inject", "refuse", "allow"], "default": "inject"},
     "adopt": {"type": "bool", "default": False},
@@ -299,7 +309,7 @@ def read_options(params: t.Mapping[str, t.Any]) -> PolicySet:
         raise GatewayError("llm_gateway_tiers: is empty; describe at least one tier, e.g. {name: free, requests: [{limit: 2, window: 2m}]}")
     groups = tuple(tier.name for tier in tiers) if params["groups"] is None else tuple(params["groups"])
     labels = {name: str(value) for name, value in params["key_labels"].items()}
-    return PolicySet(target, names, tiers, groups, labels, params["streams"])
+    return PolicySet(target, names, tiers, groups, labels, params["streams"], params["evaluator"])
 
 
 def _require(kube: t.Any, target: Target, around: Surroundings, awaited: t.Sequence[Step]) -> None:

@@ -14,6 +14,7 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Tier
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier import policy
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.access import EVALUATORS
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.body import body_filter, envoy_routes, why_bodies
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import Topology, find_foreign
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import Wanted
@@ -65,6 +66,7 @@ class PolicySet:
     groups: tuple[str, ...] = ()
     key_labels: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     streams: str = "inject"
+    evaluator: str = EVALUATORS[0]
 
 
 def compose(wanted: PolicySet, around: Surroundings) -> list[Wanted]:
@@ -86,7 +88,9 @@ def _definition(kind: str, name: str, wanted: PolicySet) -> Object | None:
     if tiers is None:
         return None
     if kind == "AuthPolicy":
-        return policy.auth_policy(tiers, name=name, target=target, groups=wanted.groups, key_labels=wanted.key_labels)
+        return policy.auth_policy(
+            tiers, name=name, target=target, groups=wanted.groups, key_labels=wanted.key_labels, evaluator=wanted.evaluator
+        )
     if kind == "RateLimitPolicy":
         return policy.rate_limit_policy(tiers, name=name, target=target)
     if kind == "TokenRateLimitPolicy":

@@ -17,13 +17,8 @@ import json
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._names import (
-    EXPIRY_ANNOTATION,
-    GROUPS_ANNOTATION,
-    MANAGED_BY,
-    TIER_ANNOTATION,
-    USER_ANNOTATION,
-)
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import GROUPS_ANNOTATION, MANAGED_BY, TIER_ANNOTATION, USER_ANNOTATION
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier import access
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Rate, Tier
@@ -55,40 +50,6 @@ API_VERSIONS = {
     "TelemetryPolicy": "extensions.kuadrant.io/v1alpha1",
 }
 
-# Rego v0, without the header line that Authorino writes itself. A missing annotation leaves a rule undefined, and undefined is a refusal:
-# a key without user or tier would otherwise pass uncounted.
-_REGO = """\
-annotations := input.auth.identity.metadata.annotations
-
-tiers := {tiers}
-
-allowed_groups := {groups}
-
-known_tier {{
-  annotations["{tier}"] == tiers[_]
-}}
-
-allowed_group {{
-  groups := split(annotations["{group}"], ",")
-  trim_space(groups[_]) == allowed_groups[_]
-}}
-
-valid {{
-  not annotations["{expiry}"]
-}}
-
-valid {{
-  time.parse_rfc3339_ns(annotations["{expiry}"]) > time.now_ns()
-}}
-
-allow {{
-  annotations["{user}"] != ""
-  known_tier
-  allowed_group
-  valid
-}}
-"""
-
 
 @dataclasses.dataclass(frozen=True)
 class Target:
@@ -100,23 +61,24 @@ class Target:
 
 
 def auth_policy(
-    tiers: t.Sequence[Tier], *, name: str, target: Target, groups: t.Sequence[str], key_labels: t.Mapping[str, str]
+    tiers: t.Sequence[Tier],
+    *,
+    name: str,
+    target: Target,
+    groups: t.Sequence[str],
+    key_labels: t.Mapping[str, str],
+    evaluator: str = access.EVALUATORS[0],
 ) -> dict[str, t.Any]:
-    """API keys from Secrets with ``key_labels``; known keys of other groups or tiers, and expired ones, get 403."""
+    """API keys from Secrets with ``key_labels``; known keys of other groups or tiers, and expired ones, get 403.
+
+    ``evaluator`` (one of access.EVALUATORS) decides that.
+    """
     if not groups:
         raise GatewayError(
             f"AuthPolicy {target.namespace}/{name}: no group is allowed, every key would be refused. Allow at least one group."
         )
     if not key_labels:
         raise GatewayError(f"AuthPolicy {target.namespace}/{name}: without key labels any Secret would be a key. Give at least one label.")
-    rego = _REGO.format(
-        tiers=json.dumps([tier.name for tier in tiers]),
-        groups=json.dumps(list(groups)),
-        user=USER_ANNOTATION,
-        group=GROUPS_ANNOTATION,
-        tier=TIER_ANNOTATION,
-        expiry=EXPIRY_ANNOTATION,
-    )
     return _policy(
         "AuthPolicy",
         name,
@@ -129,12 +91,12 @@ def auth_policy(
                         "credentials": {"authorizationHeader": {"prefix": "APIKEY"}},
                     }
                 },
-                "authorization": {"allowed-groups": {"opa": {"rego": rego}}},
+                "authorization": access.rules([tier.name for tier in tiers], groups, evaluator),
                 "response": {
                     "success": {
                         "filters": {
                             "identity": {
-                                "json": {"properties": {key: {"selector": _annotation_selector(name)} for key, name in IDENTITY.items()}}
+                                "json": {"properties": {key: {"selector": access.annotation_selector(name)} for key, name in IDENTITY.items()}}
                             }
                         }
                     }
@@ -241,9 +203,3 @@ def _policy(kind: str, name: str, target: Target, spec: dict[str, t.Any]) -> dic
         "metadata": {"name": name, "namespace": target.namespace, "labels": dict(MANAGED_BY)},
         "spec": {"targetRef": ref, **spec},
     }
-
-
-def _annotation_selector(annotation: str) -> str:
-    # gjson takes an unescaped dot for a path separator.
-    escaped = annotation.replace(".", r"\.")
-    return f"auth.identity.metadata.annotations.{escaped}"

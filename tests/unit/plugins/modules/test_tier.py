@@ -103,9 +103,12 @@ def test_check_mode_predicts_and_writes_nothing(run: Run, cluster: Kube, before:
 
 
 def test_keys_of_the_tiers_are_let_in_by_default(run: Run, cluster: Kube) -> None:
-    assert actions(run(FREE))["AuthPolicy"] == "create"
+    assert actions(run(FREE, evaluator="opa"))["AuthPolicy"] == "create"
     spec = cluster.objects["authpolicies", "llm", "llm-auth"]["spec"]
     assert 'allowed_groups := ["free"]' in spec["rules"]["authorization"]["allowed-groups"]["opa"]["rego"]
+    assert actions(run(FREE))["AuthPolicy"] == "update"
+    spec = cluster.objects["authpolicies", "llm", "llm-auth"]["spec"]
+    assert len(spec["rules"]["authorization"]["allowed-groups"]["patternMatching"]["patterns"]) == 4
     selector = spec["rules"]["authentication"]["api-key"]["apiKey"]["selector"]
     assert selector["matchLabels"] == {"app": "llm-gateway", "kuadrant.io/auth-secret": "true"}
     assert spec["targetRef"]["kind"] == "Gateway"

@@ -18,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from . import cel, envoy, remote, tokens
+from . import auth_when, cel, envoy, remote, tokens
 from . import strict as strictly
 from .conditionals import Conditional, Label, applies_if
 from .envoy import BODY_LIMITS, BodyLimits, Patch, Upstreams
@@ -65,6 +65,7 @@ class _Plan:
 
     services: Json
     auth_scope: str | None = None
+    auth_when: Json = dataclasses.field(default_factory=dict)
     before_auth: _Limits = dataclasses.field(default_factory=_Limits)
     after_auth: _Limits = dataclasses.field(default_factory=_Limits)
 
@@ -154,7 +155,7 @@ def _settings(actions: tuple[Json, ...], services: Json, request_data: dict[str,
             raise
     settings = _limit_settings(plan.before_auth, request_data, envoy.BEFORE_AUTH)
     if plan.auth_scope is not None:
-        settings[envoy.EXT_AUTHZ] = envoy.auth_setting(plan.auth_scope)
+        settings |= plan.auth_when | {envoy.EXT_AUTHZ: envoy.auth_setting(plan.auth_scope)}
     settings |= _limit_settings(plan.after_auth, request_data, envoy.AFTER_AUTH)
     if strict:
         labels = [Label.of(key, text) for key, text in request_data.items()]
@@ -209,15 +210,10 @@ def _handler(action: Json, services: Json) -> t.Callable[[Json, _Plan], None]:
 
 
 def _auth(action: Json, plan: _Plan) -> None:
-    if action.get("predicates"):
-        raise RefusedError(
-            UNSUPPORTED_ACTION,
-            f"stock Envoy cannot skip authentication by the policy's top-level 'when' ({' && '.join(action['predicates'])}). "
-            "Move it into the 'when' of the single rules of the AuthPolicy, or target a route of its own.",
-        )
     if plan.auth_scope is not None:
         raise RefusedError(UNSUPPORTED_ACTION, "there is a second authentication on one route. Put it into one policy.")
     plan.auth_scope = action["scope"]
+    plan.auth_when = auth_when.settings(action.get("predicates") or [], envoy.switched_on())
 
 
 def _rate_limit(action: Json, plan: _Plan) -> None:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import re
 import typing as t
 
 import pytest
@@ -52,27 +51,6 @@ def test_auth_policy_hands_over_user_groups_and_tier_and_nothing_else() -> None:
             }
         }
     }
-
-
-def rego_array(rego: str, name: str) -> t.Any:
-    found = re.search(rf"^{name} := (.*)$", rego, re.MULTILINE)
-    assert found
-    return json.loads(found.group(1))
-
-
-def test_auth_policy_rego_lists_groups_and_tiers_as_json() -> None:
-    rego = auth()["spec"]["rules"]["authorization"]["allowed-groups"]["opa"]["rego"]
-    assert rego_array(rego, "allowed_groups") == ["free", 'say "hi"']
-    assert rego_array(rego, "tiers") == ["free", "open"]
-
-
-def test_auth_policy_rego_suits_authorino() -> None:
-    rego = auth()["spec"]["rules"]["authorization"]["allowed-groups"]["opa"]["rego"]
-    assert "package" not in rego  # Authorino writes that line, and cuts out of the rest whatever follows the word
-    assert rego.count("{") == rego.count("}")
-    allow = rego[rego.index("\nallow {") :]
-    for condition in ('annotations["secret.kuadrant.io/user-id"] != ""', "known_tier", "allowed_group", "valid"):
-        assert condition in allow
 
 
 @pytest.mark.parametrize(
