@@ -88,8 +88,8 @@ options:
   evaluator:
     description:
       - What of Authorino decides whether a known key may pass, by its user, tier, groups and end.
-      - V(patterns) compares texts, and asks a clock for the keys that have an end. V(opa) runs a policy in Rego, which answers alike and takes
-        about twice as much of Authorino's processor time for a request.
+      - V(patterns) compares texts, and asks a clock for the keys that have an end. V(opa) runs a policy in Rego, which answers alike and
+        takes about twice as much of Authorino's processor time for a request.
     type: str
     choices: [patterns, opa]
     default: patterns

@@ -5,12 +5,12 @@
 """What policies cost a request: figures for build/bench/gateway.json and a table, no assertions. Run by `make bench-gateway`.
 
 A local stack of its own is started from the cache and removed at the end; LLM_TEST_STATE_DIR and LLM_BENCH_PORT_BASE name one that runs.
-All sets of policies are there at once, each on a route of its own, and the load goes round them in short turns, so that what else the machine
-does meets all alike. The floor is the route without a policy, in the same rounds; a rate is said as a ratio to it.
+All sets of policies are there at once, each on a route of its own, and the load goes round them in short turns, so that what else the
+machine does meets all alike. The floor is the route without a policy, in the same rounds; a rate is said as a ratio to it.
 
-The load is a small client of the repository (tests/bench/load, on fasthttp): the usual tools send one key only, while limits and the search for
-a key depend on how many there are, and one in Python takes more processor time than the gateway. It runs on the same cores, and its time is in
-no figure but the rates and latencies.
+The load is a small client of the repository (tests/bench/load, on fasthttp): the usual tools send one key only, while limits and the search
+for a key depend on how many there are, and one in Python takes more processor time than the gateway. It runs on the same cores; its time is
+in no figure but the rates and latencies.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ class Load:
         self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def run(self, **order: t.Any) -> Figures:
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         figures: Figures = json.loads(self._process.stdout.readline())
@@ -165,7 +166,17 @@ def _beside(figures: Figures, floor: Figures) -> Figures:
 
 
 def table(rows: list[Figures]) -> str:
-    columns = ("policy", "keys", "request", "connections", "rps", "ratio", "p50_ms", "p99_ms", *(f"{name}_cpu_ms" for name in PROCESSES.values()))
+    columns = (
+        "policy",
+        "keys",
+        "request",
+        "connections",
+        "rps",
+        "ratio",
+        "p50_ms",
+        "p99_ms",
+        *(f"{name}_cpu_ms" for name in PROCESSES.values()),
+    )
     lines = [columns, *(tuple(str(row[column]) for column in columns) for row in rows)]
     widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
     return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in lines)
@@ -178,7 +189,9 @@ def build(folder: Path) -> Path:
         raise SystemExit("bench: needs Go, as the local stack does")
     program = folder / "load"
     environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local", "GOWORK": "off"}
-    subprocess.run([go, "build", "-trimpath", "-buildvcs=false", "-o", program, "."], cwd=ROOT / "tests/bench/load", env=environment, check=True)
+    subprocess.run(
+        [go, "build", "-trimpath", "-buildvcs=false", "-o", program, "."], cwd=ROOT / "tests/bench/load", env=environment, check=True
+    )
     return program
 
 

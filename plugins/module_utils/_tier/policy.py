@@ -96,7 +96,9 @@ def auth_policy(
                     "success": {
                         "filters": {
                             "identity": {
-                                "json": {"properties": {key: {"selector": access.annotation_selector(name)} for key, name in IDENTITY.items()}}
+                                "json": {
+                                    "properties": {key: {"selector": access.annotation_selector(name)} for key, name in IDENTITY.items()}
+                                }
                             }
                         }
                     }

@@ -4,7 +4,7 @@
 
 """The top-level ``when`` of an AuthPolicy: requests for which it does not hold pass without authentication. Pure.
 
-ext_authz can be told by dynamic metadata to stay out, but not by an expression. So one filter writes what the expression says into a header, the
+ext_authz can be told by dynamic metadata to stay out, but not by an expression. So one filter writes what it says into a header, the
 next one makes metadata of it and takes the header away. Whatever is not plainly 'false', an error included, is authenticated.
 """
 
@@ -75,7 +75,5 @@ def _condition(predicate: str) -> str:
     except cel.UntranslatableError as exc:
         problem = str(exc)
     if problem:
-        raise RefusedError(
-            UNTRANSLATABLE_EXPRESSION, f"the policy's top-level 'when' is {predicate!r}: {problem}. {_REMEDY}"
-        ) from None
+        raise RefusedError(UNTRANSLATABLE_EXPRESSION, f"the policy's top-level 'when' is {predicate!r}: {problem}. {_REMEDY}") from None
     return cel.grouped(found)
