@@ -45,7 +45,8 @@ _MODEL = re.compile(r"[!-~]{1,253}")
 class Rate:
     """``limit`` requests or tokens in any ``window`` that starts with the first of them; ``seconds`` is the window's length.
 
-    ``per`` is one of PER. ``model`` is the only model whose requests count; None: all do.
+    ``per`` is one of PER. ``model`` is the only model whose requests count; None: all do. ``shadow``: nothing is refused by it, what would
+    have been is counted.
     """
 
     limit: int
@@ -53,6 +54,7 @@ class Rate:
     seconds: int
     per: str = "user"
     model: str | None = None
+    shadow: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,22 +148,28 @@ def _read_rates(entry: dict[str, t.Any], field: str, at: At) -> tuple[Rate, ...]
     return tuple(rates.values())
 
 
-def _bucket(rate: Rate) -> tuple[int, str, str | None]:
-    return rate.seconds, rate.per, rate.model
+def _bucket(rate: Rate) -> tuple[int, str, str | None, bool]:
+    return rate.seconds, rate.per, rate.model, rate.shadow
 
 
 def _shadows(other: Rate, rate: Rate) -> bool:
-    """Whether ``other`` counts all that ``rate`` counts, for at least as long, and refuses before."""
+    """Whether ``other`` counts all that ``rate`` counts, for at least as long, and refuses before.
+
+    A limit of nothing suspends the tier, and the others are there for when it is over; one in shadow refuses nothing.
+    """
+    if other.limit == 0 or other.shadow:
+        return False
     counts_all = other.model in (None, rate.model) and other.per in (rate.per, "group")
     return counts_all and other.seconds >= rate.seconds and other.limit < rate.limit
 
 
 def _scope(rate: Rate) -> str:
-    return (" per group" if rate.per == "group" else "") + (f" for model {rate.model}" if rate.model else "")
+    return (" per group" if rate.per == "group" else "") + (f" for model {rate.model}" if rate.model else "") + (" in shadow" if rate.shadow else "")
 
 
 def _read_rate(item: dict[str, t.Any], noun: str, at: At) -> Rate | None:
-    at.only_fields(item, ("limit", "window", "per", "model"))
+    at.only_fields(item, ("limit", "window", "per", "model", "shadow"))
+    shadow = _read_shadow(item.get("shadow"), at)
     limit = _read_limit(item.get("limit"), noun, at)
     per, model = at.text(item, "per", required=False) or "user", at.text(item, "model", required=False)
     if per not in PER:
@@ -177,15 +185,27 @@ def _read_rate(item: dict[str, t.Any], noun: str, at: At) -> Rate | None:
     except GatewayError as exc:
         at.add("window", exc.message)
         return None
-    return None if limit is None else Rate(limit=limit, window=window, seconds=seconds, per=per, model=model)
+    return None if limit is None else Rate(limit=limit, window=window, seconds=seconds, per=per, model=model, shadow=shadow)
+
+
+def _read_shadow(value: t.Any, at: At) -> bool:
+    # Jinja hands over text for a templated truth.
+    known = {"true": True, "false": False}
+    if isinstance(value, str) and value.lower() in known:
+        return known[value.lower()]
+    if value is not None and not isinstance(value, bool):
+        at.add("shadow", f"{value!r} must be true or false")
+    return value is True
 
 
 def _read_limit(value: t.Any, noun: str, at: At) -> int | None:
     # Jinja hands over text for a templated number; a float or a boolean is a mistake.
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value):
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 10**18:
-        at.add("limit", "is required" if value is None else f"{value!r} must be a whole number of {noun}, at least 1 and below 10^18")
+    # No requests suspend a tier. No tokens would not: what asks for none, such as a list of models, would pass.
+    least = 1 if noun == "tokens" else 0
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 10**18:
+        at.add("limit", "is required" if value is None else f"{value!r} must be a whole number of {noun}, at least {least} and below 10^18")
         return None
     return value
 

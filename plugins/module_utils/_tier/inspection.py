@@ -17,7 +17,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._names import is_mana
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import Surroundings
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import SAME_TARGET, find_foreign
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import COUNTERS, MODEL_HEADER, Target, is_unlimited
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import COUNTERS, MODEL_HEADER, Target, is_shadow, is_unlimited
 
 Object: t.TypeAlias = t.Mapping[str, t.Any]
 
@@ -83,7 +83,13 @@ def tiers_of(policies: t.Iterable[Object]) -> tuple[list[dict[str, t.Any]], list
             entry = tiers.setdefault(json.loads(tier.group(1)), {"requests": [], "tokens": []})
             model = _MODEL.search(predicates)
             entry[counts] += [
-                {"limit": rate["limit"], "window": rate["window"], "per": per, "model": json.loads(model.group(1)) if model else None}
+                {
+                    "limit": rate["limit"],
+                    "window": rate["window"],
+                    "per": per,
+                    "model": json.loads(model.group(1)) if model else None,
+                    "shadow": is_shadow(name),
+                }
                 for rate in rates
                 if not is_unlimited(rate)
             ]

@@ -37,6 +37,9 @@ _UNLIMITED_REQUESTS = 1_000_000_000
 _UNLIMITED_TOKENS = 1_000_000_000_000_000
 _UNLIMITED_WINDOW = "24h"
 
+# In the name of a limit that refuses nothing, after that of its tier.
+_SHADOW = "shadow"
+
 # Tokens are spent by whatever is posted. A list of paths would be a list of ways around them.
 _SPENDS_TOKENS = 'request.method == "POST"'
 
@@ -134,11 +137,11 @@ def overlapping_token_limits(tiers: t.Sequence[Tier]) -> list[str]:
     """
     problems = []
     for tier in tiers:
-        scopes = list(dict.fromkeys((rate.per, rate.model) for rate in tier.tokens))
-        for position, (per, model) in enumerate(scopes):
-            for other_per, other_model in scopes[position + 1 :]:
-                if None in (model, other_model) or model == other_model:
-                    problems.append(f"tier {tier.name}: tokens {_scope(per, model)} and {_scope(other_per, other_model)}")
+        scopes = list(dict.fromkeys(_scope(rate) for rate in tier.tokens))
+        for position, scope in enumerate(scopes):
+            for other in scopes[position + 1 :]:
+                if None in (scope.model, other.model) or scope.model == other.model:
+                    problems.append(f"tier {tier.name}: tokens {scope} and {other}")
     return problems
 
 
@@ -147,29 +150,53 @@ def is_unlimited(rate: t.Mapping[str, t.Any]) -> bool:
     return rate["window"] == _UNLIMITED_WINDOW and rate["limit"] in (_UNLIMITED_REQUESTS, _UNLIMITED_TOKENS)
 
 
-def _scope(per: str, model: str | None) -> str:
-    return f"per {per}" + (f" of model {model}" if model else "")
+def shadows(tiers: t.Sequence[Tier]) -> list[str]:
+    """The limits that refuse nothing, which only the custom Limitador can have."""
+    nouns = [(tier, noun, rates) for tier in tiers for noun, rates in (("requests", tier.requests), ("tokens", tier.tokens))]
+    return [f"tier {tier.name}: {rate.limit} {noun} in {rate.window}" for tier, noun, rates in nouns for rate in rates if rate.shadow]
+
+
+def is_shadow(limit_name: str) -> bool:
+    """Whether the limit refuses nothing. The custom Limitador tells it by its name, too (``src/limits.rs``)."""
+    return limit_name.split("/")[1:2] == [_SHADOW]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scope:
+    """What the rates of one limit have in common."""
+
+    per: str
+    model: str | None
+    shadow: bool
+
+    def __str__(self) -> str:
+        return f"per {self.per}" + (f" of model {self.model}" if self.model else "") + (" in shadow" if self.shadow else "")
+
+
+def _scope(rate: Rate) -> _Scope:
+    return _Scope(rate.per, rate.model, rate.shadow)
 
 
 def _limits(tier: str, rates: t.Sequence[Rate], unlimited: int, *predicates: str) -> dict[str, t.Any]:
     """The limits of one tier by name. One of them counts every user, so that metrics name the user whatever is limited."""
-    buckets: dict[tuple[str, str | None], list[dict[str, t.Any]]] = {}
+    buckets: dict[_Scope, list[dict[str, t.Any]]] = {}
     for rate in rates:
-        buckets.setdefault((rate.per, rate.model), []).append({"limit": rate.limit, "window": rate.window})
+        buckets.setdefault(_scope(rate), []).append({"limit": rate.limit, "window": rate.window})
     limits = {
-        _limit_name(tier, per, model): _limit(tier, per, bucket, [*predicates, *([_is_model(model)] if model else [])])
-        for (per, model), bucket in buckets.items()
+        _limit_name(tier, scope): _limit(tier, scope.per, bucket, [*predicates, *([_is_model(scope.model)] if scope.model else [])])
+        for scope, bucket in buckets.items()
     }
-    if ("user", None) not in buckets:
+    if _Scope("user", None, False) not in buckets:
         # Kuadrant takes limits by their names, and the one that refuses must come first: see overlapping_token_limits.
         name = f"{tier}/unlimited" if buckets else tier
         limits[name] = _limit(tier, "user", [{"limit": unlimited, "window": _UNLIMITED_WINDOW}], predicates)
     return limits
 
 
-def _limit_name(tier: str, per: str, model: str | None) -> str:
+def _limit_name(tier: str, scope: _Scope) -> str:
     # No tier's name has a slash.
-    return "/".join([tier, *(["group"] if per == "group" else []), *(["model", model] if model else [])])
+    group, model = ["group"] if scope.per == "group" else [], ["model", scope.model] if scope.model else []
+    return "/".join([tier, *([_SHADOW] if scope.shadow else []), *group, *model])
 
 
 def _limit(tier: str, per: str, rates: list[dict[str, t.Any]], predicates: t.Sequence[str]) -> dict[str, t.Any]:
