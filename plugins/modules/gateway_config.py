@@ -40,7 +40,7 @@ options:
         elements: dict
         suboptions: &rates
           limit:
-            description: Number of requests, or tokens, in one window.
+            description: Number of requests, or tokens, in one window. V(0) requests suspend the tier.
             type: int
             required: true
           window:
@@ -60,6 +60,12 @@ options:
               - Count only requests that name this model. By default all are counted.
               - Such limits have the gateway read the bodies of requests, see O(kuadrant.llm.tier#module:streams).
             type: str
+          shadow:
+            description:
+              - Refuse nothing, and count what would have been refused, which M(kuadrant.llm.tier_info) tells.
+              - Only the custom Limitador can; a gateway whose Limitador runs Kuadrant's image is refused by name.
+            type: bool
+            default: false
       tokens:
         description:
           - Limits on tokens, of prompt and completion together, as the model server reports them in C(usage.total_tokens).

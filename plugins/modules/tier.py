@@ -155,6 +155,13 @@ EXAMPLES = r"""
         tokens:
           - {limit: 50000, window: 1h, model: large}
           - {limit: 500000, window: 1h, model: small}
+      - name: trial
+        requests:
+          - {limit: 100, window: 24h}
+          - {limit: 5, window: 1m, shadow: true}    # refuses nothing; module tier_info tells what it would have
+      - name: suspended
+        requests:
+          - {limit: 0, window: 1h}
 
 - name: Show what taking over the policies of the original demos would change
   kuadrant.llm.tier:
@@ -234,7 +241,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._tier import apply
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.access import EVALUATORS
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import NAMES, PolicySet, Surroundings, compose
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import Step, plan, shown
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import Target, shadows
 
 _NAME_OPTIONS = {
     "AuthPolicy": "auth_policy_name",
@@ -277,7 +284,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     params = module.params
     wanted = read_options(params)
     kube = connect(module)
-    around = apply.look_around(kube, wanted.target, wanted.names)
+    around = apply.look_around(kube, wanted.target, wanted.names, limiters=bool(shadows(wanted.tiers or ())))
     for what in around.unseen:
         module.warn(f"{what} cannot be listed with these credentials: policies there that meet the tiers are not seen.")
     objects = compose(wanted, around)

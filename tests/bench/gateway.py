@@ -202,7 +202,8 @@ def main() -> None:
         load = Load(build(Path(scratch)))
         state = Path(running) if running else Path(scratch) / "s"
         variables = json.dumps({"local_stack_state_dir": str(state), "local_stack_port_base": port_base})
-        play("site.yml", "-e", variables)
+        if not running:
+            play("site.yml", "-e", variables)
         try:
             rows = measure(state, port_base, load)
         finally:

@@ -164,7 +164,11 @@ def _shadows(other: Rate, rate: Rate) -> bool:
 
 
 def _scope(rate: Rate) -> str:
-    return (" per group" if rate.per == "group" else "") + (f" for model {rate.model}" if rate.model else "") + (" in shadow" if rate.shadow else "")
+    return (
+        (" per group" if rate.per == "group" else "")
+        + (f" for model {rate.model}" if rate.model else "")
+        + (" in shadow" if rate.shadow else "")
+    )
 
 
 def _read_rate(item: dict[str, t.Any], noun: str, at: At) -> Rate | None:

@@ -13,7 +13,6 @@ Both refuse a key without user, tier or group, for it would pass uncounted.
 from __future__ import annotations
 
 import json
-import re
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
@@ -23,6 +22,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._names import (
     TIER_ANNOTATION,
     USER_ANNOTATION,
 )
+from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import re2_escape
 
 Object: t.TypeAlias = dict[str, t.Any]
 
@@ -109,7 +109,7 @@ def _pattern(selector: str, operator: str, value: str) -> Object:
 
 def _any_of(texts: t.Sequence[str]) -> str:
     """RE2 of one of the texts, each as it is."""
-    return "|".join(re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", text) for text in texts)
+    return "|".join(map(re2_escape, texts))
 
 
 def _rego(tiers: t.Sequence[str], groups: t.Sequence[str]) -> str:

@@ -45,7 +45,7 @@ class DataPlane:
 class Surroundings:
     """What there is: the target (None: it is not there), what is near it, all policies by kind, the EnvoyFilters that this collection made.
 
-    ``unseen`` is what may not be listed.
+    ``unseen`` is what may not be listed. ``plain_limiters`` are Limitadors (namespace/name) with the image that comes with Kuadrant.
     """
 
     target: Object | None
@@ -54,6 +54,7 @@ class Surroundings:
     policies: dict[str, list[Object]]
     filters: tuple[Object, ...] = ()
     unseen: tuple[str, ...] = ()
+    plain_limiters: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +141,12 @@ def _refuse(wanted: PolicySet, tiers: tuple[Tier, ...], around: Surroundings) ->
             problems.append(
                 f"{where} is run by {one.controller}, where only Istio can have bodies of requests read ({'; '.join(reasons)}). "
                 "Leave the models out, and set streams: allow if streams that do not tell their usage may pass uncounted."
+            )
+        shadows = policy.shadows(tiers)
+        if shadows and around.plain_limiters and not one.native:
+            problems.append(
+                f"{where}: Limitador {', '.join(around.plain_limiters)} runs Kuadrant's image, which refuses what a limit "
+                f"in shadow would only count ({'; '.join(shadows)}). Set limitador_image to the custom Limitador, or leave shadow out."
             )
         overlapping = policy.overlapping_token_limits(tiers) if "TokenRateLimitPolicy" in wanted.names else []
         if overlapping and not one.native:

@@ -15,6 +15,7 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import is_managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
+from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import promql_string, re2_escape
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import Surroundings
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import SAME_TARGET, find_foreign
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import COUNTERS, MODEL_HEADER, Target, is_shadow, is_unlimited
@@ -44,6 +45,18 @@ def target_facts(around: Surroundings, target: Target) -> dict[str, t.Any]:
         "policies": policies_here,
         "foreign": foreign,
     }
+
+
+def shadow_query(around: Surroundings) -> str:
+    """PromQL of what limits in shadow would have refused on the routes of the target, since their counters began."""
+    routes = "|".join(re2_escape(f"{namespace}/{name}") for _kind, namespace, name in around.near.routes)
+    return f"sum by (limit_name, user) (shadow_limited_calls{{limitador_namespace=~{promql_string(routes)}}})"
+
+
+def shadow_refusals(vector: t.Iterable[tuple[t.Mapping[str, str], str]]) -> list[dict[str, t.Any]]:
+    """The answer to :func:`shadow_query`, those first that refused most."""
+    found = [{"limit": one["limit_name"], "user": one.get("user", ""), "calls": int(float(calls))} for one, calls in vector]
+    return sorted((one for one in found if one["calls"]), key=lambda one: (-one["calls"], one["limit"], one["user"]))
 
 
 def _report(policy: Object) -> dict[str, t.Any]:
