@@ -73,6 +73,13 @@ options:
         type: list
         elements: dict
         suboptions: *rates
+      models:
+        description:
+          - The only models that keys of the tier may use, as names in which V(*) stands for any characters. All others get 403, and so does
+            what names no model, such as a list of models. By default all models are allowed.
+          - The gateway reads the bodies of requests then, see O(kuadrant.llm.tier#module:streams).
+        type: list
+        elements: str
       price:
         description: Prices of the tier, as decimal numbers, best written as text.
         type: dict
@@ -131,6 +138,10 @@ options:
         description: Groups of the user. The default is the tier alone.
         type: list
         elements: str
+      models:
+        description: The only models that the key may use, as O(tiers[].models). The default is all that the tier allows.
+        type: list
+        elements: str
       owner:
         description: Who answers for the key.
         type: str
@@ -185,7 +196,7 @@ tiers:
   sample:
     - name: free
       requests:
-        - {limit: 2, window: 2m, per: user, model: null}
+        - {limit: 2, window: 2m, per: user, model: null, shadow: false}
       tokens: []
       price:
         request: "0.001"
@@ -207,6 +218,10 @@ keys:
       type: str
     groups:
       description: Groups of the user.
+      type: list
+      elements: str
+    models:
+      description: The only models that the key may use. Null means all that the tier allows.
       type: list
       elements: str
     expires_at:

@@ -93,6 +93,13 @@ options:
     type: str
     choices: [patterns, opa]
     default: patterns
+  key_models:
+    description:
+      - Whether there are keys with O(kuadrant.llm.api_key#module:keys[].models). Then the bodies of requests are read for them, see
+        O(streams), by an EnvoyFilter C(<auth_policy_name>-models-<gateway>), as for tiers with models.
+      - Without it, such keys are refused, because the gateway does not know which model a request is for.
+    type: bool
+    default: false
   key_labels:
     description: Labels of the Secrets that hold keys, in any namespace. Every gateway of a cluster needs its own.
     type: dict
@@ -265,6 +272,7 @@ ARGUMENT_SPEC = {
     **{option: {"type": "str", "default": NAMES[kind]} for kind, option in _NAME_OPTIONS.items()},
     "groups": {"type": "list", "elements": "str"},
     "evaluator": {"type": "str", "choices": list(EVALUATORS), "default": EVALUATORS[0]},
+    "key_models": {"type": "bool", "default": False, "no_log": False},
     "key_labels": {"type": "dict", "default": {"app": "llm-gateway", "kuadrant.io/auth-secret": "true"}, "no_log": False},
     "streams": {"type": "str", "choices": ["inject", "refuse", "allow"], "default": "inject"},
     "adopt": {"type": "bool", "default": False},
@@ -316,7 +324,7 @@ def read_options(params: t.Mapping[str, t.Any]) -> PolicySet:
         raise GatewayError("llm_gateway_tiers: is empty; describe at least one tier, e.g. {name: free, requests: [{limit: 2, window: 2m}]}")
     groups = tuple(tier.name for tier in tiers) if params["groups"] is None else tuple(params["groups"])
     labels = {name: str(value) for name, value in params["key_labels"].items()}
-    return PolicySet(target, names, tiers, groups, labels, params["streams"], params["evaluator"])
+    return PolicySet(target, names, tiers, groups, labels, params["streams"], params["evaluator"], params["key_models"])
 
 
 def _require(kube: t.Any, target: Target, around: Surroundings, awaited: t.Sequence[Step]) -> None:

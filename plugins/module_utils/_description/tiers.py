@@ -13,6 +13,7 @@ import re
 import typing as t
 from decimal import Decimal
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.models import read_models
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import PRICE_FIELDS, parse_amount
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At, Problems
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
@@ -61,7 +62,8 @@ class Rate:
 class Tier:
     """One tier. ``request_price`` is in units of the price list's currency per authorized request; None: not for sale.
 
-    ``more_prices``: the other fields of its price, such as ``prompt_per_1k``, with their amounts.
+    ``more_prices``: the other fields of its price, such as ``prompt_per_1k``, with their amounts. ``models`` are globs of
+    the only models that its keys may use; none: all.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Tier:
     request_price: Decimal | None = None
     tokens: tuple[Rate, ...] = ()
     more_prices: tuple[tuple[str, Decimal], ...] = ()
+    models: tuple[str, ...] = ()
 
     @property
     def prices(self) -> dict[str, Decimal]:
@@ -111,9 +114,12 @@ def naming(entry: t.Mapping[str, t.Any]) -> str:
 
 
 def _read_tier(entry: dict[str, t.Any], at: At) -> Tier | None:
-    at.only_fields(entry, ("name", "requests", "tokens", "price"))
+    at.only_fields(entry, ("name", "requests", "tokens", "models", "price"))
     requests, tokens = (_read_rates(entry, field, at) for field in ("requests", "tokens"))
     prices = _read_prices(entry.get("price"), at)
+    models, wrong = read_models(entry.get("models"))
+    for problem in wrong:
+        at.add("models", problem)
     name = at.text(entry, "name")
     if name is None:
         return None
@@ -121,7 +127,7 @@ def _read_tier(entry: dict[str, t.Any], at: At) -> Tier | None:
         at.add("name", f"{name!r} {NAME_RULE}")
         return None
     more = tuple((field, price) for field, price in prices.items() if field != "request")
-    return Tier(name=name, requests=requests, request_price=prices.get("request"), tokens=tokens, more_prices=more)
+    return Tier(name=name, requests=requests, request_price=prices.get("request"), tokens=tokens, more_prices=more, models=models)
 
 
 def _read_rates(entry: dict[str, t.Any], field: str, at: At) -> tuple[Rate, ...]:

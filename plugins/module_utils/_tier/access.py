@@ -15,16 +15,24 @@ from __future__ import annotations
 import json
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.models import pattern_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import (
     EXPIRY_ANNOTATION,
     GROUPS_ANNOTATION,
+    MODELS_ANNOTATION,
     TIER_ANNOTATION,
     USER_ANNOTATION,
 )
 from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import re2_escape
 
+if t.TYPE_CHECKING:
+    from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Tier
+
 Object: t.TypeAlias = dict[str, t.Any]
+
+# As the body-based router of the Gateway API Inference Extension calls it, so that whatever else goes by the model agrees with the limits.
+MODEL_HEADER = "x-gateway-model-name"
 
 #: What decides: Authorino's patterns, or OPA.
 EVALUATORS: t.Final = ("patterns", "opa")
@@ -59,11 +67,37 @@ valid {{
   time.parse_rfc3339_ns(annotations["{expiry}"]) > time.now_ns()
 }}
 
+model := object.get(input.request.headers, "{header}", "")
+
+models_of_tiers := {allowed}
+
+model_of_tier {{
+  not models_of_tiers[annotations["{tier}"]]
+}}
+
+model_of_tier {{
+  regex.match(models_of_tiers[annotations["{tier}"]], model)
+}}
+
+model_of_key {{
+  not annotations["{models}"]
+}}
+
 allow {{
   annotations["{user}"] != ""
   known_tier
   allowed_group
   valid
+  model_of_tier
+  model_of_key
+}}
+"""
+
+_REGO_OF_KEY = """
+model_of_key {{
+  globs := split(annotations["{models}"], ",")
+  plain := replace(replace(globs[_], ".", "[.]"), "+", "[+]")
+  regex.match(concat("", ["^", replace(plain, "*", ".*"), "$"]), model)
 }}
 """
 
@@ -73,17 +107,28 @@ _NOT_EXPIRED = (
     'duration(string(has(request.time.nanos) ? int(request.time.nanos) : 0) + "ns")'
 )
 
+# As _description.models.pattern_of does it for a tier.
+_OF_KEY = (
+    f'"{MODEL_HEADER}" in request.headers && {_ANNOTATIONS}["{MODELS_ANNOTATION}"].split(",").exists(glob, '
+    f'request.headers["{MODEL_HEADER}"].matches('
+    '"^" + glob.replace(".", "[.]").replace("+", "[+]").replace("*", ".*") + "$"))'
+)
 
-def rules(tiers: t.Sequence[str], groups: t.Sequence[str], evaluator: str) -> Object:
-    """``rules.authorization`` of the AuthPolicy. Raises GatewayError naming groups that no key can have."""
+
+def rules(tiers: t.Sequence[Tier], groups: t.Sequence[str], evaluator: str, *, key_models: bool = False) -> Object:
+    """``rules.authorization`` of the AuthPolicy. Raises GatewayError naming groups that no key can have.
+
+    ``key_models``: bodies are read for the sake of keys that name their models. Where they are not, a client could say in a header what it
+    wants, so that such keys are refused.
+    """
     impossible = [group for group in groups if not group or group != group.strip() or "," in group]
     if impossible:
         raise GatewayError(
             f"No key can have the group {', '.join(map(repr, impossible))}: names of groups have no commas, and no spaces around them."
         )
     if evaluator == "opa":
-        return {"allowed-groups": {"opa": {"rego": _rego(tiers, groups)}}}
-    return {"allowed-groups": {"patternMatching": {"patterns": _patterns(tiers, groups)}}}
+        return {"allowed-groups": {"opa": {"rego": _rego(tiers, groups, key_models=key_models)}}}
+    return {"allowed-groups": {"patternMatching": {"patterns": _patterns(tiers, groups, key_models=key_models)}}}
 
 
 def annotation_selector(annotation: str) -> str:
@@ -93,13 +138,24 @@ def annotation_selector(annotation: str) -> str:
     return f"{_ANNOTATIONS}.{escaped}"
 
 
-def _patterns(tiers: t.Sequence[str], groups: t.Sequence[str]) -> list[Object]:
+def _patterns(tiers: t.Sequence[Tier], groups: t.Sequence[str], *, key_models: bool) -> list[Object]:
     """All of them must match. Of a missing annotation, the value is the empty text."""
     return [
         _pattern(annotation_selector(USER_ANNOTATION), "neq", ""),
-        _pattern(annotation_selector(TIER_ANNOTATION), "matches", f"^({_any_of(tiers)})$"),
+        _pattern(annotation_selector(TIER_ANNOTATION), "matches", f"^({_any_of([tier.name for tier in tiers])})$"),
         _pattern(annotation_selector(GROUPS_ANNOTATION), "matches", f"(^|,){_SPACE}({_any_of(groups)}){_SPACE}(,|$)"),
         {"any": [_pattern(f"{_ANNOTATIONS}.@keys", "excl", EXPIRY_ANNOTATION), {"predicate": _NOT_EXPIRED}]},
+        *(
+            {
+                "any": [
+                    _pattern(annotation_selector(TIER_ANNOTATION), "neq", tier.name),
+                    _pattern(f"request.headers.{MODEL_HEADER}", "matches", pattern_of(tier.models)),
+                ]
+            }
+            for tier in tiers
+            if tier.models
+        ),
+        {"any": [_pattern(f"{_ANNOTATIONS}.@keys", "excl", MODELS_ANNOTATION), *([{"predicate": _OF_KEY}] if key_models else [])]},
     ]
 
 
@@ -112,9 +168,12 @@ def _any_of(texts: t.Sequence[str]) -> str:
     return "|".join(map(re2_escape, texts))
 
 
-def _rego(tiers: t.Sequence[str], groups: t.Sequence[str]) -> str:
-    return _REGO.format(
-        tiers=json.dumps(list(tiers)),
+def _rego(tiers: t.Sequence[Tier], groups: t.Sequence[str], *, key_models: bool) -> str:
+    return (_REGO + (_REGO_OF_KEY if key_models else "")).format(
+        tiers=json.dumps([tier.name for tier in tiers]),
+        allowed=json.dumps({tier.name: pattern_of(tier.models) for tier in tiers if tier.models}),
+        header=MODEL_HEADER,
+        models=MODELS_ANNOTATION,
         groups=json.dumps(list(groups)),
         user=USER_ANNOTATION,
         group=GROUPS_ANNOTATION,

@@ -19,6 +19,7 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import GROUPS_ANNOTATION, MANAGED_BY, TIER_ANNOTATION, USER_ANNOTATION
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier import access
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.access import MODEL_HEADER
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Rate, Tier
@@ -42,9 +43,6 @@ _SHADOW = "shadow"
 
 # Tokens are spent by whatever is posted. A list of paths would be a list of ways around them.
 _SPENDS_TOKENS = 'request.method == "POST"'
-
-# As the body-based router of the Gateway API Inference Extension calls it, so that whatever else goes by the model agrees with the limits.
-MODEL_HEADER = "x-gateway-model-name"
 
 API_VERSIONS = {
     "AuthPolicy": "kuadrant.io/v1",
@@ -71,10 +69,11 @@ def auth_policy(
     groups: t.Sequence[str],
     key_labels: t.Mapping[str, str],
     evaluator: str = access.EVALUATORS[0],
+    key_models: bool = False,
 ) -> dict[str, t.Any]:
     """API keys from Secrets with ``key_labels``; known keys of other groups or tiers, and expired ones, get 403.
 
-    ``evaluator`` (one of access.EVALUATORS) decides that.
+    ``evaluator`` (one of access.EVALUATORS) decides that. ``key_models``: some keys name the only models that they may use.
     """
     if not groups:
         raise GatewayError(
@@ -94,7 +93,7 @@ def auth_policy(
                         "credentials": {"authorizationHeader": {"prefix": "APIKEY"}},
                     }
                 },
-                "authorization": access.rules([tier.name for tier in tiers], groups, evaluator),
+                "authorization": access.rules(tiers, groups, evaluator, key_models=key_models),
                 "response": {
                     "success": {
                         "filters": {

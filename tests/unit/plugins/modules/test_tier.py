@@ -109,7 +109,7 @@ def test_keys_of_the_tiers_are_let_in_by_default(run: Run, cluster: Kube) -> Non
     assert 'allowed_groups := ["free"]' in spec["rules"]["authorization"]["allowed-groups"]["opa"]["rego"]
     assert actions(run(FREE))["AuthPolicy"] == "update"
     spec = cluster.objects["authpolicies", "llm", "llm-auth"]["spec"]
-    assert len(spec["rules"]["authorization"]["allowed-groups"]["patternMatching"]["patterns"]) == 4
+    assert len(spec["rules"]["authorization"]["allowed-groups"]["patternMatching"]["patterns"]) == 5
     selector = spec["rules"]["authentication"]["api-key"]["apiKey"]["selector"]
     assert selector["matchLabels"] == {"app": "llm-gateway", "kuadrant.io/auth-secret": "true"}
     assert spec["targetRef"]["kind"] == "Gateway"
