@@ -16,9 +16,10 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import is_managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
 from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import promql_string, re2_escape
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.access import MODEL_HEADER
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import Surroundings
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import SAME_TARGET, find_foreign
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import COUNTERS, MODEL_HEADER, Target, is_shadow, is_unlimited
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import COUNTERS, Target, is_shadow, is_unlimited
 
 Object: t.TypeAlias = t.Mapping[str, t.Any]
 
