@@ -152,7 +152,9 @@ def test_a_month_of_everything_is_the_sum_of_its_days_and_what_an_oracle_says(cu
     told: list[Used] = []
     for user in ("ann", "bob", "cid", "dee"):
         tier = rng.choice(("gold", "silver", "free"))
-        for day in sorted(rng.sample(range(31), rng.randrange(3, 25))):
+        days_of_use = rng.sample(range(31), rng.randrange(3, 25))
+        # On some of them under two tiers.
+        for day in sorted([*days_of_use, *rng.sample(days_of_use, 2)]):
             tier = rng.choice(("gold", "silver", "free")) if rng.random() < 0.3 else tier
             at = OCTOBER + day * DAY + rng.randrange(1, DAY)
             requests, tokens = rng.randrange(1, 12), rng.randrange(1, 5000)
