@@ -67,7 +67,7 @@ class Invoice:
     def of_part(self, name: str | None, title: str, slug: str) -> Invoice:
         """The invoice of one part: a number of its own, and its own recipient, who is named after the part if none is given."""
         recipient = self.recipients.get(name) if name is not None else None
-        return dataclasses.replace(self, number=f"{self.number}-{slug}", recipient=recipient or Party(title))
+        return dataclasses.replace(self, number=f"{self.number}-{slug.lstrip('_')}", recipient=recipient or Party(title))
 
     def as_dict(self) -> dict[str, t.Any]:
         return {

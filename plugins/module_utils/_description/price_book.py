@@ -20,7 +20,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.meters i
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import PRICE_FIELDS, Price, parse_amount
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At, Problems
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.volume import VOLUME, Steps, read_volume, whole_units
-from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, kind_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time, parse_time
 
 if t.TYPE_CHECKING:
@@ -229,7 +229,7 @@ def parse_price_book(raw: t.Any, tiers: t.Collection[str] = (), *, name: str = B
     """
     problems = Problems()
     if not isinstance(raw, dict):
-        raise GatewayError(f"{name}: must be a dictionary such as {{currency: USD, entries: [...]}}, not {type(raw).__name__}")
+        raise GatewayError(f"{name}: must be a dictionary such as {{currency: USD, entries: [...]}}, not {kind_of(raw)}")
     top = problems.at(name)
     top.only_fields(raw, ("currency", "fee_proration", "entries"))
     proration = raw.get("fee_proration", SECOND)
@@ -299,7 +299,7 @@ def read_moment(item: dict[str, t.Any], field: str, at: At) -> int | None:
     # YAML reads an unquoted date as one.
     text = value.isoformat() if isinstance(value, datetime.date) else value
     if not isinstance(text, str):
-        at.add(field, f"must be a date or a time, not {type(value).__name__}")
+        at.add(field, f"must be a date or a time, not {kind_of(value)}")
         return None
     try:
         return parse_time(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text, field)
@@ -312,7 +312,7 @@ def _read_prices(raw: t.Any, at: At) -> dict[str, Price]:
     if raw is None:
         return {}
     if not isinstance(raw, dict):
-        at.add("price", f'must be a dictionary such as {{prompt_per_1k: "0.15"}}, not {type(raw).__name__}')
+        at.add("price", f'must be a dictionary such as {{prompt_per_1k: "0.15"}}, not {kind_of(raw)}')
         return {}
     inner = at.under("price")
     inner.only_fields(raw, tuple(PRICE_FIELDS))
@@ -341,7 +341,7 @@ def _read_included(raw: t.Any, prices: t.Mapping[str, Price], at: At) -> dict[st
     if raw is None:
         return {}
     if not isinstance(raw, dict):
-        at.add("included", f"must be a dictionary such as {{prompt_tokens: 100000}}, not {type(raw).__name__}")
+        at.add("included", f"must be a dictionary such as {{prompt_tokens: 100000}}, not {kind_of(raw)}")
         return {}
     inner = at.under("included")
     inner.only_fields(raw, METERS)

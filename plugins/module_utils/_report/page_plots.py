@@ -37,7 +37,9 @@ def section_of_plots(report: ReportPart, numbers: Numbers) -> ET.Element:
             figures.append(figure(f"Tokens {unit}", f"In UTC.{gap}", plots.over_time(labels, series, "tokens", numbers.axis), series))
     totals = report["totals"]
     tenants = _top([(or_else(row["group"], "(no group)"), row["cost"]) for row in totals["group"]])
-    figures.append(_cost_figure(report["currency"], numbers, "Cost by tenant", tenants, "tenants"))
+    # The only bar of a plot says nothing.
+    if len(tenants) > 1 or report["part"] is None:
+        figures.append(_cost_figure(report["currency"], numbers, "Cost by tenant", tenants, "tenants"))
     models = _top([(or_else(row["model"], "(requests and fees)"), row["cost"]) for row in totals["model"]])
     figures.append(_cost_figure(report["currency"], numbers, "Cost by model", models, "models"))
     tiers = [row for row in totals["tier"] if row["authorized"] + row["limited"]][:_TOP]

@@ -50,7 +50,7 @@ class Part:
 def _slug(by: str, value: str | None) -> str:
     if value is None:
         return f"_without-{by}"
-    if _PLAIN.fullmatch(value):
+    if _PLAIN.fullmatch(value) and value != "index":
         return value
     readable = re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-")[:40]
     return f"{readable or by}_{hashlib.sha256(value.encode('utf-8', 'backslashreplace')).hexdigest()[:10]}"

@@ -60,6 +60,7 @@ def _options(name: str, axis: Axis) -> dict[str, t.Any]:
     return {
         "title": None,
         "js": [],
+        "css": [],
         "no_prefix": True,
         "show_legend": False,
         "disable_xml_declaration": True,

@@ -234,7 +234,8 @@ def test_wait_goes_on_without_a_limiter_that_is_gone_and_says_so(limiter: Server
         pytest.param({"start": None, "period": "1 day"}, "period: '1 day' is not a duration", id="period"),
         pytest.param({"start": None, "period": "0s"}, "period: '0s' is no time at all", id="no-period"),
         pytest.param({"match_labels": {"a-b": "c"}}, "match_labels: 'a-b' is not the name", id="label"),
-        pytest.param({"wait_for_scrape": -1}, "wait_for_scrape: must be 0", id="wait"),
+        pytest.param({"wait_for_scrape": -1}, "wait_for_scrape: must be a number of seconds", id="wait"),
+        pytest.param({"wait_for_scrape": True}, "wait_for_scrape: must be a number of seconds, such as 60", id="wait-true"),
     ],
 )
 def test_bad_options_are_named(limiter: Server, options: dict[str, t.Any], message: str) -> None:
