@@ -32,8 +32,7 @@ PAYERS = ("user", "group", "tier")
 BOOK = "llm_gateway_price_book"
 FEE = "monthly_fee"
 # How a fee of a month is due: by the time of membership, or in full as soon as the month has begun for its payer.
-SECOND, MONTH = "second", "month"
-PRORATIONS = (SECOND, MONTH)
+PRORATIONS = SECOND, MONTH = "second", "month"
 _FIELDS = ("name", *DIMENSIONS, "valid_from", "valid_until", "price", FEE, "per", "included", VOLUME)
 _ALWAYS, _NEVER = -(2**62), 2**62
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")

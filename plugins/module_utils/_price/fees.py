@@ -20,6 +20,7 @@ import itertools
 import typing as t
 from decimal import Decimal
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.currencies import minor_unit
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import FEE, MONTH, PAYERS, Account, PriceBook
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import Price
 from ansible_collections.kuadrant.llm.plugins.module_utils._price import membership
@@ -98,29 +99,30 @@ def _of_payer(
             if was.bounds != now.bounds:
                 # What was taken back has no time of its own.
                 span = (max(since, now.start), min(until, now.end)) if max(since, now.start) < now.end else (since, until)
-                amount = _started if book.fee_proration == MONTH else _by_time
-                cost = amount(entry, was, now, following - first)
+                if book.fee_proration == MONTH:
+                    cost = _started(was, now)
+                else:
+                    cost = _by_time(t.cast("Decimal", entry.monthly_fee), was, now, following - first, minor_unit(book.currency))
                 yield _charge(entry, payer, cost, was, now, span, (first, following), book.fee_proration == MONTH)
         before = after
 
 
-def _by_time(entry: PriceEntry, was: Due, now: Due, whole: int) -> Cost:
-    fee = t.cast("Decimal", entry.monthly_fee)
-    lower = _due(fee, now.lower, whole) - _due(fee, was.lower, whole)
-    upper = _due(fee, now.upper, whole) - _due(fee, was.upper, whole)
+def _by_time(fee: Decimal, was: Due, now: Due, whole: int, decimals: int) -> Cost:
+    quantum = Decimal(1).scaleb(-max(2, decimals, places(fee)))
+    lower = _due(fee, now.lower, whole, quantum) - _due(fee, was.lower, whole, quantum)
+    upper = _due(fee, now.upper, whole, quantum) - _due(fee, was.upper, whole, quantum)
     return Cost(min(lower, upper), max(lower, upper))
 
 
-def _started(_entry: PriceEntry, was: Due, now: Due, _whole: int) -> Cost:
+def _started(was: Due, now: Due) -> Cost:
     if was.lower == was.upper and now.lower == now.upper:
         return Cost(now.lower - was.lower, now.upper - was.upper)
     # What an earlier bill had, it may have had for another reason.
     return Cost(max(ZERO, now.lower - was.upper), max(ZERO, now.upper - was.lower))
 
 
-def _due(fee: Decimal, time: Decimal, whole: int) -> Decimal:
+def _due(fee: Decimal, time: Decimal, whole: int, quantum: Decimal) -> Decimal:
     """What is due for so much of the month since its start. The difference of two of them adds up to the whole fee over the month."""
-    quantum = Decimal(1).scaleb(-max(2, places(fee)))
     return (fee * time / whole).quantize(quantum, rounding=decimal.ROUND_HALF_EVEN)
 
 

@@ -38,11 +38,14 @@ class Fastest:
         return -(-self.grown * max(0, time) // self.time)
 
 
-def fastest(one: Series, target: ScrapeTarget) -> Fastest:
-    """From each scrape to the next; where samples were left out, all of it may have come between two of them."""
+def fastest(one: Series, target: ScrapeTarget, start: int) -> Fastest:
+    """From each scrape to the next; where samples were left out, all of it may have come between two of them.
+
+    :param start: of the period. A counter is read from the last scrape before it on, whether it was born there or not.
+    """
     best = Fastest()
     usual = counters.usual_interval(target.scrapes)
-    before = _before(target, one)
+    before = _before(target, one) if one.samples and one.samples[0][0] > start else None
     for (moment, value), (later, grown) in itertools.pairwise([*([before] if before else []), *one.samples]):
         more = grown - value if grown >= value else grown
         time = min(later - moment, usual or later - moment) if moment in one.left_out else later - moment
@@ -53,8 +56,6 @@ def fastest(one: Series, target: ScrapeTarget) -> Fastest:
 
 def _before(target: ScrapeTarget, one: Series) -> tuple[int, int] | None:
     """When the counter was at 0 for sure: at the scrape before its first sample, or when its life began."""
-    if not one.samples:
-        return None
     first = one.samples[0][0]
     index = bisect.bisect_left(target.scrapes, first)
     if index:
@@ -88,7 +89,7 @@ class Blind:
         if last is not None:
             self._ends.append((last, due))
         some = bool(within.certain or self._back or within.possible or self._ends)
-        self.fastest = {id(one): fastest(one, target) for one in series} if some else {}
+        self.fastest = {id(one): fastest(one, target, start) for one in series} if some else {}
         self._possible = [one for one in within.possible if not self._ruled_out(one, series)] if some else []
 
     def _ruled_out(self, interval: Interval, series: t.Iterable[Series]) -> bool:

@@ -111,7 +111,7 @@ def measure(
             missed_calls = unseen.missed(one)
             if grown.upper is None:
                 # What another view saw by the end, and this one did not.
-                missed_calls += assumed.fastest(one, target).most(end - target.scrapes[-1] + counters.CLOCKS_MS)
+                missed_calls += assumed.fastest(one, target, start).most(end - target.scrapes[-1] + counters.CLOCKS_MS)
             grown = assumed.with_missed(grown, missed_calls)
             if not grown.nothing:
                 of_kind, key = counts.setdefault(one.kind, {}), _key(one.labels, labels[one.kind])

@@ -6,11 +6,15 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
+import random
 import typing as t
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
+from month_oracle import Contract, Used, exact_total, to_pay
 from sample_report import options
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import UnknownUsageError
@@ -51,8 +55,9 @@ def report(
     end: int = NOVEMBER,
     budgets: t.Sequence[dict[str, t.Any]] = (),
     begins: int | None = None,
+    **more: t.Any,
 ) -> dict[str, t.Any]:
-    return make_report(source(uses, start, end, begins), options(price_book=book, budgets=list(budgets)), "none")
+    return make_report(source(uses, start, end, begins), options(price_book=book, budgets=list(budgets), **more), "none")
 
 
 SEATS = [
@@ -106,3 +111,62 @@ def test_reports_of_any_parts_add_up() -> None:
     cuts = [OCTOBER, OCTOBER + 5 * HOUR, OCTOBER + 15 * DAY + 13 * HOUR, OCTOBER + 29 * DAY + 9 * HOUR + 7, NOVEMBER]
     parts = [report(book, USES, *pair)["totals"]["overall"]["cost"] for pair in itertools.pairwise(cuts)]
     assert sum(map(Decimal, parts)) == Decimal(report(book, USES)["totals"]["overall"]["cost"])
+
+
+CONTRACTS = {
+    "JPY": Contract(0, "1.7", "2.3", 11, "3.1", "0.9", 40, "5000", "1999", "12.5", 8, "777", "10"),
+    "EUR": Contract(2, "0.013", "0.017", 11, "0.15", "0.009", 40, "50.00", "19.99", "12.5", 8, "7.77", "19"),
+    "BHD": Contract(3, "0.0047", "0.0061", 11, "0.055", "0.0033", 40, "19", "7.4995", "12.5", 8, "2.5", "5"),
+}
+
+
+def contract_as_written(contract: Contract, currency: str) -> dict[str, t.Any]:
+    """The same contract as a user writes it."""
+    list_price = {"request": contract.request, "prompt_per_1k": contract.prompt_per_1k}
+    gold = {"request": contract.gold_request}
+    included = {"included": {"requests": contract.gold_included}}
+    book = {
+        "currency": currency,
+        "entries": [
+            {"name": "list", "price": list_price},
+            {"name": "later", "valid_from": f"2026-10-{contract.later_from_day:02}", "price": {"request": contract.request_later}},
+            {"name": "gold", "tier": "gold", "price": gold, **included, "monthly_fee": contract.gold_fee},
+            {"name": "silver", "tier": "silver", "monthly_fee": contract.silver_fee},
+        ],
+    }
+    discount = {"name": "silver partners", "kind": "discount", "tier": "silver", "percent": contract.discount_percent, "reason": "partner"}
+    adjustments = [
+        {**discount, "valid_from": f"2026-10-{contract.discount_from_day:02}"},
+        {"name": "outage", "kind": "credit", "user": "ann", "amount": contract.credit, "on": "2026-10-20", "reason": "outage"},
+    ]
+    invoice = {"number": "N-1", "issuer": {"name": "Example Ltd"}, "taxes": [{"name": "VAT", "percent": contract.tax_percent}]}
+    return {"price_book": book, "adjustments": adjustments, "invoice": invoice}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("currency", sorted(CONTRACTS))
+def test_a_month_of_everything_is_the_sum_of_its_days_and_what_an_oracle_says(currency: str, seed: int) -> None:
+    """Price change, moves between tiers, fees, included units, discount, credit and tax; the oracle shares no code."""
+    contract, rng = CONTRACTS[currency], random.Random(f"{currency}{seed}")  # noqa: S311 - repeatable, not secret
+    uses: list[Use] = []
+    told: list[Used] = []
+    for user in ("ann", "bob", "cid", "dee"):
+        tier = rng.choice(("gold", "silver", "free"))
+        days_of_use = rng.sample(range(31), rng.randrange(3, 25))
+        # On some of them under two tiers.
+        for day in sorted([*days_of_use, *rng.sample(days_of_use, 2)]):
+            tier = rng.choice(("gold", "silver", "free")) if rng.random() < 0.3 else tier
+            at = OCTOBER + day * DAY + rng.randrange(1, DAY)
+            requests, tokens = rng.randrange(1, 12), rng.randrange(1, 5000)
+            uses += [(at, user, tier, "requests", requests), (at, user, tier, "prompt_tokens", tokens)]
+            told.append(Used(datetime.datetime.fromtimestamp(at / 1000, datetime.UTC), user, tier, requests, tokens))
+    more = contract_as_written(contract, currency)
+    book = more.pop("price_book")
+    exact = exact_total(contract, told)
+    month = report(book, uses, **more)["payable"]
+    assert Fraction(month["total"]) == exact
+    assert Fraction(month["amount"]) == to_pay(exact, contract.decimals)
+    assert Fraction(month["total"]) + Fraction(month["rounding"]) == Fraction(month["amount"])
+    days = [report(book, uses, start, start + DAY, **more)["payable"] for start in range(OCTOBER, NOVEMBER, DAY)]
+    assert sum(Fraction(day["total"]) for day in days) == exact
+    assert to_pay(sum((Fraction(day["total"]) for day in days), Fraction(0)), contract.decimals) == Fraction(month["amount"])

@@ -36,10 +36,12 @@ def shown(found: Usage) -> dict[str | None, tuple[int, int | None, int | None]]:
 
 
 def test_the_fastest_is_seen_from_each_scrape_to_the_next() -> None:
-    assert fastest(counter("ann", 1, 2, 9, 9, 3, 4, 4), target()) == Fastest(7, 10_000)
-    assert fastest(counter("ann", None, None, 8, 8, 8, 8, 8), target()) == Fastest(8, 10_000)
+    assert fastest(counter("ann", 1, 2, 9, 9, 3, 4, 4), target(), 0) == Fastest(7, 10_000)
+    assert fastest(counter("ann", None, None, 8, 8, 8, 8, 8), target(), 0) == Fastest(8, 10_000)
+    # Read from the last scrape before the period on, and older than that.
+    assert fastest(counter("ann", None, None, 8, 8, 8, 9, 9), target(), 25_000) == Fastest(1, 10_000)
     # Ten seconds are usual, and what was left out may all have come in ten of them.
-    assert fastest(counter("ann", 1, None, None, None, None, None, 31, left_out=[0]), target()) == Fastest(30, 10_000)
+    assert fastest(counter("ann", 1, None, None, None, None, None, 31, left_out=[0]), target(), 0) == Fastest(30, 10_000)
     assert Fastest(7, 10_000).most(15_000) == 11
 
 
