@@ -36,7 +36,7 @@ options:
     description:
       - The tiers, as in C(llm_gateway_tiers) and O(kuadrant.llm.gateway_config#module:tiers). All that is wrong with them is reported at
         once, with entry and field, before anything is changed.
-      - If omitted, V(free), V(premium) and V(enterprise) with 2, 10 and 50 requests in 2 minutes.
+      - Required with O(state=present), unless O(kinds) is V(TelemetryPolicy) alone.
     type: raw
   state:
     description: V(absent) removes the policies of the set that this collection created or adopted; the target then answers everybody.
@@ -237,7 +237,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import DEFAULT_TIERS, parse_tiers
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import NO_TIERS, parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
@@ -319,9 +319,9 @@ def read_options(params: t.Mapping[str, t.Any]) -> PolicySet:
     names = {kind: params[option] for kind, option in _NAME_OPTIONS.items() if kind in params["kinds"]}
     if params["state"] == "absent":
         return PolicySet(target, names, None)
-    tiers = tuple(parse_tiers(DEFAULT_TIERS if params["tiers"] is None else params["tiers"]))
-    if not tiers:
-        raise GatewayError("llm_gateway_tiers: is empty; describe at least one tier, e.g. {name: free, requests: [{limit: 2, window: 2m}]}")
+    tiers = tuple(parse_tiers(params["tiers"]))
+    if not tiers and set(names) != {"TelemetryPolicy"}:  # which labels usage, whatever the tiers
+        raise GatewayError(f"llm_gateway_tiers: {NO_TIERS}.")
     groups = tuple(tier.name for tier in tiers) if params["groups"] is None else tuple(params["groups"])
     labels = {name: str(value) for name, value in params["key_labels"].items()}
     return PolicySet(target, names, tiers, groups, labels, params["streams"], params["evaluator"], params["key_models"])

@@ -15,6 +15,7 @@ author:
 description:
   - Reads the policies on a target, whoever created them, and tells them in the words of tiers, with their conditions.
   - Tells also of policies elsewhere that hold in their place, or do not hold because of them.
+  - Fails if there is no such target.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - kuadrant.llm._attributes

@@ -42,6 +42,8 @@ AUTH_SECRET = {"kuadrant.io/auth-secret": "true"}
 STAND_IN = {"kuadrant.llm/stand-in": "true"}
 PREVIOUS = {"kuadrant.llm/previous": "true"}
 REVOKED = {"kuadrant.llm/revoked": "true"}
+#: On the keys that playbook check_gateway issues for a moment, beside the labels of all keys.
+CHECK = {"kuadrant.llm/purpose": "check"}
 
 
 def key_labels(selector: t.Mapping[str, str]) -> dict[str, str]:

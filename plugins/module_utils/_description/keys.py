@@ -13,6 +13,7 @@ import datetime
 import re
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.attributes import parse_attributes
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.key_forms import RESERVED, STAND_IN_SUFFIX, is_damaged, owning_key
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.models import read_models
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At, Problems
@@ -20,11 +21,14 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers im
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, refuse
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import canonical_time, is_past, parse_timedelta
 
-FIELDS = ("name", "user", "tier", "groups", "models", "owner", "expires_at", "key", "rotation", "overlap", "state")
+FIELDS = ("name", "user", "tier", "groups", "models", "owner", "expires_at", "key", "rotation", "overlap", "state", "attributes")
 STATES = ("present", "revoked", "absent")
 
 #: A supplied key of fewer characters, or of fewer different ones, can be guessed.
 MIN_LENGTH, MIN_DISTINCT = 16, 8
+
+#: A longer one is not let through: Envoy takes 60 KiB of headers in all, and many a proxy on the way 8 KiB for one.
+MAX_LENGTH = 4096
 
 #: The gateway has to learn the new value before the old one may die.
 MIN_OVERLAP = datetime.timedelta(seconds=10)
@@ -32,7 +36,7 @@ MIN_OVERLAP = datetime.timedelta(seconds=10)
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")  # RFC 1123 subdomain, as for every Secret
 _VALUE = re.compile(r"[\x21-\x7e]+")  # what fits in an HTTP header after the prefix
 
-_TEXT_FIELDS = tuple(field for field in FIELDS if field not in ("groups", "models"))
+_TEXT_FIELDS = tuple(field for field in FIELDS if field not in ("groups", "models", "attributes"))
 
 # Where OPA's count of nanoseconds ends (2262-04-11): it cannot read a later time, so that the key would be refused.
 _LAST_EXPIRY = datetime.datetime(2262, 1, 1, tzinfo=datetime.UTC)
@@ -80,6 +84,7 @@ def read_keys(raw: t.Any, tiers: t.Collection[str] | None, now: datetime.datetim
     if len(problems.messages) > shown:  # what the entries mean can be told once they have their shape
         return []
     try:
+        parse_attributes(None, entries)
         keys = parse_keys(entries, overlap=overlap, tiers=tiers, option="llm_gateway_keys")
     except GatewayError as exc:
         problems.messages += exc.details["problems"]
@@ -197,6 +202,8 @@ def _parse(
 def _value_problems(value: str, *, new: bool) -> t.Iterator[str]:
     if not _VALUE.fullmatch(value):
         yield "key: must be visible ASCII characters without spaces, since it travels in a header"
+    elif new and len(value) > MAX_LENGTH:
+        yield f"key: has {len(value)} characters and must have at most {MAX_LENGTH}, since it travels in a header"
     elif new and (len(value) < MIN_LENGTH or len(set(value)) < MIN_DISTINCT):
         yield (
             f"key: can be guessed; it needs at least {MIN_LENGTH} characters, {MIN_DISTINCT} different ones among them. "

@@ -16,7 +16,7 @@ from decimal import Decimal
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.models import read_models
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import PRICE_FIELDS, parse_amount
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At, Problems
-from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, kind_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import duration_ms, parts_of_duration
 
 # What the RateLimitPolicy CRD of kuadrant-operator takes of a duration, as the Gateway API does (GEP-2257): no days, and not too long.
@@ -27,8 +27,13 @@ _WINDOW_PARTS, _WINDOW_DIGITS = 4, 5
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 NAME_RULE = "must be lower-case letters, digits and '-', at most 63 characters, starting and ending with a letter or digit"
 
-# The tiers of a gateway if its description names none.
-DEFAULT_TIERS: t.Final = (
+NO_TIERS = (
+    "is empty; describe at least one tier, e.g. {name: free, requests: [{limit: 2, window: 2m}]}. "
+    "Only the local stack has tiers of its own, which are for trying"
+)
+
+# The tiers of the local stack and of the demos: small limits, which one reaches by hand.
+DEMO_TIERS: t.Final = (
     {"name": "free", "requests": [{"limit": 2, "window": "2m"}], "price": {"request": "0.001"}},
     {"name": "premium", "requests": [{"limit": 10, "window": "2m"}], "price": {"request": "0.002"}},
     {"name": "enterprise", "requests": [{"limit": 50, "window": "2m"}], "price": {"request": "0.005"}},
@@ -241,7 +246,7 @@ def _read_prices(raw: t.Any, at: At) -> dict[str, Decimal]:
     if raw is None:
         return {}
     if not isinstance(raw, dict):
-        at.add("price", f'must be a dictionary such as {{request: "0.001"}}, not {type(raw).__name__}')
+        at.add("price", f'must be a dictionary such as {{request: "0.001"}}, not {kind_of(raw)}')
         return {}
     at.under("price").only_fields(raw, tuple(PRICE_FIELDS))
     prices: dict[str, Decimal] = {}

@@ -13,6 +13,7 @@ import json
 import re
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import is_managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
 from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import promql_string, re2_escape
@@ -29,7 +30,15 @@ _MODEL = re.compile(r"request\.headers\[" + re.escape(json.dumps(MODEL_HEADER)) 
 
 
 def target_facts(around: Surroundings, target: Target) -> dict[str, t.Any]:
-    """The result of M(kuadrant.llm.tier_info): what is on ``target``, and what meets it elsewhere."""
+    """The result of M(kuadrant.llm.tier_info): what is on ``target``, and what meets it elsewhere.
+
+    Raises GatewayError if there is no such target.
+    """
+    if around.target is None:
+        raise GatewayError(
+            f'{target.kind} "{target.name}" does not exist in namespace "{target.namespace}", so nothing is enforced there. '
+            f"Correct target_kind, target_name or namespace; kubectl get {target.kind.lower()} -A lists those that exist."
+        )
     here: list[Object] = []
     foreign: list[dict[str, t.Any]] = []
     for policies in around.policies.values():

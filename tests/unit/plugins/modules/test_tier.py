@@ -257,7 +257,22 @@ def test_info_tells_limits_of_others(info: Run, cluster: Kube) -> None:
     foreign(cluster, "RateLimitPolicy", "theirs", limits={"all": {"rates": [rate], "when": [{"predicate": "true"}]}})
     result = info()
     assert result["limits"] == [{"policy": "theirs", "name": "all", "counts": "requests", "rates": [rate], "when": "true"}]
-    assert info(target_name="other")["enforced"] is False
+
+
+@pytest.mark.parametrize("target", [{"target_name": "other"}, {"target_kind": "HTTPRoute"}, {"namespace": "llm2"}], ids=str)
+def test_info_refuses_a_target_that_is_not_there(info: Run, target: dict[str, str]) -> None:
+    result = info(**target)
+    assert result["failed"] is True
+    assert 'does not exist in namespace "llm' in result["msg"]
+    assert "so nothing is enforced there" in result["msg"]
+
+
+def test_no_limits_are_made_of_tiers_that_nobody_described(cluster: Kube, run_module: Run) -> None:
+    target = {"namespace": "llm", "target_name": "gw"}
+    result = run_module(tier.main, **target)
+    assert result["msg"].startswith("llm_gateway_tiers: is empty; describe at least one tier")
+    assert cluster.writes == []
+    assert actions(run_module(tier.main, **target, kinds=["TelemetryPolicy"])) == {"TelemetryPolicy": "create"}
 
 
 def test_a_limit_in_shadow_wants_the_custom_limitador(run: Run, cluster: Kube) -> None:

@@ -53,7 +53,7 @@ def test_read_config_takes_what_it_returned() -> None:
     assert read_config(once["tiers"], [], now=NOW) == once
 
 
-def test_read_config_without_tiers_has_the_default_ones() -> None:
+def test_read_config_without_tiers_has_those_of_the_demos() -> None:
     config = read_config(None, None, now=NOW)
     assert [tier["name"] for tier in config["tiers"]] == ["free", "premium", "enterprise"]
     assert config["keys"] == []

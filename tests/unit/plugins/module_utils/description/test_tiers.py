@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import (
-    DEFAULT_TIERS,
+    DEMO_TIERS,
     Rate,
     Tier,
     parse_tiers,
@@ -54,7 +54,7 @@ def test_parse_tiers_reads_tokens_sharing_and_models() -> None:
 
 
 def test_parse_tiers_accepts_the_default_ones() -> None:
-    assert [(tier.name, tier.requests[0].limit, str(tier.request_price)) for tier in parse_tiers(DEFAULT_TIERS)] == [
+    assert [(tier.name, tier.requests[0].limit, str(tier.request_price)) for tier in parse_tiers(DEMO_TIERS)] == [
         ("free", 2, "0.001"),
         ("premium", 10, "0.002"),
         ("enterprise", 50, "0.005"),
@@ -178,11 +178,12 @@ def test_parse_tiers_reports_all_problems_at_once() -> None:
     assert error.value.message.startswith("5 entries need correction:\n  - llm_gateway_tiers[0] (a): ")
 
 
-def test_roles_without_tiers_have_the_default_ones() -> None:
-    """Each role is complete without the others, so that each says them."""
-    for role in ("authorization", "rate_limiting"):
-        said = yaml.safe_load((ROLES / role / "vars/main.yml").read_text())[f"__{role}_default_tiers"]
-        assert said == [dict(tier) for tier in DEFAULT_TIERS]
+def test_only_the_local_stack_has_tiers_that_nobody_described() -> None:
+    said = yaml.safe_load((ROLES / "local_stack/vars/main.yml").read_text())["__local_stack_demo_tiers"]
+    assert said == [dict(tier) for tier in DEMO_TIERS]
+    for role in ("authorization", "rate_limiting", "chargeback"):
+        default = yaml.safe_load((ROLES / role / "defaults/main.yml").read_text())[f"{role}_tiers"]
+        assert default == "{{ llm_gateway_tiers | default(llm_gateway_demo_tiers) | default([]) }}"
 
 
 def test_a_limit_of_nothing_suspends_a_tier_and_leaves_the_others_for_later() -> None:
