@@ -11,6 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._doctor.model import Finding, Object, Snapshot
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY_LABEL
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import is_past
 
 # How a problem of api_key_info begins: name of the check, its severity, what follows, and what mends it: arguments of kubectl, or words.
@@ -29,7 +30,7 @@ _PROBLEMS: t.Final = (
     ),
     ("label kuadrant.io/auth-secret", "key-unselected", "error", _REFUSED, "label secret {name} kuadrant.io/auth-secret=true"),
     (
-        "label app.kubernetes.io/managed-by",
+        f"label {MANAGED_BY_LABEL}",
         "key-unmanaged",
         "info",
         "Runs of this collection neither change nor purge it.",

@@ -13,7 +13,7 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._doctor.gateway import routes_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._doctor.model import Finding, Object, Snapshot, named, resource_of
-from ansible_collections.kuadrant.llm.plugins.module_utils._names import EXPIRY_ANNOTATION
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import EXPIRY_ANNOTATION, is_managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import MERGED, OVERRIDES, find_foreign, topology
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.inspection import tiers_of
@@ -108,14 +108,16 @@ def _doubles(snapshot: Snapshot, kind: str) -> t.Iterator[Finding]:
     for (target_kind, _namespace, target, _section), policies in places.items():
         if len(policies) > 1:
             newest = max(policies, key=lambda one: str(one["metadata"].get("creationTimestamp")))
-            others = [one for one in policies if one is not newest]
+            others = ", ".join(named(one) for one in policies if one is not newest)
+            # Somebody else's rather than ours, which the next run would make again.
+            surplus = next((one for one in policies if not is_managed(one)), policies[0])
             yield Finding(
                 "policy-doubled",
                 "error",
                 named(newest),
-                f"It and {', '.join(named(one) for one in others)} target {target_kind} {target}; Kuadrant enforces only the newest.",
+                f"It and {others} target {target_kind} {target}; Kuadrant enforces only the newest.",
                 f"What the others say is not in force. {_LACKING[kind]}",
-                snapshot.scope.command(f"delete {resource_of(others[0])}") + "  # or the other one: keep one of them",
+                snapshot.scope.command(f"delete {resource_of(surplus)}") + "  # or the other one: keep one of them",
             )
 
 
