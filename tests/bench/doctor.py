@@ -4,9 +4,9 @@
 
 """What gateway_doctor finds of what is wrong, and how long it takes: figures for build/bench/doctor.json. Run by `make bench-doctor`.
 
-``seeded``, ``found`` and ``false_alarms`` are of snapshots with one thing wrong each, and of ones with nothing wrong. ``seconds`` is the longest
-of five runs of the playbook's module on a real local stack, which is started from the cache and removed at the end; LLM_TEST_STATE_DIR and
-LLM_BENCH_PORT_BASE name one that runs.
+``seeded``, ``found`` and ``false_alarms`` are of snapshots with one thing wrong each, and of ones with nothing wrong. ``seconds`` is the
+longest of five runs of the playbook's module on a real local stack, which is started from the cache and removed at the end;
+LLM_TEST_STATE_DIR and LLM_BENCH_PORT_BASE name one that runs.
 """
 
 from __future__ import annotations
