@@ -26,8 +26,8 @@ options:
   tiers:
     description:
       - The tiers, as in C(llm_gateway_tiers). At least one is needed.
-      - If omitted, the tiers of the local stack and of the demos, which are for trying. V(free), V(premium) and V(enterprise) with 2, 10 and
-        50 requests in 2 minutes, at 0.001, 0.002 and 0.005 for each.
+      - If omitted, the tiers of the local stack and of the demos, which are for trying. V(free), V(premium) and V(enterprise) with 2, 10
+        and 50 requests in 2 minutes, at 0.001, 0.002 and 0.005 for each.
     type: list
     elements: dict
     suboptions:
