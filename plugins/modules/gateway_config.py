@@ -150,7 +150,7 @@ options:
         type: str
       attributes:
         description: >-
-          Cost centre, project and whatever else the user's bill has to carry, by name; values are text. Keys of one user may not differ in it.
+          Cost centre, project and whatever else the user's bill has to carry, by name; values are text. Keys of one user agree in it.
         type: dict
       expires_at:
         description: RFC 3339 time from which the key is refused. It must be in the future if the key is to be present.
