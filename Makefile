@@ -10,7 +10,7 @@ TEST := hack/venv test
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test lint unit sanity integration platform bench bench-keys bench-accuracy bench-close bench-doctor bench-focus build
+.PHONY: help demo down test lint unit sanity integration platform bench bench-keys bench-gateway bench-accuracy bench-close bench-doctor bench-focus build
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ bench: ## Measure build, start, idempotence and memory; writes build/bench/stack
 
 bench-keys: ## Measure ten thousand keys, revocations and rotations; writes build/bench/keys.json
 	@$(DEMO) python tests/bench/keys.py $(ARGS)
+
+bench-gateway: ## Measure what policies cost a request; writes build/bench/gateway.json
+	@$(DEMO) python tests/bench/gateway.py $(ARGS)
 
 bench-accuracy: ## Measure how right bills are, on ten thousand histories with a known truth; writes build/bench/accuracy.json
 	@PYTHONPATH=build/collections $(DEMO) python tests/bench/accuracy.py $(ARGS)

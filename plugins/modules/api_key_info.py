@@ -138,6 +138,11 @@ api_keys:
       type: list
       elements: str
       returned: always
+    models:
+      description: The only models that the key may use. Empty means all that its tier allows.
+      type: list
+      elements: str
+      returned: always
     owner:
       description: Who answers for the key. Null if no one is named.
       type: str

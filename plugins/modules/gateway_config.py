@@ -43,7 +43,7 @@ options:
         elements: dict
         suboptions: &rates
           limit:
-            description: Number of requests, or tokens, in one window.
+            description: Number of requests, or tokens, in one window. V(0) requests suspend the tier.
             type: int
             required: true
           window:
@@ -63,6 +63,12 @@ options:
               - Count only requests that name this model. By default all are counted.
               - Such limits have the gateway read the bodies of requests, see O(kuadrant.llm.tier#module:streams).
             type: str
+          shadow:
+            description:
+              - Refuse nothing, and count what would have been refused, which M(kuadrant.llm.tier_info) tells.
+              - Only the custom Limitador can; a gateway whose Limitador runs Kuadrant's image is refused by name.
+            type: bool
+            default: false
       tokens:
         description:
           - Limits on tokens, of prompt and completion together, as the model server reports them in C(usage.total_tokens).
@@ -70,6 +76,13 @@ options:
         type: list
         elements: dict
         suboptions: *rates
+      models:
+        description:
+          - The only models that keys of the tier may use, as names in which V(*) stands for any characters. All others get 403, and so does
+            what names no model, such as a list of models. By default all models are allowed.
+          - The gateway reads the bodies of requests then, see O(kuadrant.llm.tier#module:streams).
+        type: list
+        elements: str
       price:
         description: Prices of the tier, as decimal numbers, best written as text.
         type: dict
@@ -128,9 +141,17 @@ options:
         description: Groups of the user. The default is the tier alone.
         type: list
         elements: str
+      models:
+        description: The only models that the key may use, as O(tiers[].models). The default is all that the tier allows.
+        type: list
+        elements: str
       owner:
         description: Who answers for the key.
         type: str
+      attributes:
+        description: >-
+          Cost centre, project and whatever else the user's bill has to carry, by name; values are text. Keys of one user may not differ in it.
+        type: dict
       expires_at:
         description: RFC 3339 time from which the key is refused. It must be in the future if the key is to be present.
         type: str
@@ -185,7 +206,7 @@ tiers:
   sample:
     - name: free
       requests:
-        - {limit: 2, window: 2m, per: user, model: null}
+        - {limit: 2, window: 2m, per: user, model: null, shadow: false}
       tokens: []
       price:
         request: "0.001"
@@ -207,6 +228,10 @@ keys:
       type: str
     groups:
       description: Groups of the user.
+      type: list
+      elements: str
+    models:
+      description: The only models that the key may use. Null means all that the tier allows.
       type: list
       elements: str
     expires_at:

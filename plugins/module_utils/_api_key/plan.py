@@ -175,7 +175,7 @@ def _verb(before: StoredKey, after: StoredKey, *, rotates: bool, refresh: bool, 
 def _reasons(before: StoredKey, after: StoredKey, *, rotates: bool) -> t.Iterator[str]:
     if not before.carries(MANAGED_BY):
         yield "it was not created by this collection"
-    for field in ("user", "tier", "groups", "expires_at"):
+    for field in ("user", "tier", "groups", "expires_at", "models"):
         if getattr(after.grant, field) != getattr(before.grant, field):
             yield f"{field} changes"
     if after.owner != before.owner:

@@ -44,12 +44,13 @@ def _tier_facts(tier: Tier) -> dict[str, t.Any]:
         "name": tier.name,
         "requests": [rate_facts(rate) for rate in tier.requests],
         "tokens": [rate_facts(rate) for rate in tier.tokens],
+        "models": list(tier.models) or None,
         "price": {"request": None, **{field: str(price) for field, price in tier.prices.items()}},
     }
 
 
 def rate_facts(rate: Rate) -> dict[str, t.Any]:
-    return {"limit": rate.limit, "window": rate.window, "per": rate.per, "model": rate.model}
+    return {"limit": rate.limit, "window": rate.window, "per": rate.per, "model": rate.model, "shadow": rate.shadow}
 
 
 def _key_facts(key: ApiKey) -> dict[str, t.Any]:
@@ -61,6 +62,7 @@ def _key_facts(key: ApiKey) -> dict[str, t.Any]:
         "user": key.grant.user,
         "tier": key.grant.tier,
         "groups": list(key.grant.groups),
+        "models": list(key.grant.models) or None,
         "expires_at": key.grant.expires_at,
         "has_value": key.value is not None,
     }

@@ -264,7 +264,10 @@ def _silent(prometheus: Prometheus, question: Question, end: int) -> Count | Non
                 # Nothing is billed by them: they only say where unattributed tokens may come from.
                 return None
             counts.append(found.of(metric).get((), Count()) + found.unseen)
-    return sum(counts, Count()) if counts else None
+    if counts:
+        return sum(counts, Count())
+    answered = f"{{__name__=~{promql_string(tokens.ANSWERED_METRICS)}}}"
+    return Count() if prometheus.label_values("__name__", answered, question.start, end) else None
 
 
 def _of_processes(

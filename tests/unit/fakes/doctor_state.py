@@ -30,7 +30,7 @@ TIERS = parse_tiers(
 )
 
 State = dict[str, t.Any]
-Change = t.Callable[[State], None]
+Change = t.Callable[[State], object]
 
 
 def obj(kind: str, name: str, namespace: str | None = "llm", **fields: t.Any) -> State:
