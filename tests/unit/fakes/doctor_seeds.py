@@ -206,7 +206,6 @@ GOOD: dict[str, Change] = {
             first(state, kind)["spec"].update(targetRef={"kind": "HTTPRoute", "name": "route"})
             for kind in ("AuthPolicy", "RateLimitPolicy", "TokenRateLimitPolicy")
         ]
-        and None
     ),
     "no limits on tokens": without("TokenRateLimitPolicy"),
     "upstream's Limitador with a TelemetryPolicy": more(
@@ -214,7 +213,7 @@ GOOD: dict[str, Change] = {
     ),
     "three limiters with Redis": spec("Limitador", replicas=3, storage={"redis": {"configSecretRef": {"name": "redis"}}}),
     "two replicas of everything": lambda state: (
-        [one["spec"].update(replicas=2) or one["status"].update(availableReplicas=2) for one in state["objects"]["Deployment"]] and None
+        [one["spec"].update(replicas=2) or one["status"].update(availableReplicas=2) for one in state["objects"]["Deployment"]]
     ),
     "a gateway that denies what no policy admits": lambda state: [answers(number, 403)(state) for number in (0, 1)],
     "a key that works": lambda state: state["probes"].append(Probed("key alice", URL, (200, 429), 200)),
