@@ -183,8 +183,8 @@ GOOD: dict[str, Change] = {
     "the usual one": lambda _state: None,
     "without Prometheus": lambda state: state.update(prometheus={}),
     "without live probes": lambda state: state["probes"].clear(),
-    "no pods, as on the local stack": lambda state: [state["objects"][kind].clear() for kind in ("Deployment", "Pod")] and None,
-    "no Services to list": lambda state: [state["objects"].pop(kind) for kind in ("Service", "EndpointSlice")] and None,
+    "no pods, as on the local stack": lambda state: [state["objects"][kind].clear() for kind in ("Deployment", "Pod")],
+    "no Services to list": lambda state: [state["objects"].pop(kind) for kind in ("Service", "EndpointSlice")],
     "two model servers by weight": rule(
         backendRefs=[{"name": "vllm", "port": 8000, "weight": 9}, {"name": "vllm", "port": 8000, "weight": 1}]
     ),
@@ -206,7 +206,6 @@ GOOD: dict[str, Change] = {
             first(state, kind)["spec"].update(targetRef={"kind": "HTTPRoute", "name": "route"})
             for kind in ("AuthPolicy", "RateLimitPolicy", "TokenRateLimitPolicy")
         ]
-        and None
     ),
     "no limits on tokens": without("TokenRateLimitPolicy"),
     "upstream's Limitador with a TelemetryPolicy": more(
@@ -214,9 +213,9 @@ GOOD: dict[str, Change] = {
     ),
     "three limiters with Redis": spec("Limitador", replicas=3, storage={"redis": {"configSecretRef": {"name": "redis"}}}),
     "two replicas of everything": lambda state: (
-        [one["spec"].update(replicas=2) or one["status"].update(availableReplicas=2) for one in state["objects"]["Deployment"]] and None
+        [one["spec"].update(replicas=2) or one["status"].update(availableReplicas=2) for one in state["objects"]["Deployment"]]
     ),
-    "a gateway that denies what no policy admits": lambda state: [answers(number, 403)(state) for number in (0, 1)] and None,
+    "a gateway that denies what no policy admits": lambda state: [answers(number, 403)(state) for number in (0, 1)],
     "a key that works": lambda state: state["probes"].append(Probed("key alice", URL, (200, 429), 200)),
     "a key whose quota is used up": lambda state: state["probes"].append(Probed("key alice", URL, (200, 429), 429)),
     "a key in rotation": keys(

@@ -184,7 +184,7 @@ def without(kind: str) -> Change:
 
 
 def undefined(kind: str) -> Change:
-    return lambda state: state["objects"].pop(kind) and None
+    return lambda state: state["objects"].pop(kind)
 
 
 def status(kind: str, name: str, reason: str, message: str = "", value: str = "False") -> Change:
