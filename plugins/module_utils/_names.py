@@ -20,6 +20,7 @@ USER_ANNOTATION = "secret.kuadrant.io/user-id"
 TIER_ANNOTATION = "secret.kuadrant.io/plan-id"
 GROUPS_ANNOTATION = "kuadrant.io/groups"
 EXPIRY_ANNOTATION = "secret.kuadrant.io/expires-at"
+MODELS_ANNOTATION = "kuadrant.llm/models"
 
 
 def is_managed(obj: t.Mapping[str, t.Any]) -> bool:

@@ -73,6 +73,17 @@ options:
         description: Currency of all prices, as an ISO 4217 code.
         type: str
         required: true
+      fee_proration:
+        description:
+          - How every C(monthly_fee) is due. V(second), by the seconds of membership. V(month), in full as soon as a membership begins, and
+            where a dearer one follows in the same month, the difference.
+          - A membership begins with the day, in UTC, on which the first use of the month was seen, and lasts until the month ends, or until
+            a day on which the user was only seen under other fees, or under none. A day under several fees belongs to the dearest.
+          - Under both rules the bills of days add up to the bill of the month. Every day of the month is looked at for that, also if the
+            period begins later.
+        type: str
+        choices: [second, month]
+        default: second
       entries:
         description:
           - Each entry prices something for one user, group, tier or model, or for all. Of the entries that fit, the one that names the user
@@ -114,7 +125,8 @@ options:
                 tokens.
             type: dict
           monthly_fee:
-            description: Fixed fee a calendar month, written as text, for each who used something, and for whom the entry names.
+            description: >-
+              Fixed fee a calendar month, written as text, for each who used something, and for whom the entry names. See C(fee_proration).
             type: str
           per:
             description: Who pays the monthly fee once, and who shares what is included.
@@ -547,6 +559,12 @@ lines:
       description: How much, at most. V(null) where the samples prove no bound.
       type: int
       sample: 2
+    quantity_assumed:
+      description:
+        - How much, at most, where C(quantity_upper) is V(null) under the assumption that no counter, in the times that no scrape saw, grew
+          faster than at the fastest that samples show of it. V(null) where not even that gives a bound.
+      type: int
+      sample: 2
     included:
       description: What of C(quantity) was free because the entry includes it.
       type: int
@@ -557,6 +575,10 @@ lines:
       sample: 2
     billable_upper:
       description: The upper bound of that.
+      type: int
+      sample: 2
+    billable_assumed:
+      description: The one under the assumption of C(quantity_assumed).
       type: int
       sample: 2
     unit_price:
@@ -575,6 +597,10 @@ lines:
       description: The same of C(billable_upper). V(null) where the samples prove no bound.
       type: str
       sample: "0.002"
+    cost_assumed:
+      description: The same of C(billable_assumed), equal to C(cost_upper) where that is proved.
+      type: str
+      sample: "0.002"
     price_entry:
       description: >-
         Name of the entry of the price book, of the tier, or of the adjustment that the price comes from. V(null) for what has no price.
@@ -588,7 +614,7 @@ summary:
   description:
     - The bill, one entry per user, group and tier, with C(cost) and the figures of all meters, C(authorized) (requests let through),
       C(limited),
-      C(unmetered), C(prompt), C(completion), C(cached) and C(unsplit), each also with C(_upper).
+      C(unmetered), C(prompt), C(completion), C(cached) and C(unsplit), each also with C(_upper) and C(_assumed).
     - C(prompt) is with the cached tokens, which are a part of it.
   returned: success
   type: list
@@ -678,6 +704,13 @@ reconciliation:
       served: {prompt: 75, completion: 1030, total: 1105}
       exact: true
     causes: ["1 answers carried no usage (1 aborted)"]
+undecided:
+  description:
+    - Requests that were served without a decision, as in M(kuadrant.llm.usage_info), with C(cost), what they would have cost at the average
+      of a request that was decided, without fees. They are on nobody's bill.
+  returned: success
+  type: dict
+  sample: {requests: 293, requests_upper: 293, requests_assumed: 293, share_percent: "5.6", cost: "0.59"}
 budgets:
   description:
     - One entry per budget. C(reached) are the thresholds that C(spent) has reached for sure, C(possibly_reached) those that the upper

@@ -20,7 +20,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.meters i
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import PRICE_FIELDS, Price, parse_amount
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At, Problems
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.volume import VOLUME, Steps, read_volume, whole_units
-from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, kind_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time, parse_time
 
 if t.TYPE_CHECKING:
@@ -31,6 +31,8 @@ DIMENSIONS = ("user", "group", "tier", "model")
 PAYERS = ("user", "group", "tier")
 BOOK = "llm_gateway_price_book"
 FEE = "monthly_fee"
+# How a fee of a month is due: by the time of membership, or in full as soon as the month has begun for its payer.
+PRORATIONS = SECOND, MONTH = "second", "month"
 _FIELDS = ("name", *DIMENSIONS, "valid_from", "valid_until", "price", FEE, "per", "included", VOLUME)
 _ALWAYS, _NEVER = -(2**62), 2**62
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -148,16 +150,22 @@ class PriceBook:
     entries: tuple[PriceEntry, ...]
     # What the entries were read from, for messages.
     name: str = BOOK
+    fee_proration: str = SECOND
     marks: frozenset[int] = frozenset()
 
     def sells(self, *meters: str) -> bool:
-        """Whether any entry, at any time and for anybody, has a price for one of these meters."""
+        """Whether any entry, at any time and for any user, has a price for one of these meters."""
         return any(meter in entry.prices for entry in self.entries for meter in meters)
 
     @property
     def includes(self) -> bool:
         """Whether anything depends on what was used before in the same month."""
         return any(entry.shared for entry in self.entries)
+
+    @property
+    def charges_fees(self) -> bool:
+        """Whether anything depends on who used something on which day of the month."""
+        return any(entry.monthly_fee is not None for entry in self.entries)
 
     def dates(self, start: int, end: int) -> list[int]:
         """Times within (start, end) at which a price changes, sorted."""
@@ -183,7 +191,11 @@ class PriceBook:
         return first
 
     def as_dict(self) -> dict[str, t.Any]:
-        return {"currency": self.currency, "entries": [entry.as_dict() for entry in self.entries]}
+        return {
+            "currency": self.currency,
+            **({"fee_proration": self.fee_proration} if self.charges_fees else {}),
+            "entries": [entry.as_dict() for entry in self.entries],
+        }
 
 
 def describe_account(account: Account) -> str:
@@ -216,9 +228,12 @@ def parse_price_book(raw: t.Any, tiers: t.Collection[str] = (), *, name: str = B
     """
     problems = Problems()
     if not isinstance(raw, dict):
-        raise GatewayError(f"{name}: must be a dictionary such as {{currency: USD, entries: [...]}}, not {type(raw).__name__}")
+        raise GatewayError(f"{name}: must be a dictionary such as {{currency: USD, entries: [...]}}, not {kind_of(raw)}")
     top = problems.at(name)
-    top.only_fields(raw, ("currency", "entries"))
+    top.only_fields(raw, ("currency", "fee_proration", "entries"))
+    proration = raw.get("fee_proration", SECOND)
+    if proration not in PRORATIONS:
+        top.add("fee_proration", f"{proration!r} is not one of {', '.join(PRORATIONS)}")
     try:
         currency = parse_currency(raw.get("currency"))
     except GatewayError as exc:
@@ -244,7 +259,7 @@ def parse_price_book(raw: t.Any, tiers: t.Collection[str] = (), *, name: str = B
     if not problems.messages:
         _check_dates(entries, problems)
     problems.raise_if_any()
-    return PriceBook(currency, tuple(entries), name)
+    return PriceBook(currency, tuple(entries), name, proration)
 
 
 def _read_entry(item: dict[str, t.Any], where: str, at: At, tiers: t.Collection[str]) -> PriceEntry | None:
@@ -283,7 +298,7 @@ def read_moment(item: dict[str, t.Any], field: str, at: At) -> int | None:
     # YAML reads an unquoted date as one.
     text = value.isoformat() if isinstance(value, datetime.date) else value
     if not isinstance(text, str):
-        at.add(field, f"must be a date or a time, not {type(value).__name__}")
+        at.add(field, f"must be a date or a time, not {kind_of(value)}")
         return None
     try:
         return parse_time(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text, field)
@@ -296,7 +311,7 @@ def _read_prices(raw: t.Any, at: At) -> dict[str, Price]:
     if raw is None:
         return {}
     if not isinstance(raw, dict):
-        at.add("price", f'must be a dictionary such as {{prompt_per_1k: "0.15"}}, not {type(raw).__name__}')
+        at.add("price", f'must be a dictionary such as {{prompt_per_1k: "0.15"}}, not {kind_of(raw)}')
         return {}
     inner = at.under("price")
     inner.only_fields(raw, tuple(PRICE_FIELDS))
@@ -325,7 +340,7 @@ def _read_included(raw: t.Any, prices: t.Mapping[str, Price], at: At) -> dict[st
     if raw is None:
         return {}
     if not isinstance(raw, dict):
-        at.add("included", f"must be a dictionary such as {{prompt_tokens: 100000}}, not {type(raw).__name__}")
+        at.add("included", f"must be a dictionary such as {{prompt_tokens: 100000}}, not {kind_of(raw)}")
         return {}
     inner = at.under("included")
     inner.only_fields(raw, METERS)

@@ -24,6 +24,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import E
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
 
 _ONE = Count(1, 1)
+_NOTHING = Cost()
 
 
 def adjust(
@@ -34,12 +35,13 @@ def adjust(
     start: int,
     end: int,
     *,
-    open_before: bool = False,
-    open_within: bool = False,
+    missed_before: Cost = _NOTHING,
+    missed_within: Cost = _NOTHING,
 ) -> list[Charge]:
     """The lines to add to the ``charges`` of [start, end); ``earlier`` are those of the same month before it.
 
-    :param open_before: whether usage before the period was missed that may be anybody's; ``open_within`` the same of the period.
+    :param missed_before: the cost of usage before the period that was missed and may be anybody's: none, or one without an upper bound;
+        ``missed_within`` the same of the period.
     """
     discounts = [one for one in adjustments if one.kind == DISCOUNT]
     taken_off = _discounts(discounts, charges, attributes)
@@ -49,7 +51,7 @@ def adjust(
         if one.kind == CREDIT and one.start is not None and start <= one.start < end:
             found.append(_line(one, _whole(one, charges), one.start, one.start, Cost(-one.amount, -one.amount), one.reason))
         elif one.kind == MINIMUM:
-            found += _minimum(one, [*charges, *taken_off], before, attributes, (start, end), (open_before, open_within))
+            found += _minimum(one, [*charges, *taken_off], before, attributes, (start, end), (missed_before, missed_within))
     return sorted(found, key=lambda charge: charge.order)
 
 
@@ -68,7 +70,8 @@ def _discounts(discounts: t.Sequence[Adjustment], charges: t.Iterable[Charge], a
     for (name, account), members in parts.items():
         one, full = by_name[name], total(charge.cost for charge in members)
         share = -one.percent.scaleb(-2)
-        cost = Cost(EXACT.multiply(full.lower, share), None if full.upper is None else EXACT.multiply(full.upper, share))
+        upper, likely = (None if most is None else EXACT.multiply(most, share) for most in (full.upper, full.likely))
+        cost = Cost(EXACT.multiply(full.lower, share), upper, None if likely == upper else likely)
         if cost.lower or cost.upper != 0:
             since, until = min(charge.start for charge in members), max(charge.end for charge in members)
             found.append(_line(one, account, since, until, cost, f"{plain(one.percent)} % of {plain(full.lower)}: {one.reason}"))
@@ -81,7 +84,7 @@ def _minimum(
     earlier: t.Sequence[Charge],
     attributes: Attributes,
     period: tuple[int, int],
-    missed: tuple[bool, bool],
+    missed: tuple[Cost, Cost],
 ) -> t.Iterator[Charge]:
     """What is missing to the amount in each month that ends within the period, the month's charges before the period counted as well."""
     start, end = period
@@ -96,17 +99,16 @@ def _minimum(
             )
             for of in (charges, earlier)
         )
-        if missed[0] and first < start:
-            before += Cost(upper=None)
-        if missed[1]:
-            mine += Cost(upper=None)
+        if first < start:
+            before += missed[0]
+        mine += missed[1]
         # max(what is owed, what is left of the minimum) is least with the least owed and the most paid before, and the other way round.
         lower = ZERO if before.upper is None else max(ZERO, one.amount - before.upper - mine.lower)
-        upper = None if mine.upper is None else max(ZERO, one.amount - before.lower - mine.upper)
+        upper, likely = (None if most is None else max(ZERO, one.amount - before.lower - most) for most in (mine.upper, mine.likely))
         if lower or upper != 0:
             paid = plain(EXACT.add(mine.lower, before.lower))
             note = f"minimum of {plain(one.amount)} in {month_name(first)}, of which {paid} was used"
-            cost = Cost(lower, upper)
+            cost = Cost(lower, upper, None if likely == upper else likely)
             yield _line(one, _whole(one, charges), first, following, cost, f"{note}: {one.reason}" if one.reason else note)
 
 

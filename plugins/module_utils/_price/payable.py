@@ -22,24 +22,27 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.document
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.charge import Charge
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import EXACT, Cost, plain, total
 
+_NOTHING = Cost()
 _ROUND = decimal.Context(prec=80, rounding=decimal.ROUND_HALF_UP)
 
 
-def payable(charges: t.Iterable[Charge], taxes: t.Sequence[Tax], currency: str, *, open_upper: bool = False) -> dict[str, t.Any]:
+def payable(charges: t.Iterable[Charge], taxes: t.Sequence[Tax], currency: str, missed: Cost = _NOTHING) -> dict[str, t.Any]:
     """What is to be paid, and how it comes about. Every amount is text.
 
     ``charges`` (usage and fees) + ``adjustments`` = ``net``; ``net`` + ``taxes`` = ``total``; ``total`` + ``rounding`` = ``amount``.
-    ``amount_upper`` is the same of the upper bounds, None if there is none.
+    ``amount_upper`` is the same of the upper bounds, None if there is none, and ``amount_assumed`` of those under an assumption.
 
-    :param open_upper: whether usage was missed that may be anybody's, so that there is no upper bound.
+    :param missed: the cost of usage that was missed and may be anybody's: none, or one without an upper bound.
     """
     charges = list(charges)
     used = total(charge.cost for charge in charges if charge.meter not in ADJUSTMENTS)
     adjusted = total(charge.cost for charge in charges if charge.meter in ADJUSTMENTS)
-    net = used + adjusted + (Cost(upper=None) if open_upper else Cost())
+    net = used + adjusted + missed
     owed = [(tax, EXACT.multiply(net.lower, tax.share)) for tax in taxes]
     exact = sum((amount for _tax, amount in owed), net.lower)
-    upper = None if net.upper is None else sum((EXACT.multiply(net.upper, tax.share) for tax in taxes), net.upper)
+    upper, likely = (
+        None if most is None else sum((EXACT.multiply(most, tax.share) for tax in taxes), most) for most in (net.upper, net.likely)
+    )
     amount = rounded(exact, currency)
     return {
         "currency": currency,
@@ -53,6 +56,7 @@ def payable(charges: t.Iterable[Charge], taxes: t.Sequence[Tax], currency: str, 
         "rounding": plain(EXACT.subtract(amount, exact)),
         "amount": f"{amount:f}",
         "amount_upper": None if upper is None else f"{rounded(upper, currency):f}",
+        "amount_assumed": None if likely is None else f"{rounded(likely, currency):f}",
     }
 
 

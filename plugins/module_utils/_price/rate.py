@@ -15,7 +15,7 @@
 - Usage of a meter that the price book sells and that has no price is a line without cost, and named. One that the book does not sell at
   all is shown and costs nothing. Requests that a limit refused, and those whose answer told no tokens, cost nothing
   unless they have a price; the latter say so.
-- A monthly fee is due by the time that the period takes of the month. Fees of successive bills add up to the whole fee, to the cent.
+- A monthly fee is due by the membership of who pays it (membership.py). Fees of successive bills add up to that of the month.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import Gatewa
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_of, months
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.charge import Charge
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.fees import fees
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import EXACT, Cost
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.membership import Seen
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import Cost, cost_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.steps import within
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, bounded
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import UsageLine
@@ -108,12 +109,15 @@ def cuts(books: t.Iterable[PriceBook], start: int, end: int, *, whole_month: boo
     return list(itertools.pairwise(edges))
 
 
-def rate(book: PriceBook, parts: t.Sequence[PeriodToPrice], start: int, tiers: t.Collection[str] = ()) -> Rated:
+def rate(
+    book: PriceBook, parts: t.Sequence[PeriodToPrice], start: int, tiers: t.Collection[str] = (), seen: t.Sequence[Seen] | None = None
+) -> Rated:
     """Price what was used. Parts before ``start`` are not billed; they tell what was included and used up before.
 
     Raises GatewayError if prices change within a part, and if nothing at all has a price.
 
     :param tiers: names of the tiers, by which usage without a tier finds its own among the groups.
+    :param seen: who used something on which day, from the start of the month on, for fees. None: what the parts tell of it.
     """
     for part in parts:
         dates = book.dates(part.start, part.end)
@@ -122,7 +126,18 @@ def rate(book: PriceBook, parts: t.Sequence[PeriodToPrice], start: int, tiers: t
                 f"What was measured from {format_time(part.start)} until {format_time(part.end)} is one figure, and {book.name} has other "
                 f"prices from {format_time(dates[0])} on. Let prices and discounts change where a close of the ledger ends."
             )
-    return _Rating(book, parts, start, tiers).result()
+    return _Rating(book, parts, start, tiers).result(map(seen_in, parts) if seen is None else seen)
+
+
+def seen_in(part: PeriodToPrice) -> Seen:
+    """Who used something in this time, and of whom it is unknown whether it was then."""
+    proved: set[Account] = set()
+    possible: set[Account] = set()
+    for line in part.lines:
+        if line.meter != meters.LIMITED_REQUESTS and not line.quantity.nothing:
+            (proved if line.quantity.lower else possible).add(Account(line.user, line.group, line.tier))
+    # What no scrape saw is nobody's, and moves nobody.
+    return Seen(part.start, part.end, frozenset(proved), frozenset(possible - proved))
 
 
 def with_tier(account: Account, tiers: t.Collection[str]) -> Account:
@@ -145,7 +160,7 @@ class _Rating:
         self.fallbacks: dict[tuple[str, Price], PriceEntry] = {}
         self.entries: dict[tuple[Account, str, int], PriceEntry | None] = {}
 
-    def result(self) -> Rated:
+    def result(self, seen: t.Iterable[Seen]) -> Rated:
         parts = [self._tally(part) for part in self.parts]
         usage: dict[Account, dict[str, Count]] = {}
         for part, of_part in zip(self.parts, parts, strict=True):
@@ -157,9 +172,7 @@ class _Rating:
         if self.problems and not self.book.entries:
             raise GatewayError(_sentence(self.problems, self._remedy))
         end = self.parts[-1].end if self.parts else self.start
-        begin = self.parts[0].start if self.parts else self.start
-        windows = [(begin, self.start), (self.start, end)] if begin < self.start else [(self.start, end)]
-        charges += fees(self.book, charges, windows, self.problems)
+        charges += fees(self.book, [self._with_tiers(one) for one in seen], self.start, end, self.problems)
         charges.sort(key=lambda charge: charge.order)
         unseen = sum((part.unseen for part in self.parts if part.start >= self.start), Count())
         remarks = [f"{self.book.name}: {meter} have no price at all, so they are shown and cost nothing" for meter in sorted(self.unsold)]
@@ -189,6 +202,10 @@ class _Rating:
 
     def _account(self, user: str | None, group: str | None, tier: str | None, model: str | None) -> Account:
         return with_tier(Account(user, group, tier, model), self.tiers)
+
+    def _with_tiers(self, seen: Seen) -> Seen:
+        proved, possible = (frozenset(self._account(*account) for account in accounts) for accounts in (seen.proved, seen.possible))
+        return dataclasses.replace(seen, proved=proved, possible=possible)
 
     def _usage_charges(self, parts: t.Sequence[dict[Account, dict[str, Count]]]) -> list[Charge]:
         """In the order in which they use up what is included: by time, then as they are sorted."""
@@ -266,8 +283,8 @@ class _Rating:
             return quantity
         most = quantity.upper if cached.upper is None else cached.upper if quantity.upper is None else min(cached.upper, quantity.upper)
         lower = 0 if most is None else max(0, quantity.lower - most)
-        upper = None if quantity.upper is None else max(0, quantity.upper - cached.lower)
-        return Count(lower, upper, quantity.notes | cached.notes)
+        upper, likely = (None if number is None else max(0, number - cached.lower) for number in (quantity.upper, quantity.likely))
+        return bounded(lower, upper, likely, quantity.notes | cached.notes)
 
     def _charges(
         self, start: int, end: int, account: Account, meter: str, quantity: Count, unseen: Count, entry: PriceEntry | None
@@ -285,8 +302,7 @@ class _Rating:
         if included is not None:
             notes.append(f"{included} {meter} a month are included per {entry.per}")
         for step, (price, quantity, billable) in enumerate(self._priced(entry, account, meter, start, shown)):
-            unit = price.unit
-            cost = Cost(EXACT.multiply(unit, billable.lower), None if billable.upper is None else EXACT.multiply(unit, billable.upper))
+            cost = cost_of(price.unit, billable)
             more = [f"the price of {meter} above {entry.volume[meter][step - 1][0]} a month per {entry.per}"] if step else []
             if step == 0 or not billable.nothing:
                 yield Charge(start, end, account, meter, quantity, billable, entry, price, cost, (*sorted(shown.notes), *notes, *more))

@@ -8,11 +8,20 @@
 
 from __future__ import annotations
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, bounded
 
 
 def within(before: Count, now: Count, floor: int, ceiling: int | None) -> Count:
-    """What of ``now``, which follows ``before`` in the same month, is above ``floor`` units and up to ``ceiling``; None: all above.
+    """What of ``now``, which follows ``before`` in the same month, is above ``floor`` units and up to ``ceiling``; None: all above."""
+    proved = _within(before, now, floor, ceiling)
+    if before.assumed is None and now.assumed is None:
+        return proved
+    likely = _within(Count(before.lower, before.likely), Count(now.lower, now.likely), floor, ceiling)
+    return bounded(proved.lower, proved.upper, likely.upper, proved.notes)
+
+
+def _within(before: Count, now: Count, floor: int, ceiling: int | None) -> Count:
+    """By what is proved alone.
 
     As ``before`` grows, that is nothing at first, then more, then as much as fits, then less, then nothing. So it is least at one end of
     what ``before`` may be, and most at an end or where it is as much as fits.

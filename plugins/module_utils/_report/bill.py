@@ -55,7 +55,7 @@ class Bill:
         return max(_PLACES, *(_places(charge) for charge in self.rated.charges if charge.price is not None), 0)
 
     def payable(self) -> dict[str, t.Any]:
-        return payable(self.rated.charges, self.taxes, self.currency, open_upper=not self.rated.unseen.exact)
+        return payable(self.rated.charges, self.taxes, self.currency, self._open)
 
     @functools.cached_property
     def _tags(self) -> dict[Account, Tags]:
@@ -115,8 +115,7 @@ class Bill:
 
     @property
     def _open(self) -> Cost:
-        """What was missed has no price, because it is unknown what it was."""
-        return Cost() if self.rated.unseen.exact else Cost(ZERO, None)
+        return missed_cost([self.rated.unseen])
 
     def as_lines(self) -> list[dict[str, t.Any]]:
         decimals = self.decimals
@@ -183,14 +182,23 @@ class Bill:
 
     def _cost(self, cost: Cost, decimals: int | None = None) -> dict[str, str | None]:
         decimals = self.decimals if decimals is None else decimals
-        return {"cost": money(cost.lower, decimals), "cost_upper": None if cost.upper is None else money(cost.upper, decimals)}
+        upper, assumed = (None if amount is None else money(amount, decimals) for amount in (cost.upper, cost.likely))
+        return {"cost": money(cost.lower, decimals), "cost_upper": upper, "cost_assumed": assumed}
+
+
+def missed_cost(unseen: t.Iterable[Count]) -> Cost:
+    """What was missed has no price, because it is unknown what it was. What is assumed of it is in the charges."""
+    open_ = [one for one in unseen if not one.exact]
+    if not open_:
+        return Cost()
+    return Cost(ZERO, None, None if any(one.likely is None for one in open_) else ZERO)
 
 
 def _places(charge: Charge) -> int:
     """Decimals that are needed to show what the charge costs."""
-    if charge.meter in ADJUSTMENTS:
+    if charge.meter in ADJUSTMENTS or charge.meter == FEE:
         return max(places(charge.cost.lower), 0 if charge.cost.upper is None else places(charge.cost.upper))
-    return places(charge.cost.lower if charge.meter == FEE or charge.price is None else charge.price.unit)
+    return places(charge.cost.lower if charge.price is None else charge.price.unit)
 
 
 def _only(name: str) -> t.Callable[[Account], Account]:

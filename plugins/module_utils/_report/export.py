@@ -16,7 +16,18 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import csv_t
 _TEXT = frozenset({"user", "group", "tier", "model", "price_entry"})
 CSV_COLUMNS = (
     *("start", "end", "user", "group", "tier", "model", "meter", "quantity", "quantity_upper", "included", "billable", "billable_upper"),
-    *("unit_price", "per", "cost", "cost_upper", "currency", "price_entry", "notes"),
+    *(
+        "unit_price",
+        "per",
+        "cost",
+        "cost_upper",
+        "currency",
+        "price_entry",
+        "notes",
+        "quantity_assumed",
+        "billable_assumed",
+        "cost_assumed",
+    ),
 )
 
 

@@ -8,7 +8,8 @@
 
 - The tenant (group) is the sub account, the model the resource. User, group and tier are tags too, and columns of our own (``x_``).
 - A price is that of one unit, so that quantity times unit price is the cost, exactly. What is included was consumed, and is not priced.
-- The figures are those that the samples prove; ``x_BilledCostUpper`` is the upper bound, null if there is none.
+- The figures are those that the samples prove; ``x_BilledCostUpper`` is the upper bound, null if there is none, and ``x_BilledCostAssumed``
+  the one under an assumption.
 - List, contracted, effective and billed cost are the same: a discount is a row of its own, of the category Credit as credits are.
 - What is missing to a minimum is an Adjustment. An invoice also has its taxes, and its rounding as an Adjustment, so that its rows add up
   to what is to be paid.
@@ -79,6 +80,7 @@ FOCUS_COLUMNS = (
         "Tags",
     ),
     *("x_User", "x_Group", "x_Tier", "x_Model", "x_BilledCostUpper", "x_ConsumedQuantityUpper", "x_IncludedQuantity", "x_Notes"),
+    *("x_BilledCostAssumed", "x_ConsumedQuantityAssumed"),
 )
 
 
@@ -122,7 +124,8 @@ def _adjusted(line: t.Mapping[str, t.Any], common: t.Mapping[str, t.Any], period
     named = f"{line['meter'].capitalize()} {line['price_entry']}"
     row = _without_price(common, category, named, Decimal(line["cost"]), times if times[0] < times[1] else period)
     upper = None if line["cost_upper"] is None else _decimal(Decimal(line["cost_upper"]))
-    return {**row, **_whose(line), "x_BilledCostUpper": upper, "x_Notes": harmless("; ".join(line["notes"])) or None}
+    bounds = {"x_BilledCostUpper": upper, "x_BilledCostAssumed": _assumed_cost(line)}
+    return {**row, **_whose(line), **bounds, "x_Notes": harmless("; ".join(line["notes"])) or None}
 
 
 def _ends(report: t.Mapping[str, t.Any], common: t.Mapping[str, t.Any], period: tuple[int, int]) -> t.Iterator[dict[str, t.Any]]:
@@ -153,6 +156,7 @@ def _without_price(
         "PricingCategory": None,
         "Tags": "{}",
         "x_BilledCostUpper": _decimal(cost),
+        "x_BilledCostAssumed": _decimal(cost),
     }
 
 
@@ -173,7 +177,9 @@ def _row(line: t.Mapping[str, t.Any], common: t.Mapping[str, t.Any]) -> dict[str
     meter, fee = line["meter"], line["meter"] == FEE
     unit = Price(Decimal(line["unit_price"]), line["per"]).unit
     cost = _decimal(EXACT.multiply(unit, line["billable"]))
-    upper = None if line["billable_upper"] is None else _decimal(EXACT.multiply(unit, line["billable_upper"]))
+    # A fee is bounded by its time, not by a quantity.
+    most = line["cost_upper"] if fee else None if line["billable_upper"] is None else EXACT.multiply(unit, line["billable_upper"])
+    upper = None if most is None else _decimal(Decimal(most))
     units = "Months" if fee else "Tokens" if meter in meters.TOKENS else "Requests"
     who = " and ".join(f"{name} {line[name]}" for name in ("user", "model") if line[name] is not None) or f"tier {line['tier']}"
     model = _ascii(line["model"])
@@ -201,8 +207,14 @@ def _row(line: t.Mapping[str, t.Any], common: t.Mapping[str, t.Any]) -> dict[str
         "x_BilledCostUpper": upper,
         "x_ConsumedQuantityUpper": None if line["quantity_upper"] is None else _decimal(line["quantity_upper"]),
         "x_IncludedQuantity": _decimal(line["included"]),
+        "x_BilledCostAssumed": _assumed_cost(line),
+        "x_ConsumedQuantityAssumed": None if line["quantity_assumed"] is None else _decimal(line["quantity_assumed"]),
         "x_Notes": harmless("; ".join(line["notes"])) or None,
     }
+
+
+def _assumed_cost(line: t.Mapping[str, t.Any]) -> str | None:
+    return None if line["cost_assumed"] is None else _decimal(Decimal(line["cost_assumed"]))
 
 
 def _time(ms: int) -> str:

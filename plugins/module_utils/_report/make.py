@@ -32,9 +32,9 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._price.adjust import 
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.budget import budget_facts
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import Rated, cuts, rate, with_tier
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import Bill
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import Bill, missed_cost
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.part import Part, parse_only, require_by
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Bucket, Read, buckets, read_parts, read_timeline
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Bucket, Read, buckets, read_parts, read_seen, read_timeline
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.statement import Statement, timespan
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import require_users, usage_lines
@@ -45,6 +45,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import ch
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
+    from ansible_collections.kuadrant.llm.plugins.module_utils._price.membership import Seen
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import Question
 
 _HOUR, _DAY = 3_600_000, 86_400_000
@@ -146,11 +147,12 @@ def make_statement(source: Source, wanted: Pricing, timeline: str) -> Statement:
         edges = list(itertools.pairwise(marks))
     with failing_to(source.action):
         parts = [source.known] if source.known is not None and edges == [(start, end)] else read_parts(source.read, edges, start)
+        seen = _seen(source, wanted.book.marks) if any(book.charges_fees for book in books) else []
     earlier, periods = [part for part in parts if part.start < start], [part for part in parts if part.start >= start]
 
     def rated(book: PriceBook) -> tuple[Rated, Rated]:
-        found = rate(book, parts, start, wanted.tiers)
-        missed = {"open_before": any(not part.unseen.exact for part in earlier), "open_within": not found.unseen.exact}
+        found = rate(book, parts, start, wanted.tiers, seen)
+        missed = {"missed_before": missed_cost(part.unseen for part in earlier), "missed_within": missed_cost([found.unseen])}
         lines = adjust(wanted.adjustments, found.charges, found.earlier, wanted.attributes, start, end, **missed)
         charges = sorted((*found.charges, *lines), key=lambda charge: charge.order)
         return found, dataclasses.replace(found, charges=tuple(charges))
@@ -167,7 +169,7 @@ def make_statement(source: Source, wanted: Pricing, timeline: str) -> Statement:
             other = dataclasses.replace(bill, rated=rated(wanted.other)[1])
     # Only what was missed in the month of the budgets is in their bounds.
     month = month_of(end - 1)[0]
-    missed = any(not part.unseen.exact for part in parts if part.end > month)
+    missed = missed_cost(part.unseen for part in parts if part.end > month)
     statement = Statement(
         bill,
         wanted.book,
@@ -184,6 +186,15 @@ def make_statement(source: Source, wanted: Pricing, timeline: str) -> Statement:
         invoice=wanted.invoice,
     )
     return statement if wanted.only is None else statement.only(wanted.only)
+
+
+def _seen(source: Source, more: t.Iterable[int]) -> list[Seen]:
+    """Who used something on which day of the months of the bill, for fees."""
+    edges = {source.start, *more, *(() if source.begins is None else (source.begins,))}
+    first = month_of(source.start)[0]
+    days = buckets(first, source.end, _DAY)
+    marks = sorted({moment for day in days for moment in day} | {edge for edge in edges if first < edge < source.end})
+    return read_seen(source.read, list(itertools.pairwise(marks)), source.start)
 
 
 def _timeline(source: Source, wanted: str) -> list[Bucket]:

@@ -60,7 +60,11 @@ def document(title: str, header: ET.Element, main: ET.Element) -> str:
 
 def _header(report: ReportPart, provider: str) -> ET.Element:
     exact = report["data_quality"]["exact"]
-    badge = h("span", {"class": "badge good" if exact else "badge warn"}, "every figure is exact" if exact else "some figures are bounded")
+    passed = report["undecided"]
+    said = "every figure is exact" if exact else "some figures are bounded"
+    if passed is not None and passed["requests"]:
+        exact, said = False, f"{said}; {passed['share_percent']} % of requests served without a decision"
+    badge = h("span", {"class": "badge good" if exact else "badge warn"}, said)
     invoice, part = report["invoice"], report["part"]
     return h(
         "header",
@@ -92,6 +96,16 @@ def _sections(report: ReportPart, numbers: Numbers) -> t.Iterator[ET.Element]:
     yield tables.quality()
 
 
+def _undecided(passed: ReportPart, currency: str, numbers: Numbers) -> tuple[str, str]:
+    """A figure, and what it is."""
+    if passed["requests"] is None:
+        return "unknown", "the gateway's count of requests that passed without the limiter is not scraped"
+    text = f"{numbers.count(passed['requests'])} requests passed while the limiter did not answer"
+    if passed["requests"] and passed["cost"] is not None:
+        text += f"; at the average cost {numbers.amount(passed['cost'])} {currency}"
+    return f"{numbers.percent(passed['share_percent'])} %", text
+
+
 def _tiles(report: ReportPart, numbers: Numbers) -> ET.Element:
     total, currency, owed = report["totals"]["overall"], report["currency"], report["payable"]
     requests, limited = total["authorized"], total["limited"]
@@ -99,7 +113,9 @@ def _tiles(report: ReportPart, numbers: Numbers) -> ET.Element:
     unattributed = report["reconciliation"]["overall"]["unattributed"]
     upper = owed["amount_upper"]
     exactly = f"exactly {numbers.amount(owed['total'])}"
-    at_most = "no upper bound is proved" if upper is None else f"at most {numbers.amount(upper)} {currency}"
+    assumed = owed["amount_assumed"]
+    unproved = "no upper bound is proved" + ("" if assumed is None else f"; at most {numbers.amount(assumed)} {currency} is assumed")
+    at_most = unproved if upper is None else f"at most {numbers.amount(upper)} {currency}"
     tiles = [
         ("To pay", f"{numbers.amount(owed['amount'])} {currency}", exactly if upper == owed["amount"] else at_most),
         ("Requests", numbers.count(requests), "let through"),
@@ -109,6 +125,7 @@ def _tiles(report: ReportPart, numbers: Numbers) -> ET.Element:
     if report["part"] is None:
         nobodys = "unknown" if unattributed is None else numbers.count(unattributed["total"])
         tiles.append(("Unattributed", nobodys, "tokens served and billed to no user"))
+        tiles.append(("Served undecided", *_undecided(report["undecided"], currency, numbers)))
     return h(
         "section",
         {"class": "tiles", "aria-label": "Totals"},

@@ -57,7 +57,7 @@ def amount_to_pay(report: ReportPart, numbers: Numbers) -> ET.Element:
     foot: list[list[Child]] = [["To pay", "", h("strong", {}, numbers.amount(owed["amount"]))]]
     upper = owed["amount_upper"]
     if upper != owed["amount"]:
-        foot.append(["At most", "", "no upper bound is proved" if upper is None else numbers.amount(upper)])
+        foot.append(["At most", "", numbers.at_most(upper, owed["amount_assumed"])])
     note = "" if report["invoice"] is None else report["invoice"]["note"] or ""
     more = [h("p", {"class": "note"}, line) for line in note.splitlines()]
     return h(

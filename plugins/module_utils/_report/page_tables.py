@@ -42,6 +42,11 @@ _FIGURES = (
     ("unmetered", "Without usage"),
 )
 
+_QUALITY_LEAD = (
+    "What is proved is in the figures; what is not is in their upper bounds. Nothing is estimated. A figure that is marked as assumed is "
+    "an upper one where none is proved: it takes counters to have been no faster, in the times that no scrape saw, than at their fastest."
+)
+
 
 class Tables:
     """The sections of one report; ``total`` is its sum over all users."""
@@ -65,8 +70,8 @@ class Tables:
         heads = ["User", "Group", "Tier", *(title for _name, title in shown), f"Cost {self.currency}", *(["At most"] if any_bounds else [])]
 
         def figures(row: ReportPart, cost: Child) -> list[Child]:
-            counts = [self.numbers.bounded(row[name], row[f"{name}_upper"]) for name, _title in shown]
-            upper = "unknown" if row["cost_upper"] is None else self.numbers.amount(row["cost_upper"])
+            counts = [self.numbers.bounded(row[name], row[f"{name}_upper"], row[f"{name}_assumed"]) for name, _title in shown]
+            upper = self.numbers.at_most(row["cost_upper"], row["cost_assumed"])
             return [*counts, cost, *([upper] if any_bounds else [])]
 
         body = []
@@ -109,16 +114,10 @@ class Tables:
                 entry, price = line["price_entry"], ""
             elif line["price_entry"] is not None:
                 entry = h("a", {"href": f"#p{self.entries[line['price_entry']]}"}, line["price_entry"])
-            upper = (
-                "unknown"
-                if line["cost_upper"] is None
-                else ""
-                if line["cost_upper"] == line["cost"]
-                else self.numbers.amount(line["cost_upper"])
-            )
+            upper = "" if line["cost_upper"] == line["cost"] else self.numbers.at_most(line["cost_upper"], line["cost_assumed"])
             of = _more(line, ("group", "tier"))
             who = h("span", {}, or_else(line["user"], "\u2013"), h("span", {"class": "more"}, of) if of else None)
-            figures: list[Child] = [self.numbers.bounded(line["quantity"], line["quantity_upper"])]
+            figures: list[Child] = [self.numbers.bounded(line["quantity"], line["quantity_upper"], line["quantity_assumed"])]
             figures += [self.numbers.count(line["included"]) if line["included"] else ""] if any_included else []
             figures += [price, self.numbers.amount(line["cost"]), *([upper] if any_upper else [])]
             span = h("span", {}, moment(line["start"]), h("span", {"class": "more"}, moment(line["end"])))
@@ -171,7 +170,8 @@ class Tables:
             state = "over" if 100 in budget["reached"] else "near" if budget["reached"] else "fine"
             meter = h("progress", {"class": state, "max": "100", "value": f"{percent:f}"}, f"{budget['spent_percent']} %")
             reached = ", ".join(f"{one} %" for one in budget["reached"]) or "\u2013"
-            spent, forecast = (self.numbers.from_to(budget[name], budget[f"{name}_upper"]) for name in ("spent", "forecast"))
+            spent = self.numbers.from_to(budget["spent"], budget["spent_upper"], budget["spent_assumed"])
+            forecast = self.numbers.from_to(budget["forecast"], budget["forecast_upper"])
             body.append(
                 [
                     f"{of} {budget[of]}",
@@ -255,7 +255,7 @@ class Tables:
             "section",
             {"id": "quality"},
             h("h2", {}, "Data quality"),
-            h("p", {"class": "lead"}, "What is proved is in the figures; what is not is in their upper bounds. Nothing is estimated."),
+            h("p", {"class": "lead"}, _QUALITY_LEAD),
             h("ul", {"class": "plain"}, *(h("li", {}, text) for text in unpriced)) if unpriced else None,
             h("ol", {"class": "notes"}, *(h("li", {"id": f"n{number}"}, note) for note, number in self.notes.items()))
             if self.notes

@@ -51,13 +51,26 @@ class Numbers:
         number = Decimal(f"{whole}.{decimals[:places].ljust(places, '0')}" if places else whole)
         return f"{number:,f}" if self.pattern is None else self._written(number, places)
 
-    def bounded(self, lower: int, upper: int | None) -> str:
-        if upper == lower:
-            return self.count(lower)
-        return f"{self.count(lower)} or more" if upper is None else f"{self.count(lower)} \u2013 {self.count(upper)}"
+    def bounded(self, lower: int, upper: int | None, assumed: int | None = None) -> str:
+        """With what is assumed where no upper bound is proved."""
+        return self._between(self.count(lower), lower == upper, *(None if one is None else self.count(one) for one in (upper, assumed)))
 
-    def from_to(self, lower: str, upper: str | None) -> str:
-        return self.amount(lower) + ("" if upper == lower else " or more" if upper is None else f" \u2013 {self.amount(upper)}")
+    def from_to(self, lower: str, upper: str | None, assumed: str | None = None) -> str:
+        return self._between(self.amount(lower), lower == upper, *(None if one is None else self.amount(one) for one in (upper, assumed)))
+
+    @staticmethod
+    def _between(lower: str, exact: bool, upper: str | None, assumed: str | None) -> str:
+        if exact:
+            return lower
+        if upper is not None:
+            return f"{lower} \u2013 {upper}"
+        return f"{lower} or more" + ("" if assumed is None else f" ({assumed} assumed)")
+
+    def at_most(self, upper: str | None, assumed: str | None) -> str:
+        """An amount, or what is assumed of it."""
+        if upper is not None:
+            return self.amount(upper)
+        return "unknown" if assumed is None else f"{self.amount(assumed)} assumed"
 
     def share(self, part: int, whole: int) -> str:
         if not whole:

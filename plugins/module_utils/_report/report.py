@@ -17,6 +17,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import visib
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import FIGURES, Bill
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.reconcile import reconcile
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.table import render_table
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.undecided import undecided, undecided_note
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, merged_scrapes
@@ -62,6 +63,8 @@ def chargeback_report(
     if of is None:
         notes |= {*_unknown_models(book, usage, [*earlier, *parts]), *_unknown_tiers(book, bill, budgets)}
     open_before = {note for part in earlier if not part.unseen.exact for note in part.unseen.notes}
+    passed = undecided(bill, parts) if of is None else None
+    notes |= {note for note in (undecided_note(passed, bill.currency),) if note is not None}
     notes |= {f"before the period, in the same month, for budgets and what is included: {note}" for note in open_before}
     return {
         "start": format_time(start),
@@ -76,6 +79,7 @@ def chargeback_report(
         "payable": bill.payable(),
         "attributes": list(bill.attributes.names),
         "reconciliation": reconcile(usage, bill.rated.unseen, parts if of is None else (), causes if of is None else ()),
+        "undecided": passed,
         "budgets": list(budgets),
         "what_if": what_if,
         "price_book": (book if of is None else _used(book, bill)).as_dict(),
@@ -83,7 +87,9 @@ def chargeback_report(
         "closes": list(closes),
         "scrapes": merged_scrapes(part.scrapes for part in parts),
         "data_quality": {
-            "exact": bill.rated.unseen.exact and all(count.exact for count in counts),
+            "exact": bill.rated.unseen.exact
+            and all(count.exact for count in counts)
+            and all(charge.cost.lower == charge.cost.upper for charge in bill.rated.charges),
             "notes": sorted(notes),
             "unpriced": _unpriced(bill),
             "missing_prices": list(bill.rated.missing),
@@ -102,7 +108,7 @@ def _unknown_models(book: PriceBook, usage: t.Mapping[Account, t.Mapping[str, Co
         if entry.scope.model is not None and entry.scope.model not in known:
             listed = ", ".join(sorted(model for model in counted if model is not None)) or "models without a name"
             yield (
-                f"{book.name}: {entry.name} is for model {entry.scope.model}, which no model server served and nobody used in this time; "
+                f"{book.name}: {entry.name} is for model {entry.scope.model}, which no model server served and no user used in this time; "
                 f"they served {listed}"
             )
 
@@ -112,7 +118,7 @@ def _unknown_tiers(book: PriceBook, bill: Bill, budgets: t.Iterable[t.Mapping[st
     known = {charge.account.tier for charge in (*bill.rated.charges, *bill.rated.earlier)} | {entry.scope.tier for entry in book.entries}
     for budget in budgets:
         if "tier" in budget and budget["tier"] not in known:
-            yield f"a budget is of tier {budget['tier']}, which {book.name} does not name and nobody was in this month"
+            yield f"a budget is of tier {budget['tier']}, which {book.name} does not name and no user was in this month"
 
 
 def _unpriced(bill: Bill) -> list[dict[str, t.Any]]:
@@ -159,6 +165,10 @@ def _summary(report: t.Mapping[str, t.Any]) -> list[str]:
             for row in rows:
                 row[f"{name}_upper"] = "unknown" if row[f"{name}_upper"] is None else row[f"{name}_upper"]
             columns.append({"name": f"{name}_upper", "title": "AT MOST", "align": "right"})
+            if name == "cost" and any(row["cost_upper"] == "unknown" and row["cost_assumed"] is not None for row in rows):
+                for row in rows:
+                    row["cost_assumed"] = "unknown" if row["cost_assumed"] is None else row["cost_assumed"]
+                columns.append({"name": "cost_assumed", "title": "ASSUMED", "align": "right"})
     return render_table(rows, columns)
 
 

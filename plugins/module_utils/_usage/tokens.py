@@ -37,6 +37,8 @@ SERVED_LABELS = {PROMPT: ("model_name",), COMPLETION: ("model_name",)}
 # Envoy's count of requests that passed because the limiter did not answer, if the gateway's statistics are scraped. A part of Istio's
 # name of the cluster gets into the name of the metric.
 SILENT_METRICS = "envoy_cluster_(.+_)?ratelimit_failure_mode_allowed"
+# Envoy has each of its counters only from the first time on that it counts: one of these shows that it would have the other one.
+ANSWERED_METRICS = "envoy_cluster_(.+_)?ratelimit_(ok|over_limit)"
 
 # More tokens than so many times the usual ones are not plausible for a request whose tokens are not known; nor so many, if none are usual.
 _TIMES_USUAL = 4
@@ -220,7 +222,7 @@ def causes(total: int, requests: t.Mapping[str, int], usual: float | None = None
         others = "no answer told its tokens" if usual is None else f"a request whose answer told its tokens took {usual:.0f}"
         yield (
             f"{total} tokens would be {total / number:.0f} for each of these {number} requests, and {others}: most of them came to a model "
-            "server past the gateway, or by requests that nobody counted"
+            "server past the gateway, or by requests that were not counted"
         )
     elif total > 0 and len(requests) > 1:
         yield f"these {number} requests share the {total} tokens; how many each of them took is not known"

@@ -84,10 +84,17 @@ def test_monitors_are_wanted_where_there_is_a_prometheus(run: t.Any, monitored: 
 
 def test_what_the_preflight_once_forgot(run: t.Any) -> None:
     found = lines(run({"chargeback_labels": "telemetry_policy"}, roles=["authorization", "rate_limiting", "chargeback"]))
-    for resource in ("tokenratelimitpolicies.kuadrant.io", "envoyfilters.networking.istio.io"):
-        assert f"delete {resource} llm rate_limiting" in found
+    assert "delete tokenratelimitpolicies.kuadrant.io llm rate_limiting" in found
+    assert "delete envoyfilters.networking.istio.io llm authorization,rate_limiting" in found
     assert "create telemetrypolicies.extensions.kuadrant.io llm chargeback" in found
     assert "delete authpolicies.kuadrant.io llm authorization" in found
+
+
+@pytest.mark.parametrize(("image", "wanted"), [("", True), ("registry.example/limitador:1", False)], ids=["upstream", "ours"])
+def test_what_a_role_publishes_in_this_run_counts(run: t.Any, image: str, wanted: bool) -> None:
+    """Role limitador says whether a TelemetryPolicy labels usage, and runs after the preflight."""
+    found = lines(run({"limitador_image": image}, roles=["chargeback", "limitador"], working=["limitador"]))
+    assert ("create telemetrypolicies.extensions.kuadrant.io llm chargeback" in found) is wanted
 
 
 def test_a_file_that_is_wrong_is_named(run: t.Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
