@@ -126,8 +126,9 @@ STYLE = _STYLE.replace("CARDS_OF_WIDE", _CARDS.replace("TABLE", "table.wide").st
 PDF_STYLE = """
 .parties { display: table; width: 100%; } .parties > div { display: table-cell; padding-right: 4mm; }
 .tiles { display: flex; flex-wrap: wrap; gap: 4mm; } .tiles > .tile { flex: 1 1 30mm; padding: 1.5mm 2mm; }
-.tile .figure { font-size: 11pt; } .plots { display: block; } figure { display: inline-block; margin: 0 1mm 2mm 0; padding: 2mm; vertical-align: top; width: 88mm; }
-figure.wide { width: 100%; } figcaption h2 { font-size: 9.5pt; } .lead, .period, .parties { font-size: 9pt; }
+.tile .figure { font-size: 11pt; } .plots { display: block; }
+figure { display: inline-block; margin: 0 1mm 2mm 0; padding: 2mm; vertical-align: top; width: 88mm; } figure.wide { width: 100%; }
+figcaption h2 { font-size: 9.5pt; } .lead, .period, .parties { font-size: 9pt; }
 """
 # ... and gives drawings no style of the page around them: the rules of svg above, with the colours of paper.
 SVG_STYLE = (
