@@ -179,7 +179,7 @@ def test_focus_rows_of_an_invoice_add_up_to_what_is_to_be_paid() -> None:
     rows = list(csv.DictReader(to_focus(found, "a", "b").splitlines(keepends=True)))
     assert sum(Decimal(row["BilledCost"]) for row in rows) == Decimal(found["payable"]["amount"])
     assert {row["InvoiceId"] for row in rows} == {"N-9"}
-    assert {row["InvoiceIssuerName"] for row in rows} == {"Example Ltd"}
+    assert {row["InvoiceIssuerName"] for row in rows} == {"b"} == {row["ProviderName"] for row in rows}
     assert {row["ChargeCategory"] for row in rows} == {"Usage", "Credit", "Tax", "Adjustment"}
     # Without an invoice nothing is added to what was used.
     plain = report(end=START + DAY)
