@@ -15,7 +15,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.supplied imp
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.config import read_config
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 
-_OPTIONS = ("tiers", "keys", "overlap")
+_OPTIONS = ("tiers", "keys", "overlap", "paths")
 
 
 class ActionModule(ActionBase):
@@ -39,7 +39,8 @@ class ActionModule(ActionBase):
         )
         try:
             with hiding(supplied):
-                config = read_config(args.get("tiers"), keys, overlap=args.get("overlap"), now=dt.datetime.now(dt.UTC))
+                options = {"overlap": args.get("overlap"), "paths": args.get("paths")}
+                config = read_config(args.get("tiers"), keys, **options, now=dt.datetime.now(dt.UTC))
         except GatewayError as exc:
             return {**result, "failed": True, "msg": exc.message, **exc.details}
         return {**result, "changed": False, **config}
