@@ -21,6 +21,9 @@ TIER_ANNOTATION = "secret.kuadrant.io/plan-id"
 GROUPS_ANNOTATION = "kuadrant.io/groups"
 EXPIRY_ANNOTATION = "secret.kuadrant.io/expires-at"
 
+#: Set by our AuthPolicies on every request that they admit; a Gateway that denies by default lets nothing else pass. Role gateway knows it, too.
+ADMITTED_HEADER = "x-kuadrant-llm-admitted"
+
 
 def is_managed(obj: t.Mapping[str, t.Any]) -> bool:
     """Whether this collection created or adopted the object."""

@@ -61,7 +61,8 @@ def look_around(kube: Kube, target: Target, kinds: t.Iterable[str]) -> Surroundi
     policies = {kind: all_of(POLICIES[kind]) for kind in kinds}
     filters = tuple(all_of(ENVOY_FILTERS, MANAGED_BY))
     gateways = [_data_plane(kube, Target("Gateway", name, namespace)) for namespace, name in near.gateways]
-    return Surroundings(there, near, tuple(one for one in gateways if one is not None), policies, filters, tuple(unseen))
+    mine = tuple(one for one in routes if (one["kind"], one["metadata"]["namespace"], one["metadata"]["name"]) in near.routes)
+    return Surroundings(there, near, tuple(one for one in gateways if one is not None), policies, filters, tuple(unseen), mine)
 
 
 def _data_plane(kube: Kube, target: Target) -> DataPlane | None:

@@ -44,7 +44,7 @@ class DataPlane:
 class Surroundings:
     """What there is: the target (None: it is not there), what is near it, all policies by kind, the EnvoyFilters that this collection made.
 
-    ``unseen`` is what may not be listed.
+    ``unseen`` is what may not be listed; ``routes`` are those of the target.
     """
 
     target: Object | None
@@ -53,6 +53,14 @@ class Surroundings:
     policies: dict[str, list[Object]]
     filters: tuple[Object, ...] = ()
     unseen: tuple[str, ...] = ()
+    routes: tuple[Object, ...] = ()
+
+    @property
+    def denies_by_default(self) -> bool:
+        """Whether each Gateway of the target refuses what no AuthPolicy has admitted (role gateway)."""
+        there = {(one["metadata"]["namespace"], one["metadata"]["name"]) for one in self.filters}
+        found = [(one.gateway.namespace, f"{one.gateway.name}-deny-by-default") in there for one in self.gateways]
+        return bool(found) and all(found)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +73,8 @@ class PolicySet:
     groups: tuple[str, ...] = ()
     key_labels: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     streams: str = "inject"
+    key_prefixes: tuple[str, ...] = policy.KEY_PREFIXES
+    identity_headers: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def compose(wanted: PolicySet, around: Surroundings) -> list[Wanted]:
@@ -86,7 +96,15 @@ def _definition(kind: str, name: str, wanted: PolicySet) -> Object | None:
     if tiers is None:
         return None
     if kind == "AuthPolicy":
-        return policy.auth_policy(tiers, name=name, target=target, groups=wanted.groups, key_labels=wanted.key_labels)
+        return policy.auth_policy(
+            tiers,
+            name=name,
+            target=target,
+            groups=wanted.groups,
+            key_labels=wanted.key_labels,
+            key_prefixes=wanted.key_prefixes,
+            identity_headers=wanted.identity_headers,
+        )
     if kind == "RateLimitPolicy":
         return policy.rate_limit_policy(tiers, name=name, target=target)
     if kind == "TokenRateLimitPolicy":

@@ -18,6 +18,7 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import (
+    ADMITTED_HEADER,
     EXPIRY_ANNOTATION,
     GROUPS_ANNOTATION,
     MANAGED_BY,
@@ -30,6 +31,25 @@ if t.TYPE_CHECKING:
 
 # What the gateway knows of a caller, and the key annotation that says it.
 IDENTITY = {"userid": USER_ANNOTATION, "groups": GROUPS_ANNOTATION, "tier": TIER_ANNOTATION}
+
+# How a client may send its key, beside its usual name: OpenAI's libraries send Bearer.
+KEY_PREFIXES = ("APIKEY", "Bearer")
+
+# What clients of OpenAI's API understand. Authorino answers with it; the status is its own.
+_REFUSALS = {
+    "unauthenticated": {
+        "message": "No valid API key was given. Send it as 'Authorization: Bearer <key>'.",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "invalid_api_key",
+    },
+    "unauthorized": {
+        "message": "This API key is not allowed here: it has expired, or its groups or its tier are not admitted.",
+        "type": "permission_error",
+        "param": None,
+        "code": "key_not_allowed",
+    },
+}
 
 # Limits count by these. Groups and tier are constant for a key, so they split no bucket; Limitador makes them metric labels.
 COUNTERS = {
@@ -100,9 +120,20 @@ class Target:
 
 
 def auth_policy(
-    tiers: t.Sequence[Tier], *, name: str, target: Target, groups: t.Sequence[str], key_labels: t.Mapping[str, str]
+    tiers: t.Sequence[Tier],
+    *,
+    name: str,
+    target: Target,
+    groups: t.Sequence[str],
+    key_labels: t.Mapping[str, str],
+    key_prefixes: t.Sequence[str] = KEY_PREFIXES,
+    identity_headers: t.Mapping[str, str] | None = None,
 ) -> dict[str, t.Any]:
-    """API keys from Secrets with ``key_labels``; known keys of other groups or tiers, and expired ones, get 403."""
+    """API keys from Secrets with ``key_labels``; known keys of other groups or tiers, and expired ones, get 403.
+
+    :param key_prefixes: what may stand before the key in the header Authorization.
+    :param identity_headers: headers for the model server and what they say, one of IDENTITY.
+    """
     if not groups:
         raise GatewayError(
             f"AuthPolicy {target.namespace}/{name}: no group is allowed, every key would be refused. Allow at least one group."
@@ -123,25 +154,58 @@ def auth_policy(
         target,
         {
             "rules": {
-                "authentication": {
-                    "api-key": {
-                        "apiKey": {"selector": {"matchLabels": dict(key_labels)}, "allNamespaces": True},
-                        "credentials": {"authorizationHeader": {"prefix": "APIKEY"}},
-                    }
-                },
+                "authentication": _authentication(key_labels, key_prefixes),
                 "authorization": {"allowed-groups": {"opa": {"rego": rego}}},
                 "response": {
+                    **_refusals(key_prefixes),
                     "success": {
+                        "headers": _headers(identity_headers or {}),
                         "filters": {
                             "identity": {
                                 "json": {"properties": {key: {"selector": _annotation_selector(name)} for key, name in IDENTITY.items()}}
                             }
-                        }
-                    }
+                        },
+                    },
                 },
             }
         },
     )
+
+
+def admits(policy: t.Mapping[str, t.Any]) -> bool:
+    """Whether what this AuthPolicy admits passes a Gateway that denies by default."""
+    spec = policy.get("spec") or {}
+    rules = (spec.get("overrides") or spec.get("defaults") or spec).get("rules") or {}
+    return ADMITTED_HEADER in (((rules.get("response") or {}).get("success") or {}).get("headers") or {})
+
+
+def _authentication(key_labels: t.Mapping[str, str], prefixes: t.Sequence[str]) -> dict[str, t.Any]:
+    """One entry for each prefix: Authorino takes one, and looks no key up for the others."""
+    keys = {"selector": {"matchLabels": dict(key_labels)}, "allNamespaces": True}
+    return {
+        "api-key" if position == 0 else f"api-key-{prefix.lower()}": {
+            "apiKey": keys,
+            "credentials": {"authorizationHeader": {"prefix": prefix}},
+        }
+        for position, prefix in enumerate(prefixes)
+    }
+
+
+def _refusals(prefixes: t.Sequence[str]) -> dict[str, t.Any]:
+    # Where headers are given, Authorino leaves the challenge to them.
+    challenge = {"www-authenticate": {"value": ", ".join(f'{prefix} realm="api-key"' for prefix in prefixes)}}
+    return {
+        case: {
+            "headers": {"content-type": {"value": "application/json"}, **(challenge if case == "unauthenticated" else {})},
+            "body": {"value": json.dumps({"error": error})},
+        }
+        for case, error in _REFUSALS.items()
+    }
+
+
+def _headers(identity: t.Mapping[str, str]) -> dict[str, t.Any]:
+    said = {header: {"plain": {"selector": _annotation_selector(IDENTITY[what])}} for header, what in identity.items()}
+    return {ADMITTED_HEADER: {"plain": {"value": "1"}}, **said}
 
 
 def rate_limit_policy(tiers: t.Sequence[Tier], *, name: str, target: Target) -> dict[str, t.Any]:

@@ -155,6 +155,7 @@ def _settings(actions: tuple[Json, ...], services: Json, request_data: dict[str,
     settings = _limit_settings(plan.before_auth, request_data, envoy.BEFORE_AUTH)
     if plan.auth_scope is not None:
         settings[envoy.EXT_AUTHZ] = envoy.auth_setting(plan.auth_scope)
+        settings[envoy.ADMITTED] = envoy.admitted()
     settings |= _limit_settings(plan.after_auth, request_data, envoy.AFTER_AUTH)
     if strict:
         labels = [Label.of(key, text) for key, text in request_data.items()]
