@@ -18,6 +18,9 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.per
 
 ROLES = Path(__file__).parents[2] / "roles"
 
+#: What a role will publish in this run, and others read: role to variables and their values.
+PUBLISHED = {"limitador": {"llm_gateway_usage_labels": "{{ limitador_labels }}"}}
+
 
 class ActionModule(ActionBase):
     _supports_check_mode = True
@@ -47,6 +50,8 @@ class ActionModule(ActionBase):
         variables: dict[str, t.Any] = {}
         for path in files:
             variables |= self._read(path) or {}
+        for role in roles:
+            variables |= {name: trust_as_template(value) for name, value in PUBLISHED.get(role, {}).items()}
         variables |= task_vars
         variables |= {"cluster_plan": args.get("plan") or {}, "monitored": args.get("monitored", True)}
         wanted: dict[Permission, list[str]] = {}

@@ -26,7 +26,7 @@ author:
   - The kuadrant.llm authors (@kuadrant)
 description:
   - Makes rules for dashboards, about usage and cost by user, group, tier and model, and about budgets.
-  - Makes alerts about limiters, scrapes, usage of nobody, and budgets.
+  - Makes alerts about limiters, scrapes, usage of no user, and budgets.
   - They estimate, as C(rate) and C(increase) do. M(kuadrant.llm.chargeback) makes the bill.
 options:
   _input:

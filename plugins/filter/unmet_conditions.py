@@ -34,7 +34,7 @@ options:
   classes:
     description:
       - All GatewayClasses of the cluster. With them, the filter also tells whether the class of a Gateway that is not in effect is missing,
-        or nobody cares for it.
+        or no controller handles it.
     type: list
     elements: dict
 """

@@ -89,7 +89,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import report
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.detect import detect_kuadrant
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.read import read_cluster
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.decision import Found, Request, decide
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.decision import Installed, KuadrantOptions, decide
 
 ARGUMENT_SPEC = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -102,10 +102,10 @@ ARGUMENT_SPEC = {
 
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(**ARGUMENT_SPEC), supports_check_mode=True)
-    request = Request(**{name: module.params[name] for name in ARGUMENT_SPEC})
+    request = KuadrantOptions(**{name: module.params[name] for name in ARGUMENT_SPEC})
     with reporting(module):
         cluster = read_cluster(connect(module), ["kuadrant"])
-        found = Found(detect_kuadrant(cluster), cluster.kuadrants, cluster.resources)
+        found = Installed(detect_kuadrant(cluster), cluster.kuadrants, cluster.resources)
         module.exit_json(changed=False, **dataclasses.asdict(decide(request, found, check=module.check_mode)))
 
 

@@ -105,6 +105,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import essence
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.record import Removal, Wish, absent, present
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import Changes
 
@@ -129,12 +130,12 @@ def main() -> None:
     with reporting(module):
         record, message = None, ""
         if params["state"] == "present":
-            done, record = present(connect(module), wish, check=module.check_mode)
+            outcomes, record = present(connect(module), wish, check=module.check_mode)
         else:
-            done, message = absent(connect(module), wish, removal, check=module.check_mode)
+            outcomes, message = absent(connect(module), wish, removal, check=module.check_mode)
         changes = Changes()
-        for name, (before, after) in done.items():
-            changes.record(name, before, after)
+        for one in outcomes:
+            changes.record(one.label, essence(one.before), essence(one.after), secret=False)
         module.exit_json(**changes.result(diff=module._diff, record=record, message=message))
 
 

@@ -75,7 +75,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import report
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Object, argument_spec, connect
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.discovery import Discovery
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.read import read
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.scrapers import Target, scrapers
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.scrapers import Scraped, scrapers
 
 ARGUMENT_SPEC = {
     "namespace": {"type": "str", "required": True},
@@ -88,7 +88,7 @@ ARGUMENT_SPEC = {
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(**ARGUMENT_SPEC), supports_check_mode=True)
     params = module.params
-    target = Target(params["namespace"], params["service_labels"], params["pod_labels"], params["port"])
+    target = Scraped(params["namespace"], params["service_labels"], params["pod_labels"], params["port"])
     with reporting(module):
         module.exit_json(changed=False, monitors=scrapers(monitors(connect(module), target.namespace), target))
 

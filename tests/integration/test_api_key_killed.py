@@ -15,7 +15,7 @@ import typing as t
 import pytest
 
 NAMESPACE = f"api-key-killed-{os.getpid()}"
-COUNT = 1200
+COUNT = 800
 
 Kubectl = t.Callable[..., str]
 Secrets = t.Callable[[], dict[str, t.Any]]

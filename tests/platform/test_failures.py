@@ -315,7 +315,7 @@ def address(ansible: Run, objects: t.Callable[..., None], kubectl: Kubectl, kube
 @pytest.mark.parametrize(
     ("addresses", "cause"),
     [
-        ([], "it has no address, because nobody gives its Service of type LoadBalancer one"),
+        ([], "it has no address, because nothing gives its Service of type LoadBalancer one"),
         (
             [{"type": "Hostname", "value": "vllm-gateway-nobody.llm.svc.cluster.local"}],
             "its address vllm-gateway-nobody.llm.svc.cluster.local exists only inside the cluster",

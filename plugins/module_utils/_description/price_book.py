@@ -137,7 +137,7 @@ class PriceBook:
     name: str = BOOK
 
     def sells(self, *meters: str) -> bool:
-        """Whether any entry, at any time and for anybody, has a price for one of these meters."""
+        """Whether any entry, at any time and for any user, has a price for one of these meters."""
         return any(meter in entry.prices for entry in self.entries for meter in meters)
 
     @property

@@ -19,7 +19,7 @@ NAMESPACES = Resource("v1", "Namespace", "namespaces")
 # On what programs of a kind elect their leader with, as long as they did so with ConfigMaps: it stays when they are gone.
 LEADER = "control-plane.alpha.kubernetes.io/leader"
 
-# Made by Kubernetes in every namespace, or only traces of what was there.
+# Created by Kubernetes in every namespace, or only traces of what was there.
 USUAL = ("ConfigMap/kube-root-ca.crt", "ServiceAccount/default", "Event/*", "Endpoints/*", "EndpointSlice/*", "Lease/*", "PodMetrics/*")
 # istiod writes its certificates into every namespace.
 ISTIO = ("ConfigMap/istio-ca-*",)

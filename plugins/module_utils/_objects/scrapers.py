@@ -19,7 +19,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._objects.selectors im
 
 
 @dataclasses.dataclass(frozen=True)
-class Target:
+class Scraped:
     """What is scraped: labels of its Service and of its pods, and the name of the port that serves its metrics."""
 
     namespace: str
@@ -28,7 +28,7 @@ class Target:
     port: str
 
 
-def scrapers(monitors: t.Iterable[t.Mapping[str, t.Any]], target: Target) -> list[str]:
+def scrapers(monitors: t.Iterable[t.Mapping[str, t.Any]], target: Scraped) -> list[str]:
     """The monitors that select the target, each ``<kind> <namespace>/<name>``, sorted."""
     return sorted(
         f"{monitor['kind']} {monitor['metadata']['namespace']}/{monitor['metadata']['name']}"
@@ -37,7 +37,7 @@ def scrapers(monitors: t.Iterable[t.Mapping[str, t.Any]], target: Target) -> lis
     )
 
 
-def _selects(monitor: t.Mapping[str, t.Any], target: Target) -> bool:
+def _selects(monitor: t.Mapping[str, t.Any], target: Scraped) -> bool:
     spec = monitor.get("spec") or {}
     of_pods = monitor["kind"] == "PodMonitor"
     endpoints = spec.get("podMetricsEndpoints" if of_pods else "endpoints") or ()

@@ -86,7 +86,7 @@ def _unknown_models(book: PriceBook, usage: t.Mapping[Account, t.Mapping[str, Co
         if entry.scope.model is not None and entry.scope.model not in known:
             listed = ", ".join(sorted(model for model in counted if model is not None)) or "models without a name"
             yield (
-                f"{book.name}: {entry.name} is for model {entry.scope.model}, which no model server served and nobody used in this time; "
+                f"{book.name}: {entry.name} is for model {entry.scope.model}, which no model server served and no user used in this time; "
                 f"they served {listed}"
             )
 
@@ -96,7 +96,7 @@ def _unknown_tiers(book: PriceBook, bill: Bill, budgets: t.Iterable[t.Mapping[st
     known = {charge.account.tier for charge in (*bill.rated.charges, *bill.rated.earlier)} | {entry.scope.tier for entry in book.entries}
     for budget in budgets:
         if "tier" in budget and budget["tier"] not in known:
-            yield f"a budget is of tier {budget['tier']}, which {book.name} does not name and nobody was in this month"
+            yield f"a budget is of tier {budget['tier']}, which {book.name} does not name and no user was in this month"
 
 
 def _unpriced(bill: Bill) -> list[dict[str, t.Any]]:

@@ -279,7 +279,7 @@ def _alerts(watch: Watch) -> list[dict[str, t.Any]]:
         ),
         _alert(
             "LLMCountersLost",
-            # The custom Limitador names the life of its counters, so that a loss shows before anybody has called again.
+            # The custom Limitador names the life of its counters, so that a loss shows before a user has called again.
             "max by (instance) (resets(authorized_calls[1h])) > 0 or "
             "count by (instance) (count by (instance, life) (count_over_time(limitador_counting_since_seconds[1h]))) > 1",
             "warning",
@@ -313,7 +313,7 @@ def _alerts(watch: Watch) -> list[dict[str, t.Any]]:
         ),
         _alert(
             "LLMUnattributedTokens",
-            # Where no limit is on tokens, none is counted for anybody.
+            # Where no limit is on tokens, none is counted for any user.
             f"llm:unattributed_tokens:increase1h / (llm:served_tokens:increase1h > 0) > {watch.unattributed_share:g} "
             f"unless on () absent({_TOKENS})",
             "warning",

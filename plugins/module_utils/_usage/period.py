@@ -68,7 +68,7 @@ def period_usage(usage: Usage) -> PeriodUsage:
 
 
 def unknown_usage(start: int, end: int, why: str) -> PeriodUsage:
-    """Of a period in which nothing was scraped: no figure, and no upper bound for anybody."""
+    """Of a period in which nothing was scraped: no figure, and no upper bound for any user."""
     return PeriodUsage(start, end, (), Count(0, None, frozenset({why})), None, {}, (), (why,))
 
 

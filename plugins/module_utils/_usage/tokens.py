@@ -220,7 +220,7 @@ def causes(total: int, requests: t.Mapping[str, int], usual: float | None = None
         others = "no answer told its tokens" if usual is None else f"a request whose answer told its tokens took {usual:.0f}"
         yield (
             f"{total} tokens would be {total / number:.0f} for each of these {number} requests, and {others}: most of them came to a model "
-            "server past the gateway, or by requests that nobody counted"
+            "server past the gateway, or by requests that were not counted"
         )
     elif total > 0 and len(requests) > 1:
         yield f"these {number} requests share the {total} tokens; how many each of them took is not known"

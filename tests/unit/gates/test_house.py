@@ -163,3 +163,13 @@ def test_nothing_uses_a_private_variable_of_a_role(root: Path, files: list[Path]
             if owner != path.parts[1] if path.parts[0] == "roles" else owner:
                 foreign.append(f"{path}: {name}")
     assert foreign == []
+
+
+def test_a_name_of_a_class_means_one_thing(root: Path, files: list[Path]) -> None:
+    places: dict[str, list[str]] = {}
+    for path in files:
+        if path.suffix == ".py" and path.parts[:2] == ("plugins", "module_utils"):
+            for name in re.findall(r"^class (\w+)", (root / path).read_text(), re.MULTILINE):
+                places.setdefault(name, []).append(str(path))
+    assert len(places) > 50
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}

@@ -25,7 +25,7 @@ KEYS = ("name", "namespace", "chart", "values", "wait_for", "state")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Plan:
+class ReleasePlan:
     """``drop`` names the Secret of a revision that failed; a ``problem`` excludes every action."""
 
     action: t.Literal["install", "upgrade", "uninstall", "none"]
@@ -70,7 +70,7 @@ def decoded(secret: Object) -> Object:
         ) from exc
 
 
-def plan_release(wanted: Map, found: Map, chart: Map, pending_minutes: int, now: dt.datetime) -> Plan:
+def plan_release(wanted: Map, found: Map, chart: Map, pending_minutes: int, now: dt.datetime) -> ReleasePlan:
     """``found`` is what :func:`read_release` returned.
 
     Helm's states: deployed, failed, pending-install, pending-upgrade, pending-rollback, uninstalling, uninstalled, superseded, unknown.
@@ -84,29 +84,29 @@ def plan_release(wanted: Map, found: Map, chart: Map, pending_minutes: int, now:
     state = found.get("status", "")
     if wanted.get("state", "present") == "absent":
         gone = not found or state == "uninstalled"
-        return Plan("none", chart) if gone else Plan("uninstall", chart, f"Helm uninstalls {where} ({found.get('chart')}).")
+        return ReleasePlan("none", chart) if gone else ReleasePlan("uninstall", chart, f"Helm uninstalls {where} ({found.get('chart')}).")
     if not found or state == "uninstalled":
-        return Plan("install", chart, f"Helm installs {target} as {where}.")
+        return ReleasePlan("install", chart, f"Helm installs {target} as {where}.")
     if state == "uninstalling":
         problem = (
             f"Helm was interrupted while it uninstalled {where}. "
             f"Finish it with: helm uninstall {name} --namespace {namespace}; then run again."
         )
-        return Plan("none", chart, problem=problem)
+        return ReleasePlan("none", chart, problem=problem)
     revision = found.get("revision", "")
     drop = f"sh.helm.release.v1.{name}.v{revision}"
     if state.startswith("pending"):
         return _pending(wanted, found, chart, state, drop, pending_minutes, now)
     if state == "failed":
         message = f"Revision {revision} of {where} failed. Its record is dropped, and Helm tries {target} again."
-        return Plan("upgrade", chart, message, drop=drop)
+        return ReleasePlan("upgrade", chart, message, drop=drop)
     differences = _differences(wanted, found, target)
     if not differences:
-        return Plan("none", chart)
-    return Plan("upgrade", chart, f"Helm upgrades {where}: {', '.join(differences)}.")
+        return ReleasePlan("none", chart)
+    return ReleasePlan("upgrade", chart, f"Helm upgrades {where}: {', '.join(differences)}.")
 
 
-def _pending(wanted: Map, found: Map, chart: Map, state: str, drop: str, pending_minutes: int, now: dt.datetime) -> Plan:
+def _pending(wanted: Map, found: Map, chart: Map, state: str, drop: str, pending_minutes: int, now: dt.datetime) -> ReleasePlan:
     name, namespace, revision = wanted["name"], wanted["namespace"], found.get("revision", "")
     where = f"{name} in namespace {namespace}"
     minutes = _minutes_since(str(found.get("updated", "")), now)
@@ -116,12 +116,12 @@ def _pending(wanted: Map, found: Map, chart: Map, state: str, drop: str, pending
             f"Wait until it is done (helm status {name} --namespace {namespace}). If whoever started it is gone, run again "
             f"{pending_minutes} minutes after its start, or delete Secret {drop} in namespace {namespace} now."
         )
-        return Plan("none", chart, problem=problem)
+        return ReleasePlan("none", chart, problem=problem)
     message = (
         f"Revision {revision} of {where} has been {state} for too long: Helm was interrupted. "
         f"Its record is dropped, and Helm starts {chart['name']}-{chart['version']} again."
     )
-    return Plan("upgrade", chart, message, drop=drop)
+    return ReleasePlan("upgrade", chart, message, drop=drop)
 
 
 def _differences(wanted: Map, found: Map, target: str) -> list[str]:

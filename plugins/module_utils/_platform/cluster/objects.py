@@ -4,17 +4,15 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""Objects that the roles of the platform apply or delete: namespaces, records, references. Pure, but for :func:`objects_of`."""
+"""References of objects that the roles of the platform delete, and all objects of some kinds. Pure, but for :func:`objects_of`."""
 
 from __future__ import annotations
 
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, Object, Resource
-from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.discovery import Discovery
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import RECORD_PREFIX, metadata
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.record import CONFIG_MAPS, Wish, recorded
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.model import metadata
 
 _TOLD = 5  # names in a sentence; a cluster may have thousands
 
@@ -27,24 +25,6 @@ def reference(api_version: str, kind: str, name: str, namespace: str | None = No
 def definition_reference(name: str) -> Object:
     """The reference of a custom resource definition."""
     return reference("apiextensions.k8s.io/v1", "CustomResourceDefinition", name)
-
-
-def namespace(name: str) -> Object:
-    """A namespace with the label that says that this collection created it."""
-    body = reference("v1", "Namespace", name)
-    body["metadata"]["labels"] = dict(MANAGED_BY)
-    return body
-
-
-def record_reference(component: str, where: str) -> Object:
-    """The reference of our record of a component."""
-    return reference("v1", "ConfigMap", RECORD_PREFIX + component.replace("_", "-"), where)
-
-
-def record(component: str, where: str, *, version: str, provider: str, noted: t.Mapping[str, t.Any] | None) -> Object:
-    """The ConfigMap "kuadrant.llm installed this component". ``noted`` is what it says now (:func:`records_of`), None if there is none."""
-    wish = Wish(component, where, provider, version)
-    return {"apiVersion": CONFIG_MAPS.api_version, "kind": CONFIG_MAPS.kind, **recorded(wish, {"data": noted or {}})}
 
 
 def helm_owned(objects: t.Iterable[Object], releases: t.Collection[str], where: str) -> list[Object]:

@@ -13,14 +13,8 @@ import re
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Object
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.objects import (
-    definition_reference,
-    namespace,
-    record,
-    record_reference,
-    reference,
-    told,
-)
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.objects import definition_reference, reference, told
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.record import namespace, record, record_reference
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.istio.values import istiod_values
 
 Map: t.TypeAlias = t.Mapping[str, t.Any]

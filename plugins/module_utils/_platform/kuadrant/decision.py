@@ -34,7 +34,7 @@ OLDEST = "1.5"
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class KuadrantOptions:
     """The options of the role. ``version`` is the chosen one."""
 
     state: str
@@ -45,7 +45,7 @@ class Request:
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class Installed:
     """What the cluster has: ``kuadrant`` as module platform_info tells it, the Kuadrant resources, and the names of the CRDs it serves."""
 
     kuadrant: Object
@@ -66,7 +66,7 @@ class Decision:
     note: str = ""
 
 
-def decide(request: Request, found: Found, *, check: bool) -> Decision:
+def decide(request: KuadrantOptions, found: Installed, *, check: bool) -> Decision:
     """Raises GatewayError where something is in the way. With ``check``, an earlier step would have installed what is missing."""
     kuadrant = found.kuadrant
     if request.state == "absent":
@@ -78,7 +78,7 @@ def decide(request: Request, found: Found, *, check: bool) -> Decision:
     return Decision("install", request.namespace, _own_instance(request, found, request.namespace))
 
 
-def _removal(request: Request, kuadrant: Object) -> Decision:
+def _removal(request: KuadrantOptions, kuadrant: Object) -> Decision:
     if kuadrant["ours"]:
         space = kuadrant["record"]["namespace"]
         return Decision("uninstall", space, _instance(space, request.name, ours=True))
@@ -88,7 +88,7 @@ def _removal(request: Request, kuadrant: Object) -> Decision:
     return Decision("none", request.namespace, _instance(request.namespace, request.name, ours=True))
 
 
-def _adoption(request: Request, found: Found) -> Decision:
+def _adoption(request: KuadrantOptions, found: Installed) -> Decision:
     kuadrant = found.kuadrant
     if not kuadrant["present"]:
         raise GatewayError("The cluster has no Kuadrant, and kuadrant_provider is existing. Install it, or set kuadrant_provider to auto.")
@@ -113,7 +113,7 @@ def _adoption(request: Request, found: Found) -> Decision:
     return Decision("adopt", where, instance, note)
 
 
-def _check_installation(request: Request, found: Found, *, check: bool) -> None:
+def _check_installation(request: KuadrantOptions, found: Installed, *, check: bool) -> None:
     kuadrant = found.kuadrant
     space, version = kuadrant["namespace"], kuadrant["version"]
     if kuadrant["present"] and not kuadrant["ours"]:
@@ -140,7 +140,7 @@ def _check_installation(request: Request, found: Found, *, check: bool) -> None:
         )
 
 
-def _own_instance(request: Request, found: Found, namespace: str) -> dict[str, t.Any]:
+def _own_instance(request: KuadrantOptions, found: Installed, namespace: str) -> dict[str, t.Any]:
     places = sorted((one["metadata"]["namespace"], one["metadata"]["name"]) for one in found.instances)
     others = [f"{space}/{name}" for space, name in places if (space, name) != (namespace, request.name)]
     if others:

@@ -120,10 +120,16 @@ def _await_none(left: t.Callable[[], list[Object]], namespace: str, timeout: flo
     while staying := left():
         if clock.now() >= end:
             raise GatewayError(
-                f"Kuadrant's objects are not gone after {timeout:g} s: {', '.join(map(held, staying))}. "
-                f"Their operators take the finalizers away: see that the Deployments in namespace {namespace} run, then run again."
+                f"Kuadrant's objects are not gone after {timeout:g} s: {', '.join(map(held, staying))}. {_remedy(staying, namespace)}"
             )
         clock.sleep(min(PAUSE, max(end - clock.now(), 0.01)))
+
+
+def _remedy(staying: t.Iterable[Object], namespace: str) -> str:
+    if any(obj["metadata"].get("finalizers") for obj in staying):
+        return f"Their operators take the finalizers away: see that the Deployments in namespace {namespace} run, then run again."
+    # Deleted, or to be deleted with its owner: that is done by the controller manager.
+    return "Nothing holds them: Kubernetes' garbage collector deletes them. See that the kube-controller-manager runs, then run again."
 
 
 def held(obj: Object) -> str:

@@ -25,7 +25,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.li
     uses_redis,
     wanted_spec,
 )
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.effect import Effect, wait_in_effect
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.effect import Rollout, wait_in_effect
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.wait import Workload
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import Changes
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
@@ -38,7 +38,7 @@ _HINT = "The log of Deployment/limitador-operator-controller-manager in that nam
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class LiveLimitador:
     """The Limitador (None: there is none yet), whether its Kuadrant is ours, and where that sends traces by default."""
 
     live: Object | None
@@ -66,14 +66,14 @@ def check_redis(kube: Kube, namespace: str, options: t.Mapping[str, t.Any]) -> N
         )
 
 
-def read(kube: Kube, namespace: str) -> Found:
+def read(kube: Kube, namespace: str) -> LiveLimitador:
     live = lookup.get(kube, LIMITADORS, namespace, NAME)
     if live is None:
-        return Found(None)
+        return LiveLimitador(None)
     record = kube.get(CONFIG_MAPS, namespace, f"{RECORD_PREFIX}kuadrant")
     kuadrant = next(iter(lookup.listed(kube, KUADRANTS, namespace)), {})
     tracing = ((kuadrant.get("spec") or {}).get("observability") or {}).get("tracing") or {}
-    return Found(live, record is not None and is_managed(record), str(tracing.get("defaultEndpoint") or ""))
+    return LiveLimitador(live, record is not None and is_managed(record), str(tracing.get("defaultEndpoint") or ""))
 
 
 def converge(
@@ -101,7 +101,7 @@ def converge(
         after = kube.patch(LIMITADORS, namespace, NAME, patch, dry_run=check)
         changes.record(name, _shown(found.live), _shown(after))
     if options is not None and not check:
-        wait_in_effect(kube, Effect(LIMITADORS, namespace, NAME, _WORKLOADS, _HINT), timeout=timeout, clock=clock)
+        wait_in_effect(kube, Rollout(LIMITADORS, namespace, NAME, _WORKLOADS, _HINT), timeout=timeout, clock=clock)
     return changes
 
 

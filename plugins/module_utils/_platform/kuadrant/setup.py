@@ -24,7 +24,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.de
     deployment_patch,
     late_dependencies,
 )
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.effect import GRACE, Effect, wait_in_effect
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.effect import GRACE, Rollout, wait_in_effect
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.wait import PODS, Workload, wait
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import Changes
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
@@ -140,8 +140,8 @@ class Setup:
                 self._record(outcome)
         if not self._check:
             workloads = (Workload("Deployment", OPERATOR),) if operators else ()
-            effect = Effect(KUADRANTS, wanted.namespace, wanted.name, workloads, _HINT)
-            wait_in_effect(self._kube, effect, timeout=self._timeout, clock=self._clock)
+            rollout = Rollout(KUADRANTS, wanted.namespace, wanted.name, workloads, _HINT)
+            wait_in_effect(self._kube, rollout, timeout=self._timeout, clock=self._clock)
 
     def _record(self, outcome: Outcome) -> None:
         self.changes.record(outcome.label, essence(outcome.before), essence(outcome.after), secret=False)

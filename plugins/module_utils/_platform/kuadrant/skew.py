@@ -29,7 +29,7 @@ _KUADRANT_ISTIO = {(1, 5): (1, 27, 0)}
 
 
 @dataclasses.dataclass
-class Plan:
+class VersionSteps:
     """``steps`` {component, from, to, text} in order, ``problems`` that forbid them, ``notes`` that do not. The texts are sentences."""
 
     steps: list[dict[str, str]] = dataclasses.field(default_factory=list)
@@ -43,13 +43,13 @@ def parse(text: str) -> Version | None:
     return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
 
 
-def plan(installed: t.Mapping[str, t.Mapping[str, t.Any]], wanted: t.Mapping[str, t.Any]) -> Plan:
+def plan(installed: t.Mapping[str, t.Mapping[str, t.Any]], wanted: t.Mapping[str, t.Any]) -> VersionSteps:
     """The way from ``installed`` to ``wanted``.
 
     ``installed`` is a component's ``{present, version, ours, owner}`` (module platform_info), ``wanted`` its version. Components that are
     absent, of others or not in ``wanted`` are left alone; their versions still have to go with the others.
     """
-    made = Plan()
+    made = VersionSteps()
     after: dict[str, Version] = {}
     for name, title in COMPONENTS.items():
         there = installed.get(_FOUND_AS.get(name, name)) or {}

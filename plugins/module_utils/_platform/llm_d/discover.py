@@ -177,7 +177,7 @@ def _controller(inventory: Inventory, chosen: Candidate, controllers: t.Collecti
         names = ", ".join(sorted(one["metadata"]["name"] for one in inventory.classes)) or "none"
         raise RefusedError(
             "no_class",
-            f"Gateway {chosen.ref} is of GatewayClass {name}, which does not exist (there are: {names}), so nobody runs it. "
+            f"Gateway {chosen.ref} is of GatewayClass {name}, which does not exist (there are: {names}), so no controller runs it. "
             "Install the gateway provider that your llm-d guide names (Istio makes class istio when istiod starts), then run again.",
             gateway=str(chosen.ref),
         )

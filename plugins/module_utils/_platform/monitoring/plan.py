@@ -13,12 +13,8 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Object
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.objects import (
-    namespace,
-    record,
-    record_reference,
-    told,
-)
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.objects import told
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.record import namespace, record, record_reference
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.monitoring.choice import choose, needs
 
 Map: t.TypeAlias = t.Mapping[str, t.Any]

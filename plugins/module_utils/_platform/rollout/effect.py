@@ -23,7 +23,7 @@ GRACE = 20.0  # seconds for which a cause that does not go by itself has to last
 
 
 @dataclasses.dataclass(frozen=True)
-class Effect:
+class Rollout:
     """A resource, the workloads in its namespace that have to run for it, and where a user reads on (a sentence)."""
 
     resource: Resource
@@ -33,7 +33,7 @@ class Effect:
     hint: str = ""
 
 
-def wait_in_effect(kube: Kube, wanted: Effect, *, timeout: float, clock: Clock | None = None) -> Object:
+def wait_in_effect(kube: Kube, wanted: Rollout, *, timeout: float, clock: Clock | None = None) -> Object:
     """The resource once its conditions hold at its present generation and its workloads are rolled out.
 
     Raises GatewayError after ``timeout`` seconds, or as soon as a cause that does not go by itself has lasted :data:`GRACE` seconds.
@@ -55,7 +55,7 @@ def wait_in_effect(kube: Kube, wanted: Effect, *, timeout: float, clock: Clock |
         clock.sleep(min(PAUSE, max(timeout - elapsed, 0.01)))
 
 
-def _not_rolled_out(kube: Kube, wanted: Effect) -> dict[Workload, str]:
+def _not_rolled_out(kube: Kube, wanted: Rollout) -> dict[Workload, str]:
     """What each workload that is not rolled out waits for, as a sentence."""
     reached = {one: progress(one.kind, kube.get(WORKLOADS[one.kind], wanted.namespace, one.name)) for one in wanted.workloads}
     return {one: f"{one.kind}/{one.name}: {state.waiting_for}." for one, state in reached.items() if not state.done}
@@ -70,7 +70,7 @@ def _causes(kube: Kube, namespace: str, workload: Workload) -> list[Cause]:
         return []
 
 
-def _sentence(wanted: Effect, lacking: t.Sequence[str], causes: t.Sequence[Cause], elapsed: float) -> str:
+def _sentence(wanted: Rollout, lacking: t.Sequence[str], causes: t.Sequence[Cause], elapsed: float) -> str:
     told = " ".join(lacking)
     why = " ".join(f"{cause.text[:1].upper()}{cause.text[1:]}. {cause.remedy}" for cause in causes[:3]) or wanted.hint
     return f"{wanted.resource.kind} {wanted.namespace}/{wanted.name} is not Ready after {elapsed:.0f} s: {told} {why}".rstrip()

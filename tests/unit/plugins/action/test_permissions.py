@@ -90,6 +90,13 @@ def test_what_the_preflight_once_forgot(run: t.Any) -> None:
     assert "delete authpolicies.kuadrant.io llm authorization" in found
 
 
+@pytest.mark.parametrize(("image", "wanted"), [("", True), ("registry.example/limitador:1", False)], ids=["upstream", "ours"])
+def test_what_a_role_publishes_in_this_run_counts(run: t.Any, image: str, wanted: bool) -> None:
+    """Role limitador says whether a TelemetryPolicy labels usage, and runs after the preflight."""
+    found = lines(run({"limitador_image": image}, roles=["chargeback", "limitador"], working=["limitador"]))
+    assert ("create telemetrypolicies.extensions.kuadrant.io llm chargeback" in found) is wanted
+
+
 def test_a_file_that_is_wrong_is_named(run: t.Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "vllm/meta").mkdir(parents=True)
     (tmp_path / "vllm/meta/permissions.yml").write_text("- {api_group: '', resources: [pods], verbs: [get], namespace: '*'}\n")

@@ -369,8 +369,8 @@ def test_chargeback_names_what_the_price_book_and_budgets_are_about_and_nobody_h
     )
     notes = result["data_quality"]["notes"]
     assert (
-        "llm_gateway_price_book: of lama is for model lama, which no model server served and nobody used in this time; they served llama"
+        "llm_gateway_price_book: of lama is for model lama, which no model server served and no user used in this time; they served llama"
         in notes
     )
-    assert "a budget is of tier fre, which llm_gateway_price_book does not name and nobody was in this month" in notes
+    assert "a budget is of tier fre, which llm_gateway_price_book does not name and no user was in this month" in notes
     assert not any("of llama is for" in note or "of tier free," in note for note in notes)

@@ -309,6 +309,8 @@ def test_what_was_derived_is_waited_for(cluster: t.Any, run: t.Any, tmp_path: pa
     cluster.on_write = lambda _verb, _body: None
     said = run(state="absent", folder=str(tmp_path))["msg"]
     assert "AuthConfig kuadrant-system/0a (no finalizer), Authorino kuadrant-system/authorino (no finalizer)" in said
+    assert "Kubernetes' garbage collector deletes them" in said
+    assert "operators" not in said
 
 
 def test_object_that_was_created_again_meanwhile_is_another_one(cluster: t.Any) -> None:

@@ -10,10 +10,10 @@ import typing as t
 
 import pytest
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.scrapers import Target, scrapers
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.scrapers import Scraped, scrapers
 
 LABELS = {"app": "limitador", "limitador-resource": "limitador"}
-TARGET = Target("kuadrant-system", {**LABELS, "of": "service"}, {**LABELS, "of": "pod"}, "http")
+TARGET = Scraped("kuadrant-system", {**LABELS, "of": "service"}, {**LABELS, "of": "pod"}, "http")
 
 
 def monitor(kind: str = "ServiceMonitor", namespace: str = "kuadrant-system", **spec: t.Any) -> dict[str, t.Any]:

@@ -8,9 +8,8 @@ import typing as t
 
 import pytest
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import KubeError
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.record import Wish, delete_namespace
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.record import Wish
 from ansible_collections.kuadrant.llm.plugins.modules import platform_record
 
 OURS = {"app.kubernetes.io/managed-by": "kuadrant.llm"}
@@ -21,7 +20,8 @@ SPACE = "namespaces", None, "istio-system"
 @pytest.fixture
 def record(run_module: t.Any, monkeypatch: pytest.MonkeyPatch, kube: t.Any) -> t.Callable[..., t.Any]:
     monkeypatch.setattr(platform_record, "connect", lambda _module: kube)
-    kube.paths["/api/v1"] = {"resources": [{"name": "configmaps", "kind": "ConfigMap", "namespaced": True, "verbs": ["list"]}]}
+    kube.serve("v1", "Namespace", "namespaces", namespaced=False)
+    kube.serve("v1", "ConfigMap", "configmaps")
 
     def call(*, check: bool = False, **options: t.Any) -> t.Any:
         return run_module(platform_record.main, check=check, namespace="istio-system", **({"component": "istio"} | options))
@@ -55,7 +55,8 @@ def test_first_installation_creates_namespace_and_record(record: t.Any, kube: t.
 def test_previous_version(record: t.Any, kube: t.Any, before: dict[str, str], version: str, previous: str, changed: bool) -> None:
     kube.objects[SPACE] = {"metadata": {"name": "istio-system"}}
     labels = {**OURS, "kuadrant.llm/component": "istio", "theirs": "stays"}
-    kube.objects[RECORD] = {"metadata": {"name": RECORD[2], "labels": labels}, "data": {"provider": "helm", **before}}
+    metadata = {"name": RECORD[2], "namespace": RECORD[1], "labels": labels}
+    kube.objects[RECORD] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"provider": "helm", **before}}
     result = record(version=version)
     assert (result["changed"], result["record"]["previous"]) == (changed, previous)
     assert kube.objects[RECORD]["data"]["previous"] == previous
@@ -65,7 +66,7 @@ def test_previous_version(record: t.Any, kube: t.Any, before: dict[str, str], ve
 
 def test_diff_shows_versions(record: t.Any) -> None:
     after = record(version="1.29.1")["diff"]["after"]
-    assert after["ConfigMap istio-system/kuadrant-llm-istio"]["content"]["version"] == "1.29.1"
+    assert after["ConfigMap istio-system/kuadrant-llm-istio"]["data"]["version"] == "1.29.1"
 
 
 def test_refuses_a_namespace_that_is_being_deleted(record: t.Any, kube: t.Any) -> None:
@@ -95,7 +96,7 @@ def test_only_the_namespace(record: t.Any, kube: t.Any) -> None:
     ("labels", "other", "gone", "message"),
     [
         pytest.param(OURS, None, True, "", id="ours and empty"),
-        pytest.param({}, None, False, "Namespace istio-system stays: kuadrant.llm did not create it.", id="of others"),
+        pytest.param({}, None, False, "Namespace istio-system stays: it was not created by kuadrant.llm.", id="of others"),
         pytest.param(OURS, "theirs", False, "Namespace istio-system stays: it holds ConfigMap/theirs.", id="holds something"),
         pytest.param(OURS, "istio-ca-root-cert", True, "", id="holds what istiod writes"),
         pytest.param(OURS, "leader", True, "", id="holds what is ignored"),
@@ -118,15 +119,3 @@ def test_absent_leaves_the_namespace_unless_asked(record: t.Any, kube: t.Any) ->
     kube.objects[SPACE] = {"metadata": {"name": "istio-system", "labels": OURS}}
     assert not record(state="absent")["changed"]
     assert SPACE in kube.objects
-
-
-def test_says_what_holds_a_namespace(kube: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    status = {
-        "conditions": [{"status": "True", "message": "Some content has finalizers: x in 1 resource"}, {"status": "False", "message": "no"}]
-    }
-    kube.objects[SPACE] = {"metadata": {"name": "istio-system"}, "status": status}
-    monkeypatch.setattr(kube, "delete", lambda *_arguments: True)
-    clock = iter(range(10))
-    with pytest.raises(GatewayError, match="still being deleted after 3 s: Some content has finalizers: x in 1 resource") as caught:
-        delete_namespace(kube, "istio-system", 3, now=lambda: next(clock), sleep=lambda _seconds: None)
-    assert "no;" not in caught.value.message

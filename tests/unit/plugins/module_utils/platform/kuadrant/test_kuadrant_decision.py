@@ -14,8 +14,8 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import Gatewa
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.decision import (
     REQUIRED_CRDS,
     Decision,
-    Found,
-    Request,
+    Installed,
+    KuadrantOptions,
     decide,
 )
 
@@ -54,7 +54,7 @@ def ask(
     kuadrant: dict[str, t.Any], *instances: dict[str, t.Any], crds: t.Collection[str] = REQUIRED_CRDS, check: bool = False, **changed: str
 ) -> Decision:
     options = {"state": "present", "provider": "auto", "namespace": "kuadrant-system", "name": "kuadrant", "version": "1.5.2"}
-    return decide(Request(**{**options, **changed}), Found(kuadrant, instances, crds), check=check)
+    return decide(KuadrantOptions(**{**options, **changed}), Installed(kuadrant, instances, crds), check=check)
 
 
 @pytest.mark.parametrize(
