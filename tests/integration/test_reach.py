@@ -18,6 +18,7 @@ import requests
 from .data_plane import Answer, ModelServer, free_ports
 
 HOST = "reach.llm.example"
+ORIGIN = "https://chat.llm.example"
 CHAT = "/v1/chat/completions"
 BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]}).encode()
 ABSENT = {"gateway_state": "absent", "authorization_state": "absent", "rate_limiting_state": "absent"}
@@ -172,6 +173,21 @@ def test_a_limit_says_how_long_to_wait(gateway: Gateway) -> None:
     assert json.loads(body)["error"]["code"] == "rate_limit_exceeded"
     assert 0 < int(headers["retry-after"]) <= 3600
     assert headers["x-ratelimit-limit"].startswith("3")
+
+
+def test_a_browser_may_ask_from_the_origins_that_are_named(gateway: Gateway) -> None:
+    asked = {"Authorization": "", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
+    status, headers, _body = gateway.ask("OPTIONS", CHAT, {**asked, "Origin": ORIGIN})
+    assert (status, headers["access-control-allow-origin"]) == (200, ORIGIN)
+    assert "authorization" in headers["access-control-allow-headers"]
+    assert "POST" in headers["access-control-allow-methods"]
+    assert gateway.ask("OPTIONS", "/metrics", {**asked, "Origin": ORIGIN})[0] == 404
+    status, headers, _body = gateway.ask("OPTIONS", CHAT, {**asked, "Origin": "https://evil.example"})
+    assert status == 401
+    assert "access-control-allow-origin" not in headers
+    for key, expected in ((gateway.keys["alice"], 200), ("no-such-key", 401)):
+        status, headers, _body = gateway.ask("POST", CHAT, {"Authorization": f"Bearer {key}", "Origin": ORIGIN})
+        assert (status, headers["access-control-allow-origin"]) == (expected, ORIGIN)
 
 
 def test_a_forged_mark_does_not_open_a_route_without_policy(gateway: Gateway, kubectl: t.Any, gateway_url: str, eventually: t.Any) -> None:
