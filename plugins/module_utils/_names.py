@@ -21,7 +21,7 @@ TIER_ANNOTATION = "secret.kuadrant.io/plan-id"
 GROUPS_ANNOTATION = "kuadrant.io/groups"
 EXPIRY_ANNOTATION = "secret.kuadrant.io/expires-at"
 
-#: Set by our AuthPolicies on every request that they admit; a Gateway that denies by default lets nothing else pass. Role gateway knows it, too.
+#: Set by our AuthPolicies on every request that they admit; a Gateway that denies by default (role gateway) lets nothing else pass.
 ADMITTED_HEADER = "x-kuadrant-llm-admitted"
 
 

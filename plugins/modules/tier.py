@@ -99,8 +99,8 @@ options:
     default: [APIKEY, Bearer]
   identity_headers:
     description:
-      - Headers that tell the model server who calls, each with V(userid), V(groups) or V(tier) as what it says, for example
-        V({x-user: userid}). What the client sent under these names is replaced.
+      - Headers that tell the model server who calls, such as C(x-user), each with C(userid), C(groups) or C(tier) as what it says.
+        What the client sent under these names is replaced.
     type: dict
     default: {}
   streams:

@@ -15,7 +15,10 @@ import pytest
 
 HOST = "reach.llm.example"
 WINDOW = 4
-TIERS = [{"name": "free", "requests": [{"limit": 2, "window": f"{WINDOW}s"}]}, {"name": "open", "tokens": [{"limit": 100000, "window": "1h"}]}]
+TIERS = [
+    {"name": "free", "requests": [{"limit": 2, "window": f"{WINDOW}s"}]},
+    {"name": "open", "tokens": [{"limit": 100000, "window": "1h"}]},
+]
 VARIABLES = {"gateway_route_backend_name": "vllm-simulator", "authorization_tiers": TIERS}
 ABSENT = {"gateway_state": "absent", "authorization_state": "absent", "rate_limiting_state": "absent"}
 ASKED: t.Any = {"messages": [{"role": "user", "content": "one two three"}]}
@@ -27,9 +30,9 @@ def client(playbook: t.Any, kubectl: t.Any, gateway_url: str) -> t.Iterator[t.Ca
     assert done.returncode == 0, done.stdout[-3000:]
 
     def make(user: str, key: str | None = None, **options: t.Any) -> openai.OpenAI:
-        value = key or base64.b64decode(
-            kubectl("get", "secret", f"test-reach-{user}", "-n", "llm", "-o", "jsonpath={.data.api_key}")
-        ).decode()
+        value = (
+            key or base64.b64decode(kubectl("get", "secret", f"test-reach-{user}", "-n", "llm", "-o", "jsonpath={.data.api_key}")).decode()
+        )
         return openai.OpenAI(base_url=f"{gateway_url}/v1", api_key=value, default_headers={"Host": HOST}, **{"max_retries": 0, **options})
 
     yield make

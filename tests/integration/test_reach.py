@@ -190,12 +190,18 @@ def test_a_browser_may_ask_from_the_origins_that_are_named(gateway: Gateway) -> 
         assert (status, headers["access-control-allow-origin"]) == (expected, ORIGIN)
 
 
-def test_a_forged_mark_does_not_open_a_route_without_policy(gateway: Gateway, kubectl: t.Any, gateway_url: str, eventually: t.Any) -> None:
+@pytest.mark.usefixtures("gateway")
+def test_a_forged_mark_does_not_open_a_route_without_policy(kubectl: t.Any, gateway_url: str, eventually: t.Any) -> None:
     """From the first moment of a route, and after its policies went: 403, never 200."""
     name, host = "test-reach-naked", "naked.llm.example"
     rules = [{"backendRefs": [{"name": "test-reach", "port": 8000}]}]
     spec = {"hostnames": [host], "parentRefs": [{"name": "vllm-gateway"}], "rules": rules}
-    route = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": name, "namespace": "llm"}, "spec": spec}
+    route = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": name, "namespace": "llm"},
+        "spec": spec,
+    }
     ref = {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": name}
     policy = {"apiVersion": "kuadrant.io/v1", "kind": "AuthPolicy", "metadata": {"name": name, "namespace": "llm"}}
     anyone = {**policy, "spec": {"targetRef": ref, "rules": {"authentication": {"anyone": {"anonymous": {}}}}}}
@@ -227,4 +233,11 @@ def test_a_forged_mark_does_not_open_a_route_without_policy(gateway: Gateway, ku
         over.set()
         kubectl("delete", "-n", "llm", "--ignore-not-found", f"authpolicy/{name}", f"httproute/{name}")
         about = {key: gateway_policy["metadata"][key] for key in ("name", "namespace", "labels")}
-        kubectl("apply", "--server-side", "--field-manager=kuadrant.llm", "-f", "-", stdin=json.dumps({**gateway_policy, "metadata": about, "status": None}))
+        kubectl(
+            "apply",
+            "--server-side",
+            "--field-manager=kuadrant.llm",
+            "-f",
+            "-",
+            stdin=json.dumps({**gateway_policy, "metadata": about, "status": None}),
+        )

@@ -104,7 +104,8 @@ def _problem(text: str) -> str | None:
         if not segment:
             return "has an empty segment: write no slash at the end and no two in a row"
         if not _SEGMENT.fullmatch(segment) and not _PLACEHOLDER.fullmatch(segment):
-            return f"has the segment {segment!r}: letters, digits and . _ ~ : @ - are understood, not a dot first, or {{name}} for any one, or /* last"
+            allowed = "letters, digits and . _ ~ : @ - are understood, not a dot first, or {name} for any one, or /* last"
+            return f"has the segment {segment!r}: {allowed}"
     return None
 
 

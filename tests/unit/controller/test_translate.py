@@ -144,7 +144,9 @@ def test_matches_of_one_rule_become_one_patch() -> None:
 def test_what_passes_authentication_is_admitted_by_the_same_listener() -> None:
     """A listener that has no authentication yet has not this filter either: a route that is ahead of it opens nothing."""
     result = run(config(auth()), routes.index_routes([gateway()], [route()]))
-    filters = [patch["patch"]["value"]["name"] for patch in result.patches if patch["applyTo"] == "HTTP_FILTER" and "value" in patch["patch"]]
+    filters = [
+        patch["patch"]["value"]["name"] for patch in result.patches if patch["applyTo"] == "HTTP_FILTER" and "value" in patch["patch"]
+    ]
     assert filters.index(envoy.ADMITTED) == filters.index(envoy.EXT_AUTHZ) + 1
     (mutation,) = envoy.admitted()["mutations"]["request_mutations"]
     assert mutation["append"]["header"] == {"key": "x-kuadrant-llm-admitted", "value": "1"}
