@@ -7,15 +7,21 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import typing as t
+from pathlib import Path
 
+import yaml
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.supplied import hiding
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.config import read_config
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.variables import likely_slips
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 
-_OPTIONS = ("tiers", "keys", "overlap", "paths")
+_OPTIONS = ("tiers", "keys", "namespace", "overlap", "paths")
+
+_ROLES = Path(__file__).parents[2] / "roles"
 
 
 class ActionModule(ActionBase):
@@ -33,14 +39,41 @@ class ActionModule(ActionBase):
                 "failed": True,
                 "msg": f"gateway_config has no option {', '.join(unknown)}. Its options are {', '.join(_OPTIONS)}.",
             }
-        keys = args.get("keys")
+        keys, variables = args.get("keys"), [name for name in task_vars or () if isinstance(name, str)]
         supplied = (
             [entry for entry in keys if isinstance(entry, dict) and isinstance(entry.get("key"), str)] if isinstance(keys, list) else []
         )
         try:
             with hiding(supplied):
-                options = {"overlap": args.get("overlap"), "paths": args.get("paths")}
-                config = read_config(args.get("tiers"), keys, **options, now=dt.datetime.now(dt.UTC))
+                config = read_config(
+                    args.get("tiers"),
+                    keys,
+                    overlap=args.get("overlap"),
+                    paths=args.get("paths"),
+                    namespace=args.get("namespace"),
+                    variables=variables,
+                    now=dt.datetime.now(dt.UTC),
+                )
         except GatewayError as exc:
             return {**result, "failed": True, "msg": exc.message, **exc.details}
-        return {**result, "changed": False, **config}
+        warnings = _slips(variables)
+        return {**result, "changed": False, **config, **({"warnings": warnings} if warnings else {})}
+
+
+def _slips(variables: t.Collection[str]) -> list[str]:
+    """Variables that are nearly called like one of a role. Only roles of whose variables some are set are looked at."""
+    found = []
+    for role in sorted(path.name for path in _ROLES.iterdir()):
+        named = [name for name in variables if name.startswith(f"{role}_")]
+        found += likely_slips(named, _options(role)) if named else []
+    return found
+
+
+@functools.cache
+def _options(role: str) -> frozenset[str]:
+    """The variables of a role, as its argument specification names them."""
+    path = _ROLES / role / "meta/argument_specs.yml"
+    # The C library's safe loader is ten times as fast, where PyYAML was built with it.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    specs = yaml.load(path.read_text(encoding="utf-8"), Loader=loader) if path.exists() else {}  # noqa: S506
+    return frozenset(name for entry in specs.get("argument_specs", {}).values() for name in entry.get("options") or ())

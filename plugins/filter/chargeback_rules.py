@@ -15,7 +15,8 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.currenci
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import of_tiers, parse_price_book
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._report import rules
+from ansible_collections.kuadrant.llm.plugins.module_utils._report import alerts, rules
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import canonical_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import REPLICA_LABELS
 
 DOCUMENTATION = r"""
@@ -26,7 +27,8 @@ author:
   - The kuadrant.llm authors (@kuadrant)
 description:
   - Makes rules for dashboards, about usage and cost by user, group, tier and model, and about budgets.
-  - Makes alerts about limiters, scrapes, usage of no user, and budgets.
+  - Makes alerts about limiters, scrapes, usage of no user, and budgets; about answers that are errors, and about each part that is down,
+    fails, or whose certificate or key ends.
   - They estimate, as C(rate) and C(increase) do. M(kuadrant.llm.chargeback) makes the bill.
 options:
   _input:
@@ -63,6 +65,25 @@ options:
     type: list
     elements: str
     default: [prometheus, prometheus_replica, prometheus_pod, replica, receive, receive_replica, thanos_replica, vm_replica]
+  availability:
+    description: Share of calls, 0 to 1, that are to be answered without an error 5xx. C(LLMErrorBudgetBurn) fires when it is missed.
+    type: float
+    default: 0.995
+  expiry_days:
+    description: How many days before the end of a certificate or key an alert fires.
+    type: int
+    default: 14
+  gateway:
+    description: Name of the Gateway, to tell its Envoy from others of the same Istio. If omitted, whatever is scraped.
+    type: str
+    default: ""
+  keys:
+    description:
+      - The API keys, as in C(llm_gateway_keys), whose end is watched. Of each only name, user and end go into the rules; of more than 500
+        those that end first.
+    type: list
+    elements: dict
+    default: []
 """
 
 EXAMPLES = r"""
@@ -89,6 +110,10 @@ def chargeback_rules(
     limited_share: float = 0.5,
     unattributed_share: float = 0.05,
     observer_labels: list[str] | None = None,
+    availability: float = 0.995,
+    expiry_days: int = 14,
+    gateway: str = "",
+    keys: list[dict[str, t.Any]] | None = None,
 ) -> list[dict[str, t.Any]]:
     """Rule groups for these prices and budgets."""
     try:
@@ -97,9 +122,20 @@ def chargeback_rules(
         book = parse_price_book(price_book, names) if price_book else of_tiers(parsed, _currency(currency))
         observers = REPLICA_LABELS if observer_labels is None else tuple(observer_labels)
         watch = rules.Watch(interval, float(limited_share), float(unattributed_share), observers)
-        return rules.chargeback_rules(book, parse_budgets(budgets, names), watch)
+        service = alerts.Service(float(availability), gateway, int(expiry_days))
+        return rules.chargeback_rules(book, parse_budgets(budgets, names), watch) + alerts.gateway_rules(service, _ends(keys or []))
     except GatewayError as exc:
         raise AnsibleFilterError(exc.message) from exc
+
+
+def _ends(keys: list[dict[str, t.Any]]) -> list[alerts.KeyEnd]:
+    """Of keys that gateway_config has checked, or will."""
+    present = [key for key in keys if key.get("expires_at") and key.get("state", "present") == "present"]
+    try:
+        # A time without quotes is a datetime by now.
+        return [alerts.KeyEnd(str(key["name"]), str(key.get("user")), canonical_time(str(key["expires_at"]))) for key in present]
+    except (KeyError, ValueError) as exc:
+        raise GatewayError(f"keys: each needs a name, and expires_at a time such as 2027-01-31T00:00:00Z: {exc}") from exc
 
 
 def _currency(code: str) -> str:

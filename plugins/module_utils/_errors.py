@@ -27,6 +27,11 @@ class GatewayError(Exception):
         self.details = details
 
 
+def kind_of(value: t.Any) -> str:
+    """The type of a value as a user knows it: Ansible passes subclasses of its own, such as ``_AnsibleTaggedInt``."""
+    return next(base.__name__ for base in type(value).__mro__ if base.__module__ in ("builtins", "datetime"))
+
+
 class UnknownUsageError(GatewayError):
     """Nothing was scraped in a period, so that what was used in it is unknown."""
 
@@ -50,6 +55,21 @@ def failing_to(action: str) -> t.Iterator[None]:
 def reporting(module: AnsibleModule) -> t.Iterator[None]:
     """Turn a :class:`GatewayError` into ``fail_json``, once, at the outermost level of a module."""
     try:
+        refuse(list(_booleans(module.argument_spec, module.params)))
         yield
     except GatewayError as exc:
         module.fail_json(msg=exc.message, **exc.details)
+
+
+def _booleans(spec: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any], prefix: str = "") -> t.Iterator[str]:
+    """Where a number is wanted and true or false was written, which Python, and so Ansible, takes for 1 or 0."""
+    for name, option in spec.items():
+        value = params.get(name)
+        if option.get("type") == "int" and isinstance(value, bool):
+            yield f"{prefix}{name}: must be a number, not {str(value).lower()}"
+        elif option.get("options") and isinstance(value, dict):
+            yield from _booleans(option["options"], value, f"{prefix}{name}.")
+        elif option.get("options") and isinstance(value, list):
+            for index, entry in enumerate(value):
+                if isinstance(entry, dict):
+                    yield from _booleans(option["options"], entry, f"{prefix}{name}[{index}].")

@@ -20,6 +20,7 @@ USER_ANNOTATION = "secret.kuadrant.io/user-id"
 TIER_ANNOTATION = "secret.kuadrant.io/plan-id"
 GROUPS_ANNOTATION = "kuadrant.io/groups"
 EXPIRY_ANNOTATION = "secret.kuadrant.io/expires-at"
+MODELS_ANNOTATION = "kuadrant.llm/models"
 
 #: Set by our AuthPolicies on every request that they admit; a Gateway that denies by default (role gateway) lets nothing else pass.
 ADMITTED_HEADER = "x-kuadrant-llm-admitted"

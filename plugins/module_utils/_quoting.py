@@ -50,6 +50,8 @@ def harmless(text: str | None) -> str:
 
 def visible(text: str) -> str:
     """Without characters that move, hide or turn what stands around them; each is shown as its code instead."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(_shown(character) for character in text)
 
 

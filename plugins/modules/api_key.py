@@ -69,11 +69,23 @@ options:
           - The tier alone if omitted.
         type: list
         elements: str
+      models:
+        description:
+          - The only models that the key may use, as names in which V(*) stands for any characters; its tier may allow fewer. All others get
+            403, and so does what names no model, such as a list of models.
+          - All models that its tier allows if omitted.
+          - The policy has to know that there are such keys, see O(kuadrant.llm.tier#module:key_models). Else they are refused altogether.
+        type: list
+        elements: str
       owner:
         description:
           - Who answers for the key, for example a team or a mail address. Reports show it; the gateway does not use it.
           - If omitted, an existing key keeps its owner. An empty string removes it.
         type: str
+      attributes:
+        description:
+          - Cost centre, project and whatever else the user's bill has to carry, for M(kuadrant.llm.chargeback). They are not in the Secret.
+        type: dict
       expires_at:
         description:
           - When the gateway starts to refuse the key, as RFC 3339 time, for example V(2027-01-31T00:00:00Z).
@@ -81,7 +93,7 @@ options:
         type: str
       key:
         description:
-          - The key itself, if it is given from outside. At least 16 characters, 8 different ones among them.
+          - The key itself, if it is given from outside. 16 to 4096 characters, 8 different ones among them.
           - If omitted, one is generated when the key is created, and an existing key is left as it is.
           - A new value without a new O(keys[].rotation) takes the place of the old one at once.
           - For a key that is to be revoked, a value that must never be issued.
@@ -123,7 +135,8 @@ options:
   purge:
     description:
       - Delete the keys that are not in O(keys). Only keys that this module manages, in O(namespace), with the O(labels).
-      - Records of revoked keys stay. Check mode lists what would be deleted. At least one key must be listed.
+      - Records of revoked keys stay, and so do the keys that a running check of the gateway has issued for itself
+        (label C(kuadrant.llm/purpose=check)) until they expire. Check mode lists what would be deleted. At least one key must be listed.
     type: bool
     default: false
   adopt:
@@ -250,6 +263,11 @@ api_keys:
       type: list
       elements: str
       returned: unless the key was absent already
+    models:
+      description: The only models that the key may use. Empty means all that its tier allows.
+      type: list
+      elements: str
+      returned: unless the key was absent already
     owner:
       description: Who answers for the key.
       type: str
@@ -333,7 +351,9 @@ KEY_SPEC = {
     "user": {"type": "str"},
     "tier": {"type": "str"},
     "groups": {"type": "list", "elements": "str"},
+    "models": {"type": "list", "elements": "str"},
     "owner": {"type": "str"},
+    "attributes": {"type": "dict"},
     "expires_at": {"type": "str"},
     "key": {"type": "str", "no_log": True},
     "rotation": {"type": "str"},

@@ -138,6 +138,11 @@ api_keys:
       type: list
       elements: str
       returned: always
+    models:
+      description: The only models that the key may use. Empty means all that its tier allows.
+      type: list
+      elements: str
+      returned: always
     owner:
       description: Who answers for the key. Null if no one is named.
       type: str
@@ -190,6 +195,10 @@ api_keys:
       type: str
       returned: always
       sample: sha256:5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8
+    temporary:
+      description: Whether the playbook C(kuadrant.llm.check_gateway) issued it for itself, for a moment.
+      type: bool
+      returned: always
     managed:
       description: Whether M(kuadrant.llm.api_key) made it.
       type: bool

@@ -24,7 +24,9 @@ description:
     shown as
     a line without a price.
   - Usage without a tier is priced by its group, if that names exactly one of O(tiers).
-  - Can write the bill as CSV, JSON, FOCUS 1.2 and as one HTML page with plots. Files are replaced as a whole, and only when they change.
+  - Can write the bill as CSV, JSON, FOCUS 1.2, as one HTML page with plots and as PDF. Files are replaced as a whole, and only when they
+    change.
+  - Can be the bill of one team (O(only)), and be split into those of all teams (O(split_by)).
 author:
   - The kuadrant.llm authors (@kuadrant)
 extends_documentation_fragment:
@@ -32,7 +34,9 @@ extends_documentation_fragment:
   - kuadrant.llm._usage.source
   - kuadrant.llm._usage
 requirements:
-  - pygal >= 3.0, for O(output_html)
+  - pygal >= 3.0, for pages and PDF
+  - weasyprint >= 62, for PDF, with the library Pango of the system
+  - babel >= 2.12, for O(locale)
 attributes:
   check_mode:
     support: full
@@ -69,6 +73,17 @@ options:
         description: Currency of all prices, as an ISO 4217 code.
         type: str
         required: true
+      fee_proration:
+        description:
+          - How every C(monthly_fee) is due. V(second), by the seconds of membership. V(month), in full as soon as a membership begins, and
+            where a dearer one follows in the same month, the difference.
+          - A membership begins with the day, in UTC, on which the first use of the month was seen, and lasts until the month ends, or until
+            a day on which the user was only seen under other fees, or under none. A day under several fees belongs to the dearest.
+          - Under both rules the bills of days add up to the bill of the month. Every day of the month is looked at for that, also if the
+            period begins later.
+        type: str
+        choices: [second, month]
+        default: second
       entries:
         description:
           - Each entry prices something for one user, group, tier or model, or for all. Of the entries that fit, the one that names the user
@@ -110,7 +125,8 @@ options:
                 tokens.
             type: dict
           monthly_fee:
-            description: Fixed fee a calendar month, written as text, for each who used something, and for whom the entry names.
+            description: >-
+              Fixed fee a calendar month, written as text, for each who used something, and for whom the entry names. See C(fee_proration).
             type: str
           per:
             description: Who pays the monthly fee once, and who shares what is included.
@@ -123,6 +139,13 @@ options:
                 V(limited_requests),
                 V(unmetered_requests), V(prompt_tokens), V(completion_tokens), V(cached_tokens) and V(unsplit_tokens).
               - What was used earlier in the month counts. It is measured as well where the period begins in the middle of a month.
+            type: dict
+          volume:
+            description:
+              - Prices for what is used above so many units a calendar month, in UTC, by meter. What is below keeps the price before.
+                Each entry of a list has C(above), units a month, what is included counted, and C(price), for as many units as the meter's
+                own price.
+              - Units count for whom C(per) names, as for C(included).
             type: dict
   what_if_price_book:
     description:
@@ -162,6 +185,181 @@ options:
         type: list
         elements: int
         default: [50, 80, 100]
+  adjustments:
+    description:
+      - Credits, discounts and minimum commitments, as in the collection-wide variable C(llm_gateway_adjustments). Each is a line of the
+        bill, or one for each whom a discount is for.
+      - Each may name a user, a group, a tier and attributes that it is for. Without them it is for everything.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the adjustment, by which the bill refers to it. No other may have it.
+        type: str
+        required: true
+      kind:
+        description:
+          - A V(credit) takes an amount off the bill whose period has the time C(on). It may be more than the bill.
+          - A V(discount) takes a share off what usage and fees cost. Several discounts are each of the full cost.
+          - A V(minimum) is what is to be paid at least in a calendar month, in UTC, after discounts and before credits. What is missing is
+            a line of the bill that has the month's end; what was used earlier in the month counts.
+        type: str
+        choices: [credit, discount, minimum]
+        required: true
+      user:
+        description: It is only for this user.
+        type: str
+      group:
+        description: It is only for users in this group.
+        type: str
+      tier:
+        description: It is only for this tier.
+        type: str
+      attributes:
+        description: It is only for those who have these values of O(attributes).
+        type: dict
+      amount:
+        description: Amount of a credit or a minimum, positive, written as text.
+        type: str
+      percent:
+        description: Percent of a discount, written as text.
+        type: str
+      'on':
+        description: Date or time of a credit, as C(valid_from) of a price. Write the key in quotes, because YAML reads it as true.
+        type: str
+      valid_from:
+        description: From when on a discount or a minimum holds. A minimum holds for the months that begin within its time.
+        type: str
+      valid_until:
+        description: Until when it holds.
+        type: str
+      reason:
+        description: Why, for the line of the bill. Required for a credit and for a discount.
+        type: str
+  attributes:
+    description:
+      - Cost centres, projects and whatever else a bill has to carry or is split by, as in the collection-wide variable
+        C(llm_gateway_attributes). They are in every export, and tags in O(output_focus).
+      - What a user has applies, else what the user's groups have, else what the tier has, attribute by attribute.
+    type: dict
+    suboptions:
+      users:
+        description: By name of the user, a dictionary of attributes and their values, which are text.
+        type: dict
+      groups:
+        description: By name of the group.
+        type: dict
+      tiers:
+        description: By name of the tier.
+        type: dict
+  keys:
+    description:
+      - Keys as in the collection-wide variable C(llm_gateway_keys). Only C(user) and C(attributes) of each are looked at. What is written
+        at a key is the user's, and keys of one user may not differ in it.
+      - Other fields of a key are taken, and not looked at. Its value has no place here.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the key, for messages.
+        type: str
+      user:
+        description: User that the key belongs to.
+        type: str
+      attributes:
+        description: Attributes of the user.
+        type: dict
+      state:
+        description: Keys that are V(absent) are not looked at.
+        type: str
+        choices: [present, revoked, absent]
+      key:
+        description: Not looked at.
+        type: str
+      tier:
+        description: Not looked at.
+        type: str
+      owner:
+        description: Not looked at.
+        type: str
+      expires_at:
+        description: Not looked at.
+        type: str
+      rotation:
+        description: Not looked at.
+        type: str
+      overlap:
+        description: Not looked at.
+        type: str
+      groups:
+        description: Not looked at.
+        type: list
+        elements: str
+  only:
+    description:
+      - Bill only those who have these values, by C(user), C(group), C(tier) or the name of an attribute. A user in several groups has the
+        C(group) of all of them, with commas.
+      - Such a bill says nothing of others. Everything is measured all the same.
+    type: dict
+  split_by:
+    description:
+      - Write a bill for each C(user), C(group), C(tier) or value of an attribute, with an index of them, to O(output_dir). What belongs
+        to nobody is a part as well, so the parts add up to the whole, exactly.
+    type: str
+  output_dir:
+    description:
+      - Folder for the files of O(split_by), which must exist. C(index.html) and C(index.csv) name the others. Files of parts that there are
+        no more stay.
+    type: path
+  output_formats:
+    description: What to write for each part of O(split_by).
+    type: list
+    elements: str
+    choices: [csv, json, focus, html, pdf]
+    default: [csv, html]
+  invoice:
+    description:
+      - Makes the bill an invoice. With O(split_by), each part has the number with its own name at the end.
+      - The taxes and the rounding are then also lines of O(output_csv) and O(output_focus), which so add up to what is to be paid.
+    type: dict
+    suboptions:
+      number:
+        description: Its number. In O(output_focus) it is C(InvoiceId).
+        type: str
+        required: true
+      issuer:
+        description: Who issues it. A dictionary with C(name), C(address) (lines of text), C(tax_id) and C(contact).
+        type: dict
+        required: true
+      recipient:
+        description: Who receives it, in the same form.
+        type: dict
+      recipients:
+        description: Who receives the parts of O(split_by), by the name of the part. Others are named after the part.
+        type: dict
+      issued_on:
+        description: Date, such as V(2026-12-01).
+        type: str
+      due_on:
+        description: Date until which it is to be paid.
+        type: str
+      reference:
+        description: A reference of the recipient, such as the number of an order.
+        type: str
+      note:
+        description: Text below the amount.
+        type: str
+      taxes:
+        description: >-
+          Each is a line, a dictionary with C(name), C(percent) of the net amount as text, and C(note) for what has to be said of it.
+        type: list
+        elements: dict
+  locale:
+    description:
+      - How pages write numbers, such as V(de_DE). By default as in English, with commas. Other formats are for programs.
+    type: str
   prometheus_url:
     description:
       - Address of Prometheus, or of anything that speaks its query API, before C(/api/v1).
@@ -201,6 +399,10 @@ options:
   output_html:
     description:
       - Write the report to this file as one HTML page with plots, which needs no network and runs no script. Its folder must exist.
+    type: path
+  output_pdf:
+    description:
+      - Write the same page to this file as PDF, for print. Its folder must exist.
     type: path
   billing_account:
     description:
@@ -252,6 +454,31 @@ EXAMPLES = r"""
 - name: Tell who has spent 80 percent of the budget
   ansible.builtin.debug:
     msg: "{{ november.budgets | selectattr('reached', 'contains', 80) }}"
+
+- name: Bill every team, by its cost centre, with page and PDF each
+  kuadrant.llm.chargeback:
+    prometheus_url: http://127.0.0.1:18001
+    start: "2026-11-01T00:00:00Z"
+    end: "2026-12-01T00:00:00Z"
+    tiers: "{{ llm_gateway_tiers }}"
+    currency: EUR
+    attributes:
+      groups:
+        research: {cost_center: "4711"}
+        support: {cost_center: "4712"}
+      users:
+        chen: {cost_center: "4713", project: apollo}
+    adjustments:
+      - {name: outage, kind: credit, group: research, amount: "25.00", "on": "2026-11-03", reason: Outage of 3 November}
+      - {name: partner, kind: discount, percent: "10", reason: Partner agreement}
+    invoice:
+      number: "2026-11"
+      issuer: {name: Example Ltd, address: [1 High Street, London], tax_id: GB 000 0000 00}
+      issued_on: "2026-12-01"
+      taxes: [{name: VAT, percent: "20"}]
+    split_by: cost_center
+    output_dir: /srv/reports/2026-11
+    output_formats: [csv, html, pdf]
 
 - name: Bill October from the ledger
   kuadrant.llm.chargeback:
@@ -314,10 +541,14 @@ lines:
       description: The model. V(null) for requests, which are not counted by model, and where an answer did not name it.
       type: str
       sample: null
+    attributes:
+      description: Attributes of the user, group and tier, by name.
+      type: dict
+      sample: {cost_center: "4711"}
     meter:
       description: >-
         What was counted: C(requests), C(limited_requests), C(unmetered_requests), C(prompt_tokens), C(completion_tokens), C(cached_tokens),
-        C(unsplit_tokens) or C(monthly_fee).
+        C(unsplit_tokens) or C(monthly_fee); or a line of O(adjustments), C(discount), C(credit) or C(minimum), whose cost may be negative.
       type: str
       sample: requests
     quantity:
@@ -326,6 +557,12 @@ lines:
       sample: 2
     quantity_upper:
       description: How much, at most. V(null) where the samples prove no bound.
+      type: int
+      sample: 2
+    quantity_assumed:
+      description:
+        - How much, at most, where C(quantity_upper) is V(null) under the assumption that no counter, in the times that no scrape saw, grew
+          faster than at the fastest that samples show of it. V(null) where not even that gives a bound.
       type: int
       sample: 2
     included:
@@ -338,6 +575,10 @@ lines:
       sample: 2
     billable_upper:
       description: The upper bound of that.
+      type: int
+      sample: 2
+    billable_assumed:
+      description: The one under the assumption of C(quantity_assumed).
       type: int
       sample: 2
     unit_price:
@@ -356,8 +597,13 @@ lines:
       description: The same of C(billable_upper). V(null) where the samples prove no bound.
       type: str
       sample: "0.002"
+    cost_assumed:
+      description: The same of C(billable_assumed), equal to C(cost_upper) where that is proved.
+      type: str
+      sample: "0.002"
     price_entry:
-      description: Name of the entry of the price book, or of the tier, that the price comes from. V(null) for what has no price.
+      description: >-
+        Name of the entry of the price book, of the tier, or of the adjustment that the price comes from. V(null) for what has no price.
       type: str
       sample: free
     notes:
@@ -368,7 +614,7 @@ summary:
   description:
     - The bill, one entry per user, group and tier, with C(cost) and the figures of all meters, C(authorized) (requests let through),
       C(limited),
-      C(unmetered), C(prompt), C(completion), C(cached) and C(unsplit), each also with C(_upper).
+      C(unmetered), C(prompt), C(completion), C(cached) and C(unsplit), each also with C(_upper) and C(_assumed).
     - C(prompt) is with the cached tokens, which are a part of it.
   returned: success
   type: list
@@ -382,6 +628,66 @@ totals:
   sample:
     user: [{user: alice, authorized: 2, limited: 3, authorized_upper: 2, limited_upper: 3, cost: "0.002", cost_upper: "0.002"}]
     overall: {authorized: 2, limited: 3, authorized_upper: 2, limited_upper: 3, cost: "0.002", cost_upper: "0.002"}
+payable:
+  description:
+    - What is to be paid, and how it comes about, as decimal text. RV(payable.charges) (usage and fees) and RV(payable.adjustments) are
+      RV(payable.net); with RV(payable.taxes) that is RV(payable.total), exactly. RV(payable.rounding) makes RV(payable.amount) of it, an
+      amount of the currency's minor unit in ISO 4217. Nothing is rounded before; a half goes away from zero.
+    - RV(payable.amount_upper) is the same of the upper figures, V(null) where there is none.
+  returned: success
+  type: dict
+  contains:
+    currency:
+      description: The currency.
+      type: str
+    charges:
+      description: Cost of usage and fees.
+      type: str
+    adjustments:
+      description: Sum of credits, discounts and what is missing to minimums.
+      type: str
+    net:
+      description: The sum of both.
+      type: str
+    taxes:
+      description: One entry a tax, with C(name), C(percent), C(amount) and C(note).
+      type: list
+      elements: dict
+    total:
+      description: Net and taxes.
+      type: str
+    rounding:
+      description: What is added to the total.
+      type: str
+    amount:
+      description: What is to be paid.
+      type: str
+    amount_upper:
+      description: What may be to be paid at most.
+      type: str
+  sample: {currency: USD, charges: "0.022", adjustments: "0", net: "0.022", taxes: [], total: "0.022", rounding: "-0.002", amount: "0.02",
+    amount_upper: "0.02"}
+invoice:
+  description: What O(invoice) says, without the taxes. V(null) without it.
+  returned: success
+  type: dict
+part:
+  description: Whose bill this is, with O(only); V(null) if it is of all.
+  returned: success
+  type: dict
+  sample: {of: [{by: group, value: research}], title: group research}
+attributes:
+  description: Names of all attributes that there are.
+  returned: success
+  type: list
+  elements: str
+parts:
+  description:
+    - With O(split_by), one entry a part, in the order of the index, with C(part) (a title), C(name) (V(null) for those who have none),
+      C(invoice), C(users), the amounts of RV(payable), C(tax), and C(files) in O(output_dir).
+  returned: success
+  type: list
+  elements: dict
 reconciliation:
   description:
     - Tokens per model (C(models)) and in all (C(overall)), of C(users), C(unattributed), and their sum, what the model servers
@@ -398,6 +704,13 @@ reconciliation:
       served: {prompt: 75, completion: 1030, total: 1105}
       exact: true
     causes: ["1 answers carried no usage (1 aborted)"]
+undecided:
+  description:
+    - Requests that were served without a decision, as in M(kuadrant.llm.usage_info), with C(cost), what they would have cost at the average
+      of a request that was decided, without fees. They are on nobody's bill.
+  returned: success
+  type: dict
+  sample: {requests: 293, requests_upper: 293, requests_assumed: 293, share_percent: "5.6", cost: "0.59"}
 budgets:
   description:
     - One entry per budget. C(reached) are the thresholds that C(spent) has reached for sure, C(possibly_reached) those that the upper
@@ -470,12 +783,28 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import MISSING_PRICES
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.export import to_csv, to_json
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.files import check_destination, write_text
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.files import check_destination, check_folder, write_text
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.focus import to_focus
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.make import from_ledger, from_prometheus, parse_pricing
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page import require_plots, to_html
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_text import require_locale
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.pdf import require_pdf, write_pdf
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import chargeback_table
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.split import write_parts
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import ARGUMENT_SPEC, MUTUALLY_EXCLUSIVE, REQUIRED_ONE_OF
+
+# A key as users describe it, so that its value is hidden where somebody gives it all the same.
+_KEY_SPEC: dict[str, t.Any] = {
+    "name": {"type": "str"},
+    "user": {"type": "str"},
+    "attributes": {"type": "dict"},
+    "state": {"type": "str", "choices": ["present", "revoked", "absent"]},
+    "key": {"type": "str", "no_log": True},
+    **{name: {"type": "str"} for name in ("tier", "owner", "expires_at", "rotation", "overlap")},
+    "groups": {"type": "list", "elements": "str"},
+}
+# Ends of the files of a part.
+_ENDS = {"csv": ".csv", "json": ".json", "focus": "-focus.csv", "html": ".html"}
 
 
 def main() -> None:
@@ -487,44 +816,89 @@ def main() -> None:
             "ledger_anchor": {"type": "path"},
             "tiers": {"type": "list", "elements": "dict"},
             "currency": {"type": "str", "default": "USD"},
-            # Their entries are checked by the price book's own rules, which name the entry and the field.
+            # Their entries are checked by the rules of the description, which name the entry and the field.
             "price_book": {"type": "dict"},
             "what_if_price_book": {"type": "dict"},
             "require_prices": {"type": "bool", "default": False},
             "budgets": {"type": "list", "elements": "dict", "default": []},
+            "adjustments": {"type": "list", "elements": "dict", "default": []},
+            "attributes": {"type": "dict"},
+            "keys": {"type": "list", "elements": "dict", "default": [], "no_log": False, "options": _KEY_SPEC},
+            "invoice": {"type": "dict"},
+            "only": {"type": "dict"},
+            "split_by": {"type": "str"},
             "timeline": {"type": "str", "choices": ["auto", "hour", "day", "none"], "default": "auto"},
             "output_csv": {"type": "path"},
             "output_json": {"type": "path"},
             "output_focus": {"type": "path"},
             "output_html": {"type": "path"},
+            "output_pdf": {"type": "path"},
+            "output_dir": {"type": "path"},
+            "output_formats": {"type": "list", "elements": "str", "choices": [*_ENDS, "pdf"], "default": ["csv", "html"]},
+            "locale": {"type": "str"},
             "billing_account": {"type": "str", "default": "llm-gateway"},
             "provider": {"type": "str", "default": "LLM gateway"},
         },
         mutually_exclusive=[*MUTUALLY_EXCLUSIVE, ("prometheus_url", "ledger_dir")],
         required_one_of=[*REQUIRED_ONE_OF, ("prometheus_url", "ledger_dir"), ("tiers", "price_book")],
+        required_together=[("split_by", "output_dir")],
         supports_check_mode=True,
     )
-    params = module.params
-    outputs: dict[str, t.Callable[[dict[str, t.Any]], str]] = {
-        "output_csv": to_csv,
-        "output_json": to_json,
-        "output_focus": lambda report: to_focus(report, params["billing_account"], params["provider"]),
-        "output_html": lambda report: to_html(report, params["provider"]),
-    }
     with reporting(module):
-        wanted = parse_pricing(params)
-        paths = {option: params[option] for option in outputs if params[option]}
-        for option, path in paths.items():
-            check_destination(path, option)
-        if "output_html" in paths:
-            require_plots()
-        timeline = "none" if params["timeline"] == "auto" and "output_html" not in paths else params["timeline"]
-        report = (from_ledger if params["ledger_dir"] else from_prometheus)(module, wanted, timeline)
-        if report["data_quality"]["missing_prices"]:
-            module.warn(next(note for note in report["data_quality"]["notes"] if note.startswith(MISSING_PRICES)))
-        written = [write_text(module, path, outputs[option](report)) for option, path in paths.items()]
-        diffs = [diff for diff in written if diff is not None]
-        module.exit_json(changed=bool(diffs), diff=diffs, table=chargeback_table(report), **report)
+        bill(module)
+
+
+def bill(module: AnsibleModule) -> None:
+    params = module.params
+
+    def page(report: t.Mapping[str, t.Any]) -> str:
+        return to_html(report, params["provider"], params["locale"])
+
+    makers: dict[str, t.Callable[[t.Mapping[str, t.Any]], str]] = {
+        "csv": to_csv,
+        "json": to_json,
+        "focus": lambda report: to_focus(report, params["billing_account"], params["provider"]),
+        "html": page,
+    }
+    wanted = parse_pricing(params)
+    paths = {name: params[f"output_{name}"] for name in (*makers, "pdf") if params[f"output_{name}"]}
+    for name, path in paths.items():
+        check_destination(path, f"output_{name}")
+    formats = dict.fromkeys(params["output_formats"]) if wanted.split_by else {}
+    if wanted.split_by:
+        check_folder(params["output_dir"], "output_dir")
+    pages = {"html", "pdf"} & {*paths, *formats}
+    if pages:
+        require_plots()
+    if "pdf" in pages:
+        require_pdf()
+    require_locale(params["locale"])
+    timeline = "none" if params["timeline"] == "auto" and not pages else params["timeline"]
+    statement = (from_ledger if params["ledger_dir"] else from_prometheus)(module, wanted, timeline)
+    report = statement.report()
+    if report["data_quality"]["missing_prices"]:
+        module.warn(next(note for note in report["data_quality"]["notes"] if note.startswith(MISSING_PRICES)))
+    if wanted.only is not None and not report["lines"]:
+        module.warn(f"only: there is nothing to bill for {wanted.only.title}")
+    written = [
+        write_pdf(module, path, page(report)) if name == "pdf" else write_text(module, path, makers[name](report))
+        for name, path in paths.items()
+    ]
+    diffs = [diff for diff in written if diff is not None]
+    parts: list[dict[str, t.Any]] = []
+    if wanted.split_by:
+        parts, more = write_parts(
+            module,
+            statement,
+            wanted.split_by,
+            params["output_dir"],
+            {end: makers[name] for name, end in _ENDS.items() if name in formats},
+            pdf=page if "pdf" in formats else None,
+            provider=params["provider"],
+            locale=params["locale"],
+        )
+        diffs += more
+    module.exit_json(changed=bool(diffs), diff=diffs, table=chargeback_table(report), parts=parts, **report)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ description:
   - Checks the description of a gateway, its tiers, its API keys and its paths together, before anything is changed.
   - All problems are reported at once, each with the entry and the field, such as
     C(llm_gateway_tiers[2].requests[0].window).
+  - Names every variable that begins with C(llm_gateway_) and that this collection does not know, and warns of variables that are nearly
+    called like those of its roles. A wrong name would leave the right one unset, and its default in force.
   - Runs on the controller and reads and writes nothing. Key values are neither shown nor returned.
 extends_documentation_fragment:
   - kuadrant.llm._attributes
@@ -24,7 +26,8 @@ options:
   tiers:
     description:
       - The tiers, as in C(llm_gateway_tiers). At least one is needed.
-      - If omitted, V(free), V(premium) and V(enterprise) with 2, 10 and 50 requests in 2 minutes, at 0.001, 0.002 and 0.005 for each.
+      - If omitted, the tiers of the local stack and of the demos, which are for trying. V(free), V(premium) and V(enterprise) with 2, 10
+        and 50 requests in 2 minutes, at 0.001, 0.002 and 0.005 for each.
     type: list
     elements: dict
     suboptions:
@@ -40,7 +43,7 @@ options:
         elements: dict
         suboptions: &rates
           limit:
-            description: Number of requests, or tokens, in one window.
+            description: Number of requests, or tokens, in one window. V(0) requests suspend the tier.
             type: int
             required: true
           window:
@@ -60,6 +63,12 @@ options:
               - Count only requests that name this model. By default all are counted.
               - Such limits have the gateway read the bodies of requests, see O(kuadrant.llm.tier#module:streams).
             type: str
+          shadow:
+            description:
+              - Refuse nothing, and count what would have been refused, which M(kuadrant.llm.tier_info) tells.
+              - Only the custom Limitador can; a gateway whose Limitador runs Kuadrant's image is refused by name.
+            type: bool
+            default: false
       tokens:
         description:
           - Limits on tokens, of prompt and completion together, as the model server reports them in C(usage.total_tokens).
@@ -67,6 +76,13 @@ options:
         type: list
         elements: dict
         suboptions: *rates
+      models:
+        description:
+          - The only models that keys of the tier may use, as names in which V(*) stands for any characters. All others get 403, and so does
+            what names no model, such as a list of models. By default all models are allowed.
+          - The gateway reads the bodies of requests then, see O(kuadrant.llm.tier#module:streams).
+        type: list
+        elements: str
       price:
         description: Prices of the tier, as decimal numbers, best written as text.
         type: dict
@@ -125,14 +141,22 @@ options:
         description: Groups of the user. The default is the tier alone.
         type: list
         elements: str
+      models:
+        description: The only models that the key may use, as O(tiers[].models). The default is all that the tier allows.
+        type: list
+        elements: str
       owner:
         description: Who answers for the key.
         type: str
+      attributes:
+        description: >-
+          Cost centre, project and whatever else the user's bill has to carry, by name; values are text. Keys of one user agree in it.
+        type: dict
       expires_at:
         description: RFC 3339 time from which the key is refused. It must be in the future if the key is to be present.
         type: str
       key:
-        description: Value of the key, at least 16 characters. Generated when it is left out.
+        description: Value of the key, 16 to 4096 characters. Generated when it is left out.
         type: str
       rotation:
         description: Names a rotation. The key gets a new value when this changes.
@@ -145,6 +169,9 @@ options:
         type: str
         choices: [present, revoked, absent]
         default: present
+  namespace:
+    description: The namespace of gateway, policies and keys, as in C(llm_gateway_namespace). Those of Kubernetes itself are refused.
+    type: str
   overlap:
     description: How long the old value of a key works on after a rotation that has no C(overlap) of its own, for example V(1h).
     type: str
@@ -197,7 +224,7 @@ tiers:
   sample:
     - name: free
       requests:
-        - {limit: 2, window: 2m, per: user, model: null}
+        - {limit: 2, window: 2m, per: user, model: null, shadow: false}
       tokens: []
       price:
         request: "0.001"
@@ -219,6 +246,10 @@ keys:
       type: str
     groups:
       description: Groups of the user.
+      type: list
+      elements: str
+    models:
+      description: The only models that the key may use. Null means all that the tier allows.
       type: list
       elements: str
     expires_at:

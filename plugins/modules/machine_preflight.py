@@ -47,9 +47,17 @@ options:
         type: str
         required: true
   ports:
-    description: Purpose to TCP port. Each must be free on the loopback address.
+    description:
+      - Purpose to TCP port. Each must be free on the loopback address.
+      - None may be among those that the kernel gives to connections (C(net.ipv4.ip_local_port_range)), unless it is reserved there
+        (C(net.ipv4.ip_local_reserved_ports)), for a connection of anybody can hold it when it is wanted.
     type: dict
     default: {}
+  fixed_ports:
+    description: Purposes whose ports cannot be chosen, and so may be among those.
+    type: list
+    elements: str
+    default: []
   disk:
     description: Folders that need free space. A folder that does not exist yet is judged by the nearest parent that does.
     type: list
@@ -104,6 +112,8 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+_KERNEL = pathlib.Path("/proc/sys/net/ipv4")
+
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "commands": {
         "type": "list",
@@ -117,6 +127,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
         },
     },
     "ports": {"type": "dict", "default": {}},
+    "fixed_ports": {"type": "list", "elements": "str", "default": []},
     "disk": {
         "type": "list",
         "elements": "dict",
@@ -180,6 +191,24 @@ def port_problem(purpose: str, port: int) -> str | None:
     return None
 
 
+def fleeting_problem(ports: t.Iterable[int]) -> str | None:
+    """Return which ports the kernel may give to a connection at any moment, None if there are none (source: Linux, ip-sysctl)."""
+    try:
+        first, last = map(int, (_KERNEL / "ip_local_port_range").read_text(encoding="ascii").split())
+        reserved = (_KERNEL / "ip_local_reserved_ports").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None  # not Linux, or a container that hides it
+    spans = [tuple(map(int, part.split("-"))) for part in reserved.split(",") if part]
+    taken = sorted(port for port in ports if first <= port <= last and not any(span[0] <= port <= span[-1] for span in spans))
+    if not taken:
+        return None
+    shown = f"Port {taken[0]} is" if len(taken) == 1 else f"{len(taken)} ports from {taken[0]} to {taken[-1]} are"
+    return (
+        f"{shown} among those that the kernel gives to connections ({first} to {last}, net.ipv4.ip_local_port_range): any process may hold "
+        f"one when it is wanted. Choose ports below {first}, or reserve them with net.ipv4.ip_local_reserved_ports."
+    )
+
+
 def disk_problem(path: str, free_mib: int) -> str | None:
     """Return how much space is missing, None if there is enough."""
     folder = pathlib.Path(path)
@@ -196,6 +225,8 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     found = [command_problem(module, command) for command in module.params["commands"]]
     found += [disk_problem(disk["path"], disk["free_mib"]) for disk in module.params["disk"]]
+    fixed = module.params["fixed_ports"]
+    found.append(fleeting_problem(int(port) for purpose, port in module.params["ports"].items() if purpose not in fixed))
     found += [port_problem(purpose, int(port)) for purpose, port in module.params["ports"].items()]
     module.exit_json(changed=False, problems=[problem for problem in found if problem])
 

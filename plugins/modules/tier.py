@@ -36,7 +36,7 @@ options:
     description:
       - The tiers, as in C(llm_gateway_tiers) and O(kuadrant.llm.gateway_config#module:tiers). All that is wrong with them is reported at
         once, with entry and field, before anything is changed.
-      - If omitted, V(free), V(premium) and V(enterprise) with 2, 10 and 50 requests in 2 minutes.
+      - Required with O(state=present), unless O(kinds) is V(TelemetryPolicy) alone.
     type: raw
   state:
     description: V(absent) removes the policies of the set that this collection created or adopted; the target then answers everybody.
@@ -85,6 +85,21 @@ options:
     description: Groups whose keys may pass. The default is the names of the tiers.
     type: list
     elements: str
+  evaluator:
+    description:
+      - What of Authorino decides whether a known key may pass, by its user, tier, groups and end.
+      - V(patterns) compares texts, and asks a clock for the keys that have an end. V(opa) runs a policy in Rego, which answers alike and
+        takes about twice as much of Authorino's processor time for a request.
+    type: str
+    choices: [patterns, opa]
+    default: patterns
+  key_models:
+    description:
+      - Whether there are keys with O(kuadrant.llm.api_key#module:keys[].models). Then the bodies of requests are read for them, see
+        O(streams), by an EnvoyFilter C(<auth_policy_name>-models-<gateway>), as for tiers with models.
+      - Without it, such keys are refused, because the gateway does not know which model a request is for.
+    type: bool
+    default: false
   key_labels:
     description: Labels of the Secrets that hold keys, in any namespace. Every gateway of a cluster needs its own.
     type: dict
@@ -159,6 +174,13 @@ EXAMPLES = r"""
         tokens:
           - {limit: 50000, window: 1h, model: large}
           - {limit: 500000, window: 1h, model: small}
+      - name: trial
+        requests:
+          - {limit: 100, window: 24h}
+          - {limit: 5, window: 1m, shadow: true}    # refuses nothing; module tier_info tells what it would have
+      - name: suspended
+        requests:
+          - {limit: 0, window: 1h}
 
 - name: Show what taking over the policies of the original demos would change
   kuadrant.llm.tier:
@@ -228,7 +250,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import DEFAULT_TIERS, parse_tiers
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import NO_TIERS, parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import ADMITTED_HEADER
@@ -237,9 +259,10 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.plan import Request
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import Changes
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier import apply
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.access import EVALUATORS
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import NAMES, PolicySet, Surroundings, compose
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import Step, plan, shown
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import IDENTITY, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import IDENTITY, Target, shadows
 
 _NAME_OPTIONS = {
     "AuthPolicy": "auth_policy_name",
@@ -262,6 +285,8 @@ ARGUMENT_SPEC = {
     },
     **{option: {"type": "str", "default": NAMES[kind]} for kind, option in _NAME_OPTIONS.items()},
     "groups": {"type": "list", "elements": "str"},
+    "evaluator": {"type": "str", "choices": list(EVALUATORS), "default": EVALUATORS[0]},
+    "key_models": {"type": "bool", "default": False, "no_log": False},
     "key_labels": {"type": "dict", "default": {"app": "llm-gateway", "kuadrant.io/auth-secret": "true"}, "no_log": False},
     "key_prefixes": {"type": "list", "elements": "str", "default": ["APIKEY", "Bearer"], "no_log": False},
     "identity_headers": {"type": "dict", "default": {}},
@@ -283,7 +308,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     params = module.params
     wanted = read_options(params)
     kube = connect(module)
-    around = apply.look_around(kube, wanted.target, wanted.names)
+    around = apply.look_around(kube, wanted.target, wanted.names, limiters=bool(shadows(wanted.tiers or ())))
     for what in around.unseen:
         module.warn(f"{what} cannot be listed with these credentials: policies there that meet the tiers are not seen.")
     objects = compose(wanted, around)
@@ -310,13 +335,13 @@ def read_options(params: t.Mapping[str, t.Any]) -> PolicySet:
     names = {kind: params[option] for kind, option in _NAME_OPTIONS.items() if kind in params["kinds"]}
     if params["state"] == "absent":
         return PolicySet(target, names, None)
-    tiers = tuple(parse_tiers(DEFAULT_TIERS if params["tiers"] is None else params["tiers"]))
-    if not tiers:
-        raise GatewayError("llm_gateway_tiers: is empty; describe at least one tier, e.g. {name: free, requests: [{limit: 2, window: 2m}]}")
+    tiers = tuple(parse_tiers(params["tiers"]))
+    if not tiers and set(names) != {"TelemetryPolicy"}:  # which labels usage, whatever the tiers
+        raise GatewayError(f"llm_gateway_tiers: {NO_TIERS}.")
     groups = tuple(tier.name for tier in tiers) if params["groups"] is None else tuple(params["groups"])
     labels = {name: str(value) for name, value in params["key_labels"].items()}
     prefixes, headers = _callers(params)
-    return PolicySet(target, names, tiers, groups, labels, params["streams"], prefixes, headers)
+    return PolicySet(target, names, tiers, groups, labels, params["streams"], params["evaluator"], params["key_models"], prefixes, headers)
 
 
 def _callers(params: t.Mapping[str, t.Any]) -> tuple[tuple[str, ...], dict[str, str]]:

@@ -15,6 +15,7 @@ author:
 description:
   - Reads the policies on a target, whoever created them, and tells them in the words of tiers, with their conditions.
   - Tells also of policies elsewhere that hold in their place, or do not hold because of them.
+  - Fails if there is no such target.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - kuadrant.llm._attributes
@@ -34,6 +35,24 @@ options:
     description: Name of the target.
     type: str
     required: true
+  prometheus_url:
+    description:
+      - Address of Prometheus, before C(/api/v1). It tells what limits in shadow would have refused; without it, that is not told.
+    type: str
+  prometheus_token:
+    description: Bearer token for Prometheus.
+    type: str
+  prometheus_ca_cert:
+    description: File with the certificates of the authorities to trust. Not given means those of the system's Python.
+    type: path
+  prometheus_validate_certs:
+    description: Whether to check the certificate of Prometheus.
+    type: bool
+    default: true
+  prometheus_timeout:
+    description: Seconds that the query may take.
+    type: int
+    default: 60
 seealso:
   - module: kuadrant.llm.tier
 """
@@ -44,6 +63,12 @@ EXAMPLES = r"""
     namespace: llm
     target_name: vllm-gateway
   register: gateway
+
+- name: Read what limits in shadow would have refused
+  kuadrant.llm.tier_info:
+    namespace: llm
+    target_name: vllm-gateway
+    prometheus_url: http://127.0.0.1:18001
 
 - name: Stop if that is not all of it
   ansible.builtin.assert:
@@ -63,8 +88,24 @@ tiers:
   elements: dict
   sample:
     - name: free
-      requests: [{limit: 2, window: 2m, per: user, model: null}]
+      requests: [{limit: 2, window: 2m, per: user, model: null, shadow: false}]
       tokens: []
+shadow_limited:
+  description: Calls that limits in shadow would have refused since their counters began, those of most calls first.
+  returned: when O(prometheus_url) is given
+  type: list
+  elements: dict
+  contains:
+    limit:
+      description: Name of the limit, which begins with that of its tier.
+      type: str
+    user:
+      description: Whose calls they were. Empty for a limit that all users of a group share.
+      type: str
+    calls:
+      description: How many.
+      type: int
+  sample: [{limit: trial/shadow, user: alice, calls: 12}]
 limits:
   description: Limits on the target that no list of tiers would have made.
   returned: success
@@ -162,13 +203,16 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import report
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier import apply
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import NAMES
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.inspection import target_facts
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.inspection import shadow_query, shadow_refusals, target_facts
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import SOURCE_SPEC, connect_prometheus, pass_on_warnings
 
 ARGUMENT_SPEC = {
     "namespace": {"type": "str", "required": True},
     "target_kind": {"type": "str", "choices": ["Gateway", "HTTPRoute"], "default": "Gateway"},
     "target_name": {"type": "str", "required": True},
+    **{name: option for name, option in SOURCE_SPEC.items() if name.startswith("prometheus_")},
+    "prometheus_url": {"type": "str"},
 }
 
 
@@ -179,7 +223,12 @@ def main() -> None:
         around = apply.look_around(connect(module), target, NAMES)
         for what in around.unseen:
             module.warn(f"{what} cannot be listed with these credentials: policies there that meet the tiers are not seen.")
-        module.exit_json(changed=False, **target_facts(around, target))
+        facts = target_facts(around, target)
+        if module.params["prometheus_url"]:
+            prometheus = connect_prometheus(module)
+            facts["shadow_limited"] = shadow_refusals(prometheus.vector(shadow_query(around)))
+            pass_on_warnings(module, prometheus)
+        module.exit_json(changed=False, **facts)
 
 
 if __name__ == "__main__":

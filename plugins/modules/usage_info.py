@@ -102,21 +102,32 @@ usage:
       description: Calls refused, at most. Equal to C(limited) where the samples decide, V(null) where they prove no bound.
       type: int
       sample: 3
+    authorized_assumed:
+      description:
+        - Calls let through, at most, where C(authorized_upper) is V(null) under an assumption. In the times that no scrape saw, no counter
+          grew faster than at the fastest that samples show of it at that limiter. V(null) where not even that gives a bound.
+      type: int
+      sample: 2
+    limited_assumed:
+      description: The same of the calls refused.
+      type: int
+      sample: 3
     notes:
       description: Why upper and lower figures differ.
       type: list
       elements: str
 totals:
   description:
-    - The sums of C(authorized), C(limited), C(authorized_upper) and C(limited_upper). An upper sum is V(null) if one of its parts is.
+    - The sums of C(authorized), C(limited), and of their upper and assumed figures. An upper sum is V(null) if one of its parts is.
   returned: success
   type: dict
-  sample: {authorized: 2, limited: 3, authorized_upper: 2, limited_upper: 3}
+  sample: {authorized: 2, limited: 3, authorized_upper: 2, limited_upper: 3, authorized_assumed: 2, limited_assumed: 3}
 tokens:
   description:
     - Tokens and finished requests, on routes with token limits, as the custom Limitador counts them. Without it, or without token
       limits, the lists are empty.
-    - A figure that ends with C(_upper) is the upper bound, equal to the figure without it where the samples decide.
+    - A figure that ends with C(_upper) is the upper bound, equal to the figure without it where the samples decide. One that ends with
+      C(_assumed) is the same, or an upper bound under the assumption of C(usage) where none is proved.
   returned: success
   type: dict
   contains:
@@ -172,6 +183,15 @@ tokens:
         models: [{model: m, prompt: 10, completion: 20, total: 30}]
         requests: {aborted: 1}
         causes: ["1 answers carried no usage (1 aborted)"]
+undecided:
+  description:
+    - Requests that were served without a decision, because the limiter did not answer, and their share of all that were served. They are
+      in no other figure. V(null) where Prometheus does not scrape the gateway's own counters, and with Kuadrant's own filter, which has
+      none.
+    - A request that several limits of one gateway are asked about counts for each question that was not answered.
+  returned: success
+  type: dict
+  sample: {requests: 293, requests_upper: 293, requests_assumed: 293, share_percent: "5.6"}
 scrapes:
   description: One entry per limiter that Prometheus scraped.
   returned: success

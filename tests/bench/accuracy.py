@@ -16,7 +16,9 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import itertools
+import math
 import os
+import statistics
 import subprocess
 import tempfile
 import threading
@@ -25,7 +27,7 @@ import typing as t
 from pathlib import Path
 
 from figures import write
-from histories import END, START, History, Pair, make, open_metrics
+from histories import CUSTOM, END, START, UPSTREAM, History, Pair, make, open_metrics
 from server import program, serving
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
@@ -45,6 +47,9 @@ METHODS = {
     "increase_anchored": f"{_BY} (increase(authorized_calls[{_SECONDS}s] anchored))",
     "counter_times_price": f"{_BY} (authorized_calls)",
 }
+
+# What has to be 0, whatever the histories are.
+LAW = ("decided_wrong", "lower_above_truth", "unwarned", "bound_misses", "refused_without_need")
 
 Figures = dict[tuple[str, Pair], float]
 
@@ -158,6 +163,43 @@ def judge(results: t.Sequence[Result]) -> dict[str, t.Any]:
     }
 
 
+def widths(results: t.Sequence[Result], shape: str) -> dict[str, t.Any]:
+    """How far apart the figures of a busy user are, as the upper one by the lower one: proved ones, and where none is, assumed ones.
+
+    ``median_width_<shape>`` is over all of them, of which the exact ones are 1; None: more than half of them have no such bound.
+    """
+    busy = [
+        (found, result.history.truth(pair))
+        for result in results
+        if result.history.shape == shape
+        for pair, found in result.figures.items()
+        # Those that are only there to stand still are not busy.
+        if not pair[0].startswith("idle") and (found.lower > 0 or result.history.truth(pair) > 0)
+    ]
+    bounded = [one for one in busy if not one[0].exact]
+    beyond = [one for one in bounded if one[0].likely is not None and one[1] > one[0].likely]
+    return {
+        f"median_width_{shape}": _median(_width(found.lower, found.likely) for found, _true in busy),
+        f"median_width_of_the_bounded_{shape}": _median(_width(found.lower, found.likely) for found, _true in bounded),
+        f"median_width_proved_{shape}": _median(_width(found.lower, found.upper) for found, _true in busy),
+        f"busy_figures_{shape}": len(busy),
+        f"busy_figures_bounded_{shape}": len(bounded),
+        f"busy_figures_without_a_proved_bound_{shape}": sum(found.upper is None for found, _true in busy),
+        f"busy_figures_without_an_assumed_bound_{shape}": sum(found.likely is None for found, _true in busy),
+        # The assumption is one: a user's fastest moment may have been one that no scrape saw.
+        f"truth_above_the_assumed_bound_{shape}": len(beyond),
+    }
+
+
+def _width(lower: int, upper: int | None) -> float:
+    return math.inf if upper is None or not lower else upper / lower
+
+
+def _median(numbers: t.Iterable[float]) -> float | None:
+    found = statistics.median([*numbers] or [1.0])
+    return None if math.isinf(found) else round(found, 3)
+
+
 def measure() -> dict[str, t.Any]:
     print(f"{HISTORIES} histories, seed {SEED}", flush=True)
     histories = list(itertools.islice(filter(lambda one: one.scraped, (make(number, SEED) for number in itertools.count())), HISTORIES))
@@ -167,6 +209,7 @@ def measure() -> dict[str, t.Any]:
         results = read(url, histories)
         done = time.monotonic()
         figures = judge(results)
+        figures |= widths(results, UPSTREAM) | widths(results, CUSTOM)
         billed = [result for result in results if result.refused is None]
         decided = [result for result in billed if all(found.exact for found in result.figures.values())]
         for name, expression in METHODS.items():
@@ -200,6 +243,9 @@ def table(figures: dict[str, t.Any]) -> str:
 def main() -> None:
     figures = measure()
     write("accuracy", figures, table(figures))
+    broken = [name for name in LAW if figures[name]]
+    if broken:
+        raise SystemExit(f"bench: not 0: {', '.join(broken)}")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@
 
 A history has everything that makes counters hard to bill: restarts that the counters show and ones that they hide, users and
 replicas that come and go, scrapes that fail, two servers or jobs that look at one limiter with clocks that differ, targets whose labels
-or address change, users who change their group. And what must be refused, or bounded: two limiters that answer at one address in turn, and
-two servers that tell their samples apart by a label which is not known for one.
+or address change, users who change their group, and users who call in bursts. And what must be refused, or bounded: two limiters that
+answer at one address in turn, and two servers that tell their samples apart by a label which is not known for one.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ _IDLE = 40
 SHARED = "two limiters behind one address"
 FOREIGN = "duplicates under a label of their own"
 REFUSABLE = frozenset({SHARED, FOREIGN})
+
+# Limiters that do not say since when they count, as Kuadrant's; ones that do, as the custom one; and both, one after the other.
+UPSTREAM, CUSTOM, MIXED = "upstream", "custom", "mixed"
 
 Pair = tuple[str, str]  # user, group
 Labels = dict[str, str]
@@ -113,11 +116,12 @@ class Shared(Process):
 
 @dataclasses.dataclass
 class History:
-    """``features``: what is in it."""
+    """``features``: what is in it. ``shape``: what its limiters say of themselves."""
 
     number: int
     processes: list[Process]
     features: frozenset[str]
+    shape: str = MIXED
 
     @property
     def pairs(self) -> list[Pair]:
@@ -165,9 +169,12 @@ def make(number: int, seed: int) -> History:
         features.add(feature)
         return True
 
+    shape = rng.choice((UPSTREAM, UPSTREAM, CUSTOM, CUSTOM, MIXED))
+    says = {UPSTREAM: 0.0, CUSTOM: 1.0, MIXED: 0.75}[shape]
     processes: list[Process] = []
     if happens(0.08, SHARED):
-        return History(number, [_shared(rng, happens, {"history": str(number), "instance": "limitador.example:8080"})], frozenset(features))
+        both = _shared(rng, happens, {"history": str(number), "instance": "limitador.example:8080"}, says)
+        return History(number, [both], frozenset(features), shape)
     for replica in range(2 if happens(0.25, "replicas") else 1):
         lives = [(_LONG_AGO, _FAR)]
         if happens(0.2, "churned replicas"):
@@ -175,17 +182,17 @@ def make(number: int, seed: int) -> History:
             lives = [(_LONG_AGO, change), (change, _FAR)]
         for generation, (born, died) in enumerate(lives):
             instance = f"10.{replica}.{generation}.1:8080"
-            process = _process(rng, happens, {"history": str(number), "instance": instance}, born, died)
+            process = _process(rng, happens, {"history": str(number), "instance": instance}, born, died, says)
             if process.views:  # what was never scraped is in no bill
                 processes.append(process)
-    return History(number, processes, frozenset(features))
+    return History(number, processes, frozenset(features), shape)
 
 
 Happens = t.Callable[[float, str], bool]
 
 
-def _process(rng: random.Random, happens: Happens, labels: Labels, born: int, died: int) -> Process:
-    says = rng.random() < 0.75
+def _process(rng: random.Random, happens: Happens, labels: Labels, born: int, died: int, chance: float) -> Process:
+    says = rng.random() < chance
     keeps = says and rng.random() < 0.5
     views = _views(rng, happens, labels, born, died, keeps)
     first = min(scrape[0] for view in views for scrape in view.scrapes) if any(view.scrapes for view in views) else died
@@ -208,9 +215,9 @@ def _process(rng: random.Random, happens: Happens, labels: Labels, born: int, di
     return process
 
 
-def _shared(rng: random.Random, happens: Happens, labels: Labels) -> Shared:
+def _shared(rng: random.Random, happens: Happens, labels: Labels, chance: float) -> Shared:
     """Both run all the time, with lives that they tell or not."""
-    says = rng.random() < 0.5
+    says = rng.random() < chance
     offset = rng.randrange(1, _STEP)
     failing = rng.choice((0.0, 0.0, 0.2))
     moments = [moment for moment in range(_BEGIN + offset, _FAR, _STEP) if rng.random() >= failing]
@@ -271,7 +278,12 @@ def _calls(rng: random.Random, happens: Happens, born: int, died: int) -> dict[P
             happens(1, "births")
             begin = rng.randrange(begin, died)
         number = (died - begin) // rng.choice((4_000, 15_000, 90_000, 400_000))
-        new = sorted(rng.randrange(begin, died) for _call in range(number))
+        new = [rng.randrange(begin, died) for _call in range(number)]
+        if happens(0.15, "bursts"):
+            for _burst in range(rng.randint(1, 3)):
+                at = rng.randrange(begin, died)
+                new += [min(died - 1, at + rng.randrange(5_000)) for _call in range(rng.randint(5, 60))]
+        new.sort()
         change = rng.randrange(START, END) if happens(0.1, "labels of users change") else died
         calls[user, "free"] = old + [call for call in new if call < change]
         if change < died:

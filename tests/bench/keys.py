@@ -66,12 +66,12 @@ class Api:
             raise SystemExit(f"bench: {method} {path}: {response.status} {data[:300]!r}")
         return data
 
-    def secrets(self) -> dict[str, Entry]:
-        listed = json.loads(self.ask(self.connection(), "GET", f"/api/v1/namespaces/{NAMESPACE}/secrets"))
+    def secrets(self, namespace: str = NAMESPACE) -> dict[str, Entry]:
+        listed = json.loads(self.ask(self.connection(), "GET", f"/api/v1/namespaces/{namespace}/secrets"))
         return {secret["metadata"]["name"]: secret for secret in listed["items"]}
 
-    def values(self) -> dict[str, str]:
-        data = {name: secret.get("data", {}).get("api_key") for name, secret in self.secrets().items()}
+    def values(self, namespace: str = NAMESPACE) -> dict[str, str]:
+        data = {name: secret.get("data", {}).get("api_key") for name, secret in self.secrets(namespace).items()}
         return {name: base64.b64decode(value).decode() for name, value in data.items() if value}
 
     def delete_all(self) -> None:

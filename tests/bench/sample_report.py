@@ -57,6 +57,7 @@ BUDGETS = [
 def options(**more: t.Any) -> Pricing:
     given: dict[str, t.Any] = {"tiers": None, "currency": "USD", "price_book": BOOK, "what_if_price_book": None, "budgets": []}
     given["require_prices"] = False
+    given |= dict.fromkeys(("attributes", "keys", "adjustments", "invoice", "only", "split_by"))
     return parse_pricing({**given, **more})
 
 

@@ -61,6 +61,6 @@ def test_every_alert_is_tested_firing_and_not_firing() -> None:
     for case in (case for path in CASES for case in yaml.safe_load(path.read_text())["tests"]):
         for test in case.get("alert_rule_test", ()):
             fires.setdefault(test["alertname"], set()).add(bool(test["exp_alerts"]))
-    groups = chargeback_rules(TIERS, price_book=PRICES, budgets=BUDGETS)
-    alerts = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
+    groups = [one for one in chargeback_rules(TIERS, price_book=PRICES, budgets=BUDGETS) if one["name"].startswith("llm-chargeback")]
+    alerts = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}  # the others: test_alerts.py
     assert fires == {alert: {True, False} for alert in alerts}

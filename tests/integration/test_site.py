@@ -116,6 +116,13 @@ WRONG = {
         {"llm_gateway_keys": [{"name": "old", "user": "x", "tier": "free", "expires_at": "2020-01-01T00:00:00Z"}]},
         ["old", "2020-01-01"],
     ),
+    "a namespace of Kubernetes": ({"llm_gateway_namespace": "kube-system"}, ["kube-system", "belongs to Kubernetes itself"]),
+    "a namespace that is none": ({"llm_gateway_namespace": "LLM_1"}, ["LLM_1", "no name of a namespace"]),
+    "a misspelt variable": ({"llm_gateway_teirs": [{"name": "gold"}]}, ["llm_gateway_teirs", "llm_gateway_tiers is"]),
+    "a key that no header holds": (
+        {"llm_gateway_keys": [{"name": "x", "user": "x", "tier": "free", "key": "0123456789abcdef" * 4400}]},
+        ["x", "70400 characters"],
+    ),
     "an unknown provider": ({"cluster_provider": "mainframe"}, ["mainframe", "local"]),
     "a missing kubeconfig": (
         {

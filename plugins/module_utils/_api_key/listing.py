@@ -14,7 +14,8 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.results import describe
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import AUTH_SECRET, WATCHED
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import AUTH_SECRET, CHECK, WATCHED
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.key_forms import never_sent
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import fingerprint
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import is_past
@@ -54,19 +55,37 @@ def _expires_by(entry: t.Mapping[str, t.Any], then: datetime.datetime) -> bool:
 def listing(keys: t.Mapping[str, StoredKey], wanted: KeyFilter, now: datetime.datetime) -> list[dict[str, t.Any]]:
     """The keys that are ``wanted``, by name."""
     revoked = {digest: key.name for key in keys.values() for digest in key.fingerprints}
-    entries = (entry_of(keys[name], now, revoked) for name in sorted(keys))
+    holders = _holders(keys.values())
+    entries = (entry_of(keys[name], now, revoked, holders) for name in sorted(keys))
     return [entry for entry in entries if wanted.matches(entry, now)]
 
 
-def entry_of(key: StoredKey, now: datetime.datetime, revoked: t.Mapping[str, str]) -> dict[str, t.Any]:
-    """One key; ``revoked`` are the fingerprints of revoked values and the keys that had them."""
+def _holders(keys: t.Iterable[StoredKey]) -> dict[str, set[str]]:
+    """By value: the keys that have it now, or had it and still let it through."""
+    holders: dict[str, set[str]] = {}
+    for key in keys:
+        for value in (key.value, *(old.value for old in key.previous)):
+            if value:
+                holders.setdefault(value, set()).add(key.name)
+    return holders
+
+
+def entry_of(
+    key: StoredKey, now: datetime.datetime, revoked: t.Mapping[str, str], holders: t.Mapping[str, t.Collection[str]]
+) -> dict[str, t.Any]:
+    """One key; ``revoked`` are the fingerprints of revoked values and the keys that had them, ``holders`` the keys by value."""
     entry = describe(key)
+    unsent = never_sent(key.value) if key.value else None
+    others = sorted({name for one in (key, *key.previous) if one.value for name in holders[one.value]} - {key.name})
     found = {"a refresh was interrupted: apply the key again": key.refreshing, **_unfinished(key, now)}
     if key.revoked_at:
         found["it was revoked and its Secret holds a key again: revoke it again"] = bool(key.value)
     else:
         found = {
             "the Secret holds no key (data api_key)": not key.value,
+            f"its value never matches: {unsent}; apply the key with a new rotation, or make it absent": unsent is not None,
+            f"the same value opens the gateway as {', '.join(others)}: calls of one are counted and billed as the other's; "
+            "make all but one absent, or rotate them": bool(others),
             f"label {_text(WATCHED)} is missing: Authorino does not notice changes and revocation": not key.carries(WATCHED),
             f"label {_text(AUTH_SECRET)} is missing: the AuthPolicy does not select it": not key.carries(AUTH_SECRET),
             f"label {_text(MANAGED_BY)} is missing: the module api_key leaves it alone": not key.carries(MANAGED_BY),
@@ -78,6 +97,7 @@ def entry_of(key: StoredKey, now: datetime.datetime, revoked: t.Mapping[str, str
         }
     return {
         **entry,
+        "temporary": key.carries(CHECK),
         "created": key.created,
         "changed_at": key.changed_at,
         "expired": not key.revoked_at and is_past(key.grant.expires_at, now),

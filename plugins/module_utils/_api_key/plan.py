@@ -15,7 +15,7 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.action import KeyAction, KeyVerb
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.conflicts import contradictions, shared_values
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import key_labels, previous_of, tombstone_labels
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import CHECK, key_labels, previous_of, tombstone_labels
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys import NO_GRANT, ApiKey, Grant
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import refuse
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
@@ -43,7 +43,9 @@ def plan_keys(
     actions = [_action(current.get(key.name), key, namespace, labels, now) for key in wanted]
     if purge:
         names = {key.name for key in wanted}
-        surplus = [key for name, key in sorted(current.items()) if name not in names and _is_ours(key, labels) and not key.revoked_at]
+        ours = [key for name, key in sorted(current.items()) if name not in names and _is_ours(key, labels) and not key.revoked_at]
+        # A key by which somebody checks the gateway at this moment goes by itself; one that was left behind has expired.
+        surplus = [key for key in ours if not key.carries(CHECK) or is_past(key.grant.expires_at, now)]
         actions += [_removal(key, "it is not in the list (purge)") for key in surplus]
     problems = [problem for action in actions for problem in contradictions(action, labels, now, adopt=adopt)]
     refuse(problems + shared_values(current, actions, labels))
@@ -173,7 +175,7 @@ def _verb(before: StoredKey, after: StoredKey, *, rotates: bool, refresh: bool, 
 def _reasons(before: StoredKey, after: StoredKey, *, rotates: bool) -> t.Iterator[str]:
     if not before.carries(MANAGED_BY):
         yield "it was not created by this collection"
-    for field in ("user", "tier", "groups", "expires_at"):
+    for field in ("user", "tier", "groups", "expires_at", "models"):
         if getattr(after.grant, field) != getattr(before.grant, field):
             yield f"{field} changes"
     if after.owner != before.owner:

@@ -25,6 +25,7 @@ def describe(key: StoredKey) -> dict[str, t.Any]:
         "user": grant.user,
         "tier": grant.tier,
         "groups": list(grant.groups),
+        "models": list(grant.models),
         "owner": key.owner,
         "expires_at": grant.expires_at,
         "rotation": key.rotation,

@@ -24,6 +24,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._names import (
     EXPIRY_ANNOTATION,
     GROUPS_ANNOTATION,
     MANAGED_BY,
+    MODELS_ANNOTATION,
     TIER_ANNOTATION,
     USER_ANNOTATION,
 )
@@ -41,6 +42,8 @@ AUTH_SECRET = {"kuadrant.io/auth-secret": "true"}
 STAND_IN = {"kuadrant.llm/stand-in": "true"}
 PREVIOUS = {"kuadrant.llm/previous": "true"}
 REVOKED = {"kuadrant.llm/revoked": "true"}
+#: On the keys that playbook check_gateway issues for a moment, beside the labels of all keys.
+CHECK = {"kuadrant.llm/purpose": "check"}
 
 
 def key_labels(selector: t.Mapping[str, str]) -> dict[str, str]:
@@ -61,6 +64,7 @@ def annotations_of(key: StoredKey) -> dict[str, str | None]:
         TIER_ANNOTATION: grant.tier,
         GROUPS_ANNOTATION: ",".join(grant.groups),
         EXPIRY_ANNOTATION: grant.expires_at,
+        MODELS_ANNOTATION: ",".join(grant.models) or None,
         OWNER: key.owner,
         ROTATION: key.rotation,
         REVOKED_AT: key.revoked_at,
@@ -119,11 +123,13 @@ def from_secret(secret: t.Mapping[str, t.Any]) -> StoredKey:
     """Read a Secret; what it lacks is None or empty."""
     metadata = secret["metadata"]
     annotations = metadata.get("annotations") or {}
-    groups = tuple(group.strip() for group in annotations.get(GROUPS_ANNOTATION, "").split(",") if group.strip())
+    groups, models = (
+        tuple(one.strip() for one in annotations.get(name, "").split(",") if one.strip()) for name in (GROUPS_ANNOTATION, MODELS_ANNOTATION)
+    )
     return StoredKey(
         name=metadata["name"],
         namespace=metadata.get("namespace", ""),
-        grant=Grant(annotations.get(USER_ANNOTATION), annotations.get(TIER_ANNOTATION), groups, annotations.get(EXPIRY_ANNOTATION)),
+        grant=Grant(annotations.get(USER_ANNOTATION), annotations.get(TIER_ANNOTATION), groups, annotations.get(EXPIRY_ANNOTATION), models),
         value=_decoded((secret.get("data") or {}).get("api_key")),
         labels=metadata.get("labels") or {},
         owner=annotations.get(OWNER),

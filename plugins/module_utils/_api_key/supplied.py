@@ -50,8 +50,8 @@ def _shown(entry: dict[str, t.Any]) -> dict[str, t.Any]:
     if not value:
         return entry
     texts = {field: _without([value], text) for field, text in entry.items() if isinstance(text, str)}
-    groups = entry.get("groups")
-    return {**entry, **texts, "key": HIDDEN, "groups": groups and [_without([value], group) for group in groups]}
+    lists = {field: entry.get(field) and [_without([value], text) for text in entry[field]] for field in ("groups", "models")}
+    return {**entry, **texts, "key": HIDDEN, **lists}
 
 
 def _without(values: t.Iterable[str], text: str) -> str:

@@ -14,21 +14,34 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys import ApiKey, read_keys
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.paths import ANY, Path, parse_paths
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import Problems
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import DEFAULT_TIERS, Rate, Tier, read_tiers
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import DEMO_TIERS, NO_TIERS, Rate, Tier, read_tiers
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.variables import check_namespace, check_variables
 
 
-def read_config(tiers: t.Any, keys: t.Any, *, overlap: t.Any = None, paths: t.Any = None, now: dt.datetime) -> dict[str, t.Any]:
-    """``{tiers: [...], keys: [...], paths: [...]}``, JSON-serialisable and without key values; ``tiers`` None means the default ones.
+def read_config(
+    tiers: t.Any,
+    keys: t.Any,
+    *,
+    overlap: t.Any = None,
+    paths: t.Any = None,
+    namespace: t.Any = None,
+    variables: t.Iterable[str] = (),
+    now: dt.datetime,
+) -> dict[str, t.Any]:
+    """``{tiers: [...], keys: [...], paths: [...]}``, JSON-serialisable and without key values; ``tiers`` None means those of the demos.
 
-    Raises GatewayError that lists every problem.
+    ``variables`` are the names of all that are set. Raises GatewayError that lists every problem.
     """
     problems = Problems()
-    tiers = DEFAULT_TIERS if tiers is None else tiers
+    check_variables(variables, problems)
+    if namespace is not None:
+        check_namespace(namespace, problems)
+    tiers = DEMO_TIERS if tiers is None else tiers
     read = read_tiers(tiers, problems)
     if not tiers:
-        problems.add("llm_gateway_tiers", "is empty; describe at least one tier, e.g. {name: free, requests: [{limit: 2, window: 2m}]}")
+        problems.add("llm_gateway_tiers", NO_TIERS)
     # A tier that could not be read may still be meant by a key: do not report that key too.
-    names = None if problems.messages else [tier.name for tier in read]
+    names = None if any(message.startswith("llm_gateway_tiers") for message in problems.messages) else [tier.name for tier in read]
     wanted = read_keys(keys, names, now, problems, "0s" if overlap is None else str(overlap))
     allowed = parse_paths(paths, problems)
     problems.raise_if_any()
@@ -44,12 +57,13 @@ def _tier_facts(tier: Tier) -> dict[str, t.Any]:
         "name": tier.name,
         "requests": [rate_facts(rate) for rate in tier.requests],
         "tokens": [rate_facts(rate) for rate in tier.tokens],
+        "models": list(tier.models) or None,
         "price": {"request": None, **{field: str(price) for field, price in tier.prices.items()}},
     }
 
 
 def rate_facts(rate: Rate) -> dict[str, t.Any]:
-    return {"limit": rate.limit, "window": rate.window, "per": rate.per, "model": rate.model}
+    return {"limit": rate.limit, "window": rate.window, "per": rate.per, "model": rate.model, "shadow": rate.shadow}
 
 
 def _key_facts(key: ApiKey) -> dict[str, t.Any]:
@@ -61,6 +75,7 @@ def _key_facts(key: ApiKey) -> dict[str, t.Any]:
         "user": key.grant.user,
         "tier": key.grant.tier,
         "groups": list(key.grant.groups),
+        "models": list(key.grant.models) or None,
         "expires_at": key.grant.expires_at,
         "has_value": key.value is not None,
     }

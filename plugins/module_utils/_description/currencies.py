@@ -4,7 +4,11 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""Codes of currencies that users write."""
+"""Codes of currencies that users write, and how many decimals an amount has that can be paid.
+
+Both are ISO 4217's. Libraries for formats such as babel have the decimals of CLDR, which are those of prices in shops: none for IQD, LBP,
+RSD and eleven others, whose invoices have decimals.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,18 @@ CURRENCIES: t.Final = frozenset(
         "VES VND VUV WST XAF XCD XDR XOF XPF YER ZAR ZMW ZWL",
     )
 )
+# Decimals of the minor unit where they are not two. XDR has none in the standard, because nobody pays in it.
+_WITH_DECIMALS: t.Final[dict[int, str]] = {
+    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
+    3: "BHD IQD JOD KWD LYD OMR TND",
+    4: "CLF UYW",
+}
+_DECIMALS: t.Final = {currency: decimals for decimals, listed in _WITH_DECIMALS.items() for currency in listed.split()}
+
+
+def minor_unit(currency: str) -> int:
+    """Decimals of the smallest amount that can be paid."""
+    return _DECIMALS.get(currency, 2)
 
 
 def parse_currency(code: t.Any) -> str:

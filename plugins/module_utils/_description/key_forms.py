@@ -27,6 +27,8 @@ _PREVIOUS = re.compile(r"(.+)\.previous-[0-9a-f]{8}")
 #: Characters that these endings take at most.
 RESERVED = len(".previous-01234567") + len(STAND_IN_SUFFIX)
 
+_MAX_HEADERS = 60 * 1024  # bytes, max_request_headers_kb of Envoy's connection manager
+
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _KEY = re.compile(r"(llm_([0-9A-Za-z]{8})_[0-9A-Za-z]{33})([0-9A-Za-z]{6})")
 
@@ -58,6 +60,20 @@ def is_generated(value: str) -> bool:
 def is_damaged(value: str) -> bool:
     """Whether this looks like a key of our making that was not copied whole."""
     return value.startswith("llm_") and len(value) in range(50, 55) and not is_generated(value)
+
+
+def never_sent(value: str) -> str | None:
+    """Why no request can bring this value, so that it never opens the gateway; None: one can.
+
+    A header's value ends before the spaces behind it and has no line ends (RFC 9110, 5.5), and Envoy takes 60 KiB of headers.
+    """
+    if value != value.strip():
+        return "it has spaces or line ends around it, often from a file or an echo"
+    if not all(character.isprintable() or character == "\t" for character in value):
+        return "it has line ends or other control characters in it"
+    if len(value.encode()) > _MAX_HEADERS:
+        return f"it has {len(value)} characters, more than Envoy takes in all headers"
+    return None
 
 
 def _checksum(text: str) -> str:

@@ -13,17 +13,22 @@ import datetime
 import re
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.attributes import parse_attributes
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.key_forms import RESERVED, STAND_IN_SUFFIX, is_damaged, owning_key
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.models import read_models
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At, Problems
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import naming
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, refuse
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import canonical_time, is_past, parse_timedelta
 
-FIELDS = ("name", "user", "tier", "groups", "owner", "expires_at", "key", "rotation", "overlap", "state")
+FIELDS = ("name", "user", "tier", "groups", "models", "owner", "expires_at", "key", "rotation", "overlap", "state", "attributes")
 STATES = ("present", "revoked", "absent")
 
 #: A supplied key of fewer characters, or of fewer different ones, can be guessed.
 MIN_LENGTH, MIN_DISTINCT = 16, 8
+
+#: A longer one is not let through: Envoy takes 60 KiB of headers in all, and many a proxy on the way 8 KiB for one.
+MAX_LENGTH = 4096
 
 #: The gateway has to learn the new value before the old one may die.
 MIN_OVERLAP = datetime.timedelta(seconds=10)
@@ -31,7 +36,7 @@ MIN_OVERLAP = datetime.timedelta(seconds=10)
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")  # RFC 1123 subdomain, as for every Secret
 _VALUE = re.compile(r"[\x21-\x7e]+")  # what fits in an HTTP header after the prefix
 
-_TEXT_FIELDS = tuple(field for field in FIELDS if field != "groups")
+_TEXT_FIELDS = tuple(field for field in FIELDS if field not in ("groups", "models", "attributes"))
 
 # Where OPA's count of nanoseconds ends (2262-04-11): it cannot read a later time, so that the key would be refused.
 _LAST_EXPIRY = datetime.datetime(2262, 1, 1, tzinfo=datetime.UTC)
@@ -45,6 +50,7 @@ class Grant:
     tier: str | None
     groups: tuple[str, ...]
     expires_at: str | None  # RFC 3339, UTC, ends in Z
+    models: tuple[str, ...] = ()  # globs of the only models that it may use; none: all
 
 
 NO_GRANT = Grant(None, None, (), None)
@@ -78,6 +84,7 @@ def read_keys(raw: t.Any, tiers: t.Collection[str] | None, now: datetime.datetim
     if len(problems.messages) > shown:  # what the entries mean can be told once they have their shape
         return []
     try:
+        parse_attributes(None, entries)
         keys = parse_keys(entries, overlap=overlap, tiers=tiers, option="llm_gateway_keys")
     except GatewayError as exc:
         problems.messages += exc.details["problems"]
@@ -109,6 +116,8 @@ def _shaped(entry: dict[str, t.Any], at: At) -> dict[str, t.Any]:
     groups = shaped.get("groups")
     if groups is not None and not (isinstance(groups, list) and groups and all(isinstance(group, str) for group in groups)):
         at.add("groups", "must be a list of names; leave it out for the tier alone")
+    for problem in read_models(shaped.get("models"))[1]:
+        at.add("models", problem)
     return shaped
 
 
@@ -172,6 +181,8 @@ def _parse(
     problems += [
         f"groups: {group!r} must be printable, without commas or spaces around it" for group in groups if not _plain(group) or "," in group
     ]
+    models, wrong = read_models(item.get("models"))
+    problems += [f"models: {problem}" for problem in wrong]
     expires_at = item.get("expires_at")
     try:
         expiry = canonical_time(expires_at) if expires_at else None
@@ -182,15 +193,17 @@ def _parse(
         overlap = _overlap(item["overlap"], problems)
         if rotation is None:
             problems.append("overlap: is only of use with rotation, which says that the key gets a new value")
-    if value and any(value in str(text) for text in (name, user, tier, owner, rotation, *groups)):
+    if value and any(value in str(text) for text in (name, user, tier, owner, rotation, *groups, *models)):
         problems.append("key: is also part of another field, which would show it")
-    grant = Grant(user, tier, groups, expiry)
+    grant = Grant(user, tier, groups, expiry, models)
     return ApiKey(name, grant, value, expires_at is None, owner, rotation, overlap), problems
 
 
 def _value_problems(value: str, *, new: bool) -> t.Iterator[str]:
     if not _VALUE.fullmatch(value):
         yield "key: must be visible ASCII characters without spaces, since it travels in a header"
+    elif new and len(value) > MAX_LENGTH:
+        yield f"key: has {len(value)} characters and must have at most {MAX_LENGTH}, since it travels in a header"
     elif new and (len(value) < MIN_LENGTH or len(set(value)) < MIN_DISTINCT):
         yield (
             f"key: can be guessed; it needs at least {MIN_LENGTH} characters, {MIN_DISTINCT} different ones among them. "

@@ -19,7 +19,8 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.currenci
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.meters import METERS
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import PRICE_FIELDS, Price, parse_amount
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At, Problems
-from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.volume import VOLUME, Steps, read_volume, whole_units
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, kind_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time, parse_time
 
 if t.TYPE_CHECKING:
@@ -30,7 +31,9 @@ DIMENSIONS = ("user", "group", "tier", "model")
 PAYERS = ("user", "group", "tier")
 BOOK = "llm_gateway_price_book"
 FEE = "monthly_fee"
-_FIELDS = ("name", *DIMENSIONS, "valid_from", "valid_until", "price", FEE, "per", "included")
+# How a fee of a month is due: by the time of membership, or in full as soon as the month has begun for its payer.
+PRORATIONS = SECOND, MONTH = "second", "month"
+_FIELDS = ("name", *DIMENSIONS, "valid_from", "valid_until", "price", FEE, "per", "included", VOLUME)
 _ALWAYS, _NEVER = -(2**62), 2**62
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -68,6 +71,7 @@ class PriceEntry:
     :param prices: by meter.
     :param per: who pays the fee once, and shares what is included.
     :param included: units a month that are free, by meter.
+    :param volume: prices above so many units a month, by meter.
     """
 
     name: str
@@ -79,6 +83,7 @@ class PriceEntry:
     monthly_fee: Decimal | None = None
     per: str = "user"
     included: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
+    volume: Steps = dataclasses.field(default_factory=dict)
 
     @property
     def begins(self) -> int:
@@ -103,6 +108,11 @@ class PriceEntry:
         )
 
     @property
+    def shared(self) -> bool:
+        """Whether what was used before in the month decides what is paid."""
+        return bool(self.included or self.volume)
+
+    @property
     def sells(self) -> tuple[str, ...]:
         """Meters, and the fee as one that is told apart by who pays it."""
         return (*self.prices, *((f"{FEE} per {self.per}",) if self.monthly_fee is not None else ()))
@@ -115,6 +125,7 @@ class PriceEntry:
             for name, (meter, per) in fields.items()
             if meter in self.prices and self.prices[meter].per == per
         }
+        volume = {meter: [{"above": above, "price": str(price.amount)} for above, price in steps] for meter, steps in self.volume.items()}
         return {
             "name": self.name,
             **{name: getattr(self.scope, name) for name in DIMENSIONS if getattr(self.scope, name) is not None},
@@ -122,19 +133,25 @@ class PriceEntry:
             **({} if self.end is None else {"valid_until": format_time(self.end)}),
             **({"price": price} if price else {}),
             **({} if self.monthly_fee is None else {FEE: str(self.monthly_fee)}),
-            **({"per": self.per} if self.monthly_fee is not None or self.included else {}),
+            **({"per": self.per} if self.monthly_fee is not None or self.shared else {}),
             **({"included": dict(self.included)} if self.included else {}),
+            **({VOLUME: volume} if volume else {}),
         }
 
 
 @dataclasses.dataclass(frozen=True)
 class PriceBook:
-    """Entries in the given order. Of those with the same scope, a later one takes over from the one before, for what it prices."""
+    """Entries in the given order. Of those with the same scope, a later one takes over from the one before, for what it prices.
+
+    No charge goes on over one of the ``marks``, at which something else than a price changes, such as a discount.
+    """
 
     currency: str
     entries: tuple[PriceEntry, ...]
     # What the entries were read from, for messages.
     name: str = BOOK
+    fee_proration: str = SECOND
+    marks: frozenset[int] = frozenset()
 
     def sells(self, *meters: str) -> bool:
         """Whether any entry, at any time and for any user, has a price for one of these meters."""
@@ -143,11 +160,16 @@ class PriceBook:
     @property
     def includes(self) -> bool:
         """Whether anything depends on what was used before in the same month."""
-        return any(entry.included for entry in self.entries)
+        return any(entry.shared for entry in self.entries)
+
+    @property
+    def charges_fees(self) -> bool:
+        """Whether anything depends on who used something on which day of the month."""
+        return any(entry.monthly_fee is not None for entry in self.entries)
 
     def dates(self, start: int, end: int) -> list[int]:
         """Times within (start, end) at which a price changes, sorted."""
-        moments = {moment for entry in self.entries for moment in (entry.start, entry.end) if moment is not None}
+        moments = {moment for entry in self.entries for moment in (entry.start, entry.end) if moment is not None} | self.marks
         return sorted(moment for moment in moments if start < moment < end)
 
     def find(self, account: Account, meter: str, moment: int) -> PriceEntry | None:
@@ -169,7 +191,11 @@ class PriceBook:
         return first
 
     def as_dict(self) -> dict[str, t.Any]:
-        return {"currency": self.currency, "entries": [entry.as_dict() for entry in self.entries]}
+        return {
+            "currency": self.currency,
+            **({"fee_proration": self.fee_proration} if self.charges_fees else {}),
+            "entries": [entry.as_dict() for entry in self.entries],
+        }
 
 
 def describe_account(account: Account) -> str:
@@ -202,9 +228,12 @@ def parse_price_book(raw: t.Any, tiers: t.Collection[str] = (), *, name: str = B
     """
     problems = Problems()
     if not isinstance(raw, dict):
-        raise GatewayError(f"{name}: must be a dictionary such as {{currency: USD, entries: [...]}}, not {type(raw).__name__}")
+        raise GatewayError(f"{name}: must be a dictionary such as {{currency: USD, entries: [...]}}, not {kind_of(raw)}")
     top = problems.at(name)
-    top.only_fields(raw, ("currency", "entries"))
+    top.only_fields(raw, ("currency", "fee_proration", "entries"))
+    proration = raw.get("fee_proration", SECOND)
+    if proration not in PRORATIONS:
+        top.add("fee_proration", f"{proration!r} is not one of {', '.join(PRORATIONS)}")
     try:
         currency = parse_currency(raw.get("currency"))
     except GatewayError as exc:
@@ -230,7 +259,7 @@ def parse_price_book(raw: t.Any, tiers: t.Collection[str] = (), *, name: str = B
     if not problems.messages:
         _check_dates(entries, problems)
     problems.raise_if_any()
-    return PriceBook(currency, tuple(entries), name)
+    return PriceBook(currency, tuple(entries), name, proration)
 
 
 def _read_entry(item: dict[str, t.Any], where: str, at: At, tiers: t.Collection[str]) -> PriceEntry | None:
@@ -241,34 +270,35 @@ def _read_entry(item: dict[str, t.Any], where: str, at: At, tiers: t.Collection[
         at.add("tier", f"{scope.tier!r} is not one of the tiers {', '.join(sorted(tiers))}")
     if scope.group is not None and "," in scope.group:
         at.add("group", f"{scope.group!r} are several; name one group")
-    start, end = (_read_moment(item, field, at) for field in ("valid_from", "valid_until"))
+    start, end = (read_moment(item, field, at) for field in ("valid_from", "valid_until"))
     if start is not None and end is not None and start >= end:
         at.add("valid_until", f"{format_time(end)} is not after valid_from, {format_time(start)}")
     prices = _read_prices(item.get("price"), at)
-    fee = _read_amount(item.get(FEE), FEE, at)
+    fee = read_amount(item.get(FEE), FEE, at)
     if fee is not None and scope.model is not None:
         at.add(FEE, "an entry of one model has no fee, for a fee is not counted by models; make it an entry of its own")
     if not prices and fee is None and not at.problems.messages:
         at.add("price", f"is required, or {FEE}: the entry prices nothing")
     included = _read_included(item.get("included"), prices, at)
+    volume = read_volume(item.get(VOLUME), prices, included, at)
     per = at.text(item, "per", required=False)
     if per is not None and per not in PAYERS:
         at.add("per", f"{per!r} is not one of {', '.join(PAYERS)}")
-    elif per is not None and fee is None and not included:
+    elif per is not None and fee is None and not included and not volume:
         at.add("per", f"says who pays {FEE} and who shares what is included, and the entry has neither")
     if name is None:
         return None
-    return PriceEntry(name, where, scope, start, end, prices, fee, per or "user", included)
+    return PriceEntry(name, where, scope, start, end, prices, fee, per or "user", included, volume)
 
 
-def _read_moment(item: dict[str, t.Any], field: str, at: At) -> int | None:
+def read_moment(item: dict[str, t.Any], field: str, at: At) -> int | None:
     value = item.get(field)
     if value is None:
         return None
     # YAML reads an unquoted date as one.
     text = value.isoformat() if isinstance(value, datetime.date) else value
     if not isinstance(text, str):
-        at.add(field, f"must be a date or a time, not {type(value).__name__}")
+        at.add(field, f"must be a date or a time, not {kind_of(value)}")
         return None
     try:
         return parse_time(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text, field)
@@ -281,13 +311,13 @@ def _read_prices(raw: t.Any, at: At) -> dict[str, Price]:
     if raw is None:
         return {}
     if not isinstance(raw, dict):
-        at.add("price", f'must be a dictionary such as {{prompt_per_1k: "0.15"}}, not {type(raw).__name__}')
+        at.add("price", f'must be a dictionary such as {{prompt_per_1k: "0.15"}}, not {kind_of(raw)}')
         return {}
     inner = at.under("price")
     inner.only_fields(raw, tuple(PRICE_FIELDS))
     prices: dict[str, Price] = {}
     for field, (meter, per) in PRICE_FIELDS.items():
-        amount = _read_amount(raw.get(field), field, inner)
+        amount = read_amount(raw.get(field), field, inner)
         if amount is None:
             continue
         if meter in prices:
@@ -296,7 +326,7 @@ def _read_prices(raw: t.Any, at: At) -> dict[str, Price]:
     return prices
 
 
-def _read_amount(value: t.Any, field: str, at: At) -> Decimal | None:
+def read_amount(value: t.Any, field: str, at: At) -> Decimal | None:
     if value is None:
         return None
     try:
@@ -310,7 +340,7 @@ def _read_included(raw: t.Any, prices: t.Mapping[str, Price], at: At) -> dict[st
     if raw is None:
         return {}
     if not isinstance(raw, dict):
-        at.add("included", f"must be a dictionary such as {{prompt_tokens: 100000}}, not {type(raw).__name__}")
+        at.add("included", f"must be a dictionary such as {{prompt_tokens: 100000}}, not {kind_of(raw)}")
         return {}
     inner = at.under("included")
     inner.only_fields(raw, METERS)
@@ -318,9 +348,8 @@ def _read_included(raw: t.Any, prices: t.Mapping[str, Price], at: At) -> dict[st
     for meter, value in raw.items():
         if meter not in METERS:
             continue
-        # Jinja hands over text for a templated number; a float or a boolean is a mistake.
-        number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value) else value
-        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 10**18:
+        number = whole_units(value)
+        if number is None:
             inner.add(meter, f"{value!r} must be a whole number of units a month, not negative and below 10^18")
         elif meter not in prices:
             inner.add(meter, f"the entry has no price for {meter} that would apply after them")

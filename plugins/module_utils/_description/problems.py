@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, kind_of
 
 
 class Problems:
@@ -39,13 +39,13 @@ class Problems:
         if raw is None:
             return
         if not isinstance(raw, (list, tuple)):
-            self.add(where, f"must be a list of dictionaries, not {type(raw).__name__}")
+            self.add(where, f"must be a list of dictionaries, not {kind_of(raw)}")
             return
         for index, entry in enumerate(raw):
             if isinstance(entry, dict):
                 yield index, entry
             else:
-                self.add(f"{where}[{index}]", f"must be a dictionary, not {type(entry).__name__}")
+                self.add(f"{where}[{index}]", f"must be a dictionary, not {kind_of(entry)}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ class At:
         if isinstance(value, str) and value:
             return value
         if value is not None:
-            self.add(field, "is empty" if value == "" else f"must be text, not {type(value).__name__}")
+            self.add(field, "is empty" if value == "" else f"must be text, not {kind_of(value)}")
         elif required:
             self.add(field, "is required")
         return None

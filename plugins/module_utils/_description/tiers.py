@@ -13,9 +13,10 @@ import re
 import typing as t
 from decimal import Decimal
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.models import read_models
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import PRICE_FIELDS, parse_amount
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At, Problems
-from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, kind_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import duration_ms, parts_of_duration
 
 # What the RateLimitPolicy CRD of kuadrant-operator takes of a duration, as the Gateway API does (GEP-2257): no days, and not too long.
@@ -26,8 +27,13 @@ _WINDOW_PARTS, _WINDOW_DIGITS = 4, 5
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 NAME_RULE = "must be lower-case letters, digits and '-', at most 63 characters, starting and ending with a letter or digit"
 
-# The tiers of a gateway if its description names none.
-DEFAULT_TIERS: t.Final = (
+NO_TIERS = (
+    "is empty; describe at least one tier, e.g. {name: free, requests: [{limit: 2, window: 2m}]}. "
+    "Only the local stack has tiers of its own, which are for trying"
+)
+
+# The tiers of the local stack and of the demos: small limits, which one reaches by hand.
+DEMO_TIERS: t.Final = (
     {"name": "free", "requests": [{"limit": 2, "window": "2m"}], "price": {"request": "0.001"}},
     {"name": "premium", "requests": [{"limit": 10, "window": "2m"}], "price": {"request": "0.002"}},
     {"name": "enterprise", "requests": [{"limit": 50, "window": "2m"}], "price": {"request": "0.005"}},
@@ -45,7 +51,8 @@ _MODEL = re.compile(r"[!-~]{1,253}")
 class Rate:
     """``limit`` requests or tokens in any ``window`` that starts with the first of them; ``seconds`` is the window's length.
 
-    ``per`` is one of PER. ``model`` is the only model whose requests count; None: all do.
+    ``per`` is one of PER. ``model`` is the only model whose requests count; None: all do. ``shadow``: nothing is refused by it, what would
+    have been is counted.
     """
 
     limit: int
@@ -53,13 +60,15 @@ class Rate:
     seconds: int
     per: str = "user"
     model: str | None = None
+    shadow: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Tier:
     """One tier. ``request_price`` is in units of the price list's currency per authorized request; None: not for sale.
 
-    ``more_prices``: the other fields of its price, such as ``prompt_per_1k``, with their amounts.
+    ``more_prices``: the other fields of its price, such as ``prompt_per_1k``, with their amounts. ``models`` are globs of
+    the only models that its keys may use; none: all.
     """
 
     name: str
@@ -67,6 +76,7 @@ class Tier:
     request_price: Decimal | None = None
     tokens: tuple[Rate, ...] = ()
     more_prices: tuple[tuple[str, Decimal], ...] = ()
+    models: tuple[str, ...] = ()
 
     @property
     def prices(self) -> dict[str, Decimal]:
@@ -109,9 +119,12 @@ def naming(entry: t.Mapping[str, t.Any]) -> str:
 
 
 def _read_tier(entry: dict[str, t.Any], at: At) -> Tier | None:
-    at.only_fields(entry, ("name", "requests", "tokens", "price"))
+    at.only_fields(entry, ("name", "requests", "tokens", "models", "price"))
     requests, tokens = (_read_rates(entry, field, at) for field in ("requests", "tokens"))
     prices = _read_prices(entry.get("price"), at)
+    models, wrong = read_models(entry.get("models"))
+    for problem in wrong:
+        at.add("models", problem)
     name = at.text(entry, "name")
     if name is None:
         return None
@@ -119,7 +132,7 @@ def _read_tier(entry: dict[str, t.Any], at: At) -> Tier | None:
         at.add("name", f"{name!r} {NAME_RULE}")
         return None
     more = tuple((field, price) for field, price in prices.items() if field != "request")
-    return Tier(name=name, requests=requests, request_price=prices.get("request"), tokens=tokens, more_prices=more)
+    return Tier(name=name, requests=requests, request_price=prices.get("request"), tokens=tokens, more_prices=more, models=models)
 
 
 def _read_rates(entry: dict[str, t.Any], field: str, at: At) -> tuple[Rate, ...]:
@@ -146,22 +159,32 @@ def _read_rates(entry: dict[str, t.Any], field: str, at: At) -> tuple[Rate, ...]
     return tuple(rates.values())
 
 
-def _bucket(rate: Rate) -> tuple[int, str, str | None]:
-    return rate.seconds, rate.per, rate.model
+def _bucket(rate: Rate) -> tuple[int, str, str | None, bool]:
+    return rate.seconds, rate.per, rate.model, rate.shadow
 
 
 def _shadows(other: Rate, rate: Rate) -> bool:
-    """Whether ``other`` counts all that ``rate`` counts, for at least as long, and refuses before."""
+    """Whether ``other`` counts all that ``rate`` counts, for at least as long, and refuses before.
+
+    A limit of nothing suspends the tier, and the others are there for when it is over; one in shadow refuses nothing.
+    """
+    if other.limit == 0 or other.shadow:
+        return False
     counts_all = other.model in (None, rate.model) and other.per in (rate.per, "group")
     return counts_all and other.seconds >= rate.seconds and other.limit < rate.limit
 
 
 def _scope(rate: Rate) -> str:
-    return (" per group" if rate.per == "group" else "") + (f" for model {rate.model}" if rate.model else "")
+    return (
+        (" per group" if rate.per == "group" else "")
+        + (f" for model {rate.model}" if rate.model else "")
+        + (" in shadow" if rate.shadow else "")
+    )
 
 
 def _read_rate(item: dict[str, t.Any], noun: str, at: At) -> Rate | None:
-    at.only_fields(item, ("limit", "window", "per", "model"))
+    at.only_fields(item, ("limit", "window", "per", "model", "shadow"))
+    shadow = _read_shadow(item.get("shadow"), at)
     limit = _read_limit(item.get("limit"), noun, at)
     per, model = at.text(item, "per", required=False) or "user", at.text(item, "model", required=False)
     if per not in PER:
@@ -177,15 +200,27 @@ def _read_rate(item: dict[str, t.Any], noun: str, at: At) -> Rate | None:
     except GatewayError as exc:
         at.add("window", exc.message)
         return None
-    return None if limit is None else Rate(limit=limit, window=window, seconds=seconds, per=per, model=model)
+    return None if limit is None else Rate(limit=limit, window=window, seconds=seconds, per=per, model=model, shadow=shadow)
+
+
+def _read_shadow(value: t.Any, at: At) -> bool:
+    # Jinja hands over text for a templated truth.
+    known = {"true": True, "false": False}
+    if isinstance(value, str) and value.lower() in known:
+        return known[value.lower()]
+    if value is not None and not isinstance(value, bool):
+        at.add("shadow", f"{value!r} must be true or false")
+    return value is True
 
 
 def _read_limit(value: t.Any, noun: str, at: At) -> int | None:
     # Jinja hands over text for a templated number; a float or a boolean is a mistake.
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value):
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 10**18:
-        at.add("limit", "is required" if value is None else f"{value!r} must be a whole number of {noun}, at least 1 and below 10^18")
+    # No requests suspend a tier. No tokens would not: what asks for none, such as a list of models, would pass.
+    least = 1 if noun == "tokens" else 0
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 10**18:
+        at.add("limit", "is required" if value is None else f"{value!r} must be a whole number of {noun}, at least {least} and below 10^18")
         return None
     return value
 
@@ -211,7 +246,7 @@ def _read_prices(raw: t.Any, at: At) -> dict[str, Decimal]:
     if raw is None:
         return {}
     if not isinstance(raw, dict):
-        at.add("price", f'must be a dictionary such as {{request: "0.001"}}, not {type(raw).__name__}')
+        at.add("price", f'must be a dictionary such as {{request: "0.001"}}, not {kind_of(raw)}')
         return {}
     at.under("price").only_fields(raw, tuple(PRICE_FIELDS))
     prices: dict[str, Decimal] = {}

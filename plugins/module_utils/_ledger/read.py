@@ -19,6 +19,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.records impor
     WHO,
     Counts,
     Facts,
+    read_bounded,
     read_count,
     read_facts,
     read_key,
@@ -121,8 +122,8 @@ class _Sum:
             sums = self._exact.setdefault(meter, collections.defaultdict(int))
             for member, number in zip(members, numbers, strict=True):
                 sums[index[member]] += number
-        for member, meter, lower, upper, notes in totals["bounded"]:
-            self._add(meter, index[member], Count(lower, upper, frozenset(notes)))
+        for member, meter, *count in totals["bounded"]:
+            self._add(meter, index[member], read_bounded(count))
 
     def add_counts(self, counts: Counts) -> None:
         for (*labels, meter), count in counts.items():

@@ -145,7 +145,7 @@ def read_key(record: Record) -> LineKey:
 
 
 def read_count(record: Record) -> Count:
-    return Count(record["lower"], record["upper"], frozenset(record["notes"]))
+    return Count(record["lower"], record["upper"], frozenset(record["notes"]), record.get("assumed"))
 
 
 def read_facts(header: Record) -> Facts:
@@ -176,9 +176,15 @@ def read_totals(header: Record) -> Counts:
         for meter, (indexes, numbers) in totals["exact"].items()
         for index, number in zip(indexes, numbers, strict=True)
     }
-    for index, meter, lower, upper, notes in totals["bounded"]:
-        found[(*who[index], meter)] = Count(lower, upper, frozenset(notes))
+    for index, meter, *count in totals["bounded"]:
+        found[(*who[index], meter)] = read_bounded(count)
     return found
+
+
+def read_bounded(count: t.Sequence[t.Any]) -> Count:
+    """Of the totals: lower, upper, notes, and what is assumed, if that is another figure."""
+    lower, upper, notes, *assumed = count
+    return Count(lower, upper, frozenset(notes), *assumed)
 
 
 def supported(header: Record, where: str) -> None:
@@ -218,7 +224,8 @@ def _write_key(key: LineKey) -> Record:
 
 
 def _write_count(count: Count) -> Record:
-    return {"lower": count.lower, "upper": count.upper, "notes": sorted(count.notes)}
+    assumed = {} if count.assumed is None else {"assumed": count.assumed}
+    return {"lower": count.lower, "upper": count.upper, "notes": sorted(count.notes), **assumed}
 
 
 def _write_facts(facts: Facts) -> Record:
@@ -250,12 +257,13 @@ def _totals(rows: t.Iterable[tuple[LineKey, Count]]) -> Record:
     bounded: list[list[t.Any]] = []
     for (*labels, meter), count in rows:
         number = index.setdefault(tuple(labels), len(index))
-        if count.exact and not count.notes:
+        if count.exact and not count.notes and count.assumed is None:
             indexes, numbers = exact.setdefault(str(meter), ([], []))
             indexes.append(number)
             numbers.append(count.lower)
         else:
-            bounded.append([number, meter, count.lower, count.upper, sorted(count.notes)])
+            assumed = [] if count.assumed is None else [count.assumed]
+            bounded.append([number, meter, count.lower, count.upper, sorted(count.notes), *assumed])
     # A list for each label, for there are many users: it is read in a fraction of the time of one list for each user.
     who = {label: [labels[number] for labels in index] for number, label in enumerate(WHO)}
     return {"who": who, "exact": exact, "bounded": bounded}

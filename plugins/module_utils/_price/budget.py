@@ -28,20 +28,20 @@ _TENTH = Decimal("0.1")
 _DIVIDE = decimal.Context(prec=60, rounding=decimal.ROUND_HALF_EVEN)
 
 
-def budget_facts(budgets: t.Iterable[Budget], charges: t.Sequence[Charge], unseen_upper: bool, until: int) -> list[dict[str, t.Any]]:
+def budget_facts(budgets: t.Iterable[Budget], charges: t.Sequence[Charge], missed: Cost, until: int) -> list[dict[str, t.Any]]:
     """One entry per budget, for the month in which ``until`` lies or that ends with it.
 
     ``reached`` are the thresholds that what was surely spent has reached, ``possibly_reached`` also those that the upper bound has, all of
     them where there is none. ``forecast_reached`` are those that the forecast will have reached at the month's end.
 
     :param charges: all of that month until then, whether the bill has them or an earlier one.
-    :param unseen_upper: whether usage was missed that may be anybody's.
+    :param missed: the cost of usage that was missed and may be anybody's: none, or one without an upper bound.
     """
     first, following = month_of(until - 1)
     found = []
     for budget in budgets:
         spent = total(charge.cost for charge in charges if charge.start >= first and budget.covers(charge.account))
-        spent = Cost(spent.lower, None) if unseen_upper else spent
+        spent += missed
         times = (following - first, until - first)
         forecast = Cost(_times(spent.lower, *times), None if spent.upper is None else _times(spent.upper, *times))
         found.append(
@@ -53,6 +53,7 @@ def budget_facts(budgets: t.Iterable[Budget], charges: t.Sequence[Charge], unsee
                 "until": format_time(until),
                 "spent": f"{spent.lower:f}",
                 "spent_upper": None if spent.upper is None else f"{spent.upper:f}",
+                "spent_assumed": None if spent.likely is None else f"{spent.likely:f}",
                 "spent_percent": f"{_percent(spent.lower, budget.amount):f}",
                 "reached": _reached(spent.lower, budget),
                 "possibly_reached": _reached(spent.upper, budget),

@@ -4,7 +4,14 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""Monthly fees: who pays them, and what is due by the time that a period takes of the month. The fees of successive bills add up."""
+"""Monthly fees, by the membership of who pays them (membership.py).
+
+What is due of a month until some moment depends on what was seen until then, and on nothing else. A bill takes the difference between its
+end and its start. So the fees of bills that follow one another add up to the month's, to the last digit, however the month is cut, and a
+budget is the same whoever asks.
+
+A day of which a bill saw only the first part may turn out to belong to a dearer fee; the next bill then takes the other one back.
+"""
 
 from __future__ import annotations
 
@@ -13,85 +20,150 @@ import itertools
 import typing as t
 from decimal import Decimal
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._description import meters
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import (
-    FEE,
-    PAYERS,
-    Account,
-    AmbiguousPriceError,
-    PriceBook,
-    PriceEntry,
-)
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.currencies import minor_unit
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import FEE, MONTH, PAYERS, Account, PriceBook
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import Price
+from ansible_collections.kuadrant.llm.plugins.module_utils._price import membership
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_name, months
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.charge import Charge
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import Cost, places
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import ZERO, Cost, places
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
 
+if t.TYPE_CHECKING:
+    from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import PriceEntry
+    from ansible_collections.kuadrant.llm.plugins.module_utils._price.membership import Due, Dues, Payer, Prices, Seen
+
 _DAY_MS = 86_400_000
+UNSURE_NOTE = "from when on this membership lasts in the month is not known in full: some of it was not measured"
+TAKEN_BACK_NOTE = "taken back: an earlier bill of this day was made before the whole day was known"
 
 
-def fees(book: PriceBook, charges: t.Iterable[Charge], windows: t.Iterable[tuple[int, int]], problems: list[str]) -> list[Charge]:
-    """Of the accounts that used something in each of the windows, and of those that an entry names.
+def fees(book: PriceBook, seen: t.Sequence[Seen], start: int, end: int, problems: list[str]) -> list[Charge]:
+    """Of every month that [start, end) touches, until ``start`` and from then on.
 
-    ``problems`` gets what cannot be told because two entries are as specific.
+    :param seen: from the start of the first month until ``end``, in order, cut at ``start``, at the ends of days and at the book's marks.
+    :param problems: gets what cannot be told because two entries are as specific.
     """
-    charges = list(charges)
     found: list[Charge] = []
-    for since, until in windows:
-        active = {
-            Account(charge.account.user, charge.account.group, charge.account.tier)
-            for charge in charges
-            if since <= charge.start < until and charge.meter != meters.LIMITED_REQUESTS
-        }
-        for per in PAYERS:
-            meter = f"{FEE} per {per}"
-            payers = {_payer(account, per) for account in active} | {
-                _payer(entry.scope, per) for entry in book.entries if meter in entry.sells and getattr(entry.scope, per) is not None
-            }
-            for payer in sorted(payers, key=lambda payer: payer.order):
-                if getattr(payer, per) is not None:
-                    try:
-                        found += _fees_of(book, payer, meter, since, until)
-                    except AmbiguousPriceError as exc:
-                        problems.append(exc.message)
-    # Of a user in several groups or tiers, an entry takes its fee once.
-    once: dict[tuple[t.Any, ...], Charge] = {}
-    for charge in sorted(found, key=lambda charge: charge.order):
-        entry = t.cast("PriceEntry", charge.entry)
-        once.setdefault((entry.name, getattr(charge.account, entry.per), charge.start), charge)
-    return list(once.values())
+    for per in PAYERS:
+        prices = membership.Prices(book, per, problems)
+        if not any(prices.meter in entry.sells for entry in book.entries):
+            continue
+        for first, following in months(start, end):
+            parts = [part for part in seen if first <= part.start < following]
+            for payer in _payers(book, per, parts):
+                found += _of_payer(book, payer, prices, parts, first, following, start, end)
+    return found
 
 
-def _payer(account: Account, per: str) -> Account:
-    if per == "user":
-        return Account(account.user, account.group, account.tier)
-    return Account(group=account.group) if per == "group" else Account(tier=account.tier)
+def _payers(book: PriceBook, per: str, parts: t.Sequence[Seen]) -> list[Payer]:
+    """Those that were seen, and those that an entry names."""
+    found: dict[str, Payer] = {}
+
+    def of(name: str) -> Payer:
+        return found.setdefault(name, membership.Payer(Account(**{per: name})))
+
+    for number, part in enumerate(parts):
+        for accounts, proved in ((part.proved, True), (part.possible, False)):
+            for account in accounts:
+                for payer in _paying(account, per):
+                    one = of(t.cast("str", getattr(payer, per)))
+                    (one.proved if proved else one.possible).setdefault(number, set()).add(payer)
+    for entry in book.entries:
+        name = getattr(entry.scope, per)
+        if entry.monthly_fee is not None and entry.per == per and name is not None:
+            of(name).named.add(entry.scope)
+    return [found[name] for name in sorted(found)]
 
 
-def _fees_of(book: PriceBook, payer: Account, meter: str, since: int, until: int) -> t.Iterator[Charge]:
-    for first, following in months(since, until):
-        edges = sorted({max(since, first), min(until, following), *book.dates(max(since, first), min(until, following))})
-        pieces: list[tuple[PriceEntry, int, int]] = []
-        for start, end in itertools.pairwise(edges):
-            entry = book.find(payer, meter, start)
-            if entry is None:
-                continue
-            if pieces and pieces[-1][0] is entry and pieces[-1][2] == start:
-                pieces[-1] = (entry, pieces[-1][1], end)
-            else:
-                pieces.append((entry, start, end))
-        for entry, start, end in pieces:
-            fee = t.cast("Decimal", entry.monthly_fee)
-            amount = _due(fee, end, first, following) - _due(fee, start, first, following)
-            days, whole = (end - start) / _DAY_MS, (following - first) // _DAY_MS
-            note = f"{fee} a month per {entry.per}: {days:.3f}".rstrip("0").rstrip(".") + f" of {whole} days of {month_name(first)}"
-            cost = Cost(amount, amount)
-            yield Charge(start, end, payer, FEE, Count(1, 1), Count(1, 1), entry, Price(amount), cost, (note,))
+def _paying(account: Account, per: str) -> t.Iterator[Account]:
+    if per == "user" and account.user is not None:
+        yield account
+    elif per == "group":
+        yield from (Account(group=group) for group in account.groups)
+    elif per == "tier" and account.tier is not None:
+        yield Account(tier=account.tier)
 
 
-def _due(fee: Decimal, moment: int, first: int, following: int) -> Decimal:
-    """What of the fee is due from the month's start until then. The difference of two of them adds up to the whole fee over the month."""
-    quantum = Decimal(1).scaleb(-max(2, places(fee)))
-    exact = fee * (moment - first) / (following - first)
-    return exact.quantize(quantum, rounding=decimal.ROUND_HALF_EVEN)
+def _of_payer(
+    book: PriceBook, payer: Payer, prices: Prices, parts: t.Sequence[Seen], first: int, following: int, start: int, end: int
+) -> t.Iterator[Charge]:
+    until = min(end, following)
+    edges = sorted({first, min(max(start, first), following), until, *(mark for mark in book.marks if first < mark < until)})
+    before: Dues = {}
+    for since, until in itertools.pairwise(edges):
+        after = membership.dues(payer, prices, parts, first, until, book.fee_proration == MONTH)
+        for name in sorted(after.keys() | before.keys()):
+            entry = prices.entries[name]
+            was, now = before.get(name, membership.Due()), after.get(name, membership.Due())
+            if was.bounds != now.bounds:
+                # What was taken back has no time of its own.
+                span = (max(since, now.start), min(until, now.end)) if max(since, now.start) < now.end else (since, until)
+                if book.fee_proration == MONTH:
+                    cost = _started(was, now)
+                else:
+                    cost = _by_time(t.cast("Decimal", entry.monthly_fee), was, now, following - first, minor_unit(book.currency))
+                yield _charge(entry, payer, cost, was, now, span, (first, following), book.fee_proration == MONTH)
+        before = after
+
+
+def _by_time(fee: Decimal, was: Due, now: Due, whole: int, decimals: int) -> Cost:
+    quantum = Decimal(1).scaleb(-max(2, decimals, places(fee)))
+    lower = _due(fee, now.lower, whole, quantum) - _due(fee, was.lower, whole, quantum)
+    upper = _due(fee, now.upper, whole, quantum) - _due(fee, was.upper, whole, quantum)
+    return Cost(min(lower, upper), max(lower, upper))
+
+
+def _started(was: Due, now: Due) -> Cost:
+    if was.lower == was.upper and now.lower == now.upper:
+        return Cost(now.lower - was.lower, now.upper - was.upper)
+    # What an earlier bill had, it may have had for another reason.
+    return Cost(max(ZERO, now.lower - was.upper), max(ZERO, now.upper - was.lower))
+
+
+def _due(fee: Decimal, time: Decimal, whole: int, quantum: Decimal) -> Decimal:
+    """What is due for so much of the month since its start. The difference of two of them adds up to the whole fee over the month."""
+    return (fee * time / whole).quantize(quantum, rounding=decimal.ROUND_HALF_EVEN)
+
+
+def _charge(
+    entry: PriceEntry,
+    payer: Payer,
+    cost: Cost,
+    was: Due,
+    now: Due,
+    span: tuple[int, int],
+    month: tuple[int, int],
+    whole_months: bool,
+) -> Charge:
+    notes = []
+    if whole_months:
+        notes.append(f"{entry.monthly_fee} a month per {entry.per}, for {month_name(month[0])}, which was started")
+        if ZERO < cost.lower < t.cast("Decimal", entry.monthly_fee):
+            notes.append("the dearest fee of the month is due once: what was due before is taken off")
+    else:
+        days = _days(now.lower - was.lower)
+        whole = (month[1] - month[0]) // _DAY_MS
+        upper = _days(now.upper - was.upper)
+        least = days if days == upper else f"{days} to {upper}"
+        notes.append(f"{entry.monthly_fee} a month per {entry.per}: {least} of {whole} days of {month_name(month[0])}")
+    if cost.lower != cost.upper:
+        notes.append(UNSURE_NOTE)
+    if cost.lower < 0:
+        notes.append(TAKEN_BACK_NOTE)
+    account = _account(entry, payer)
+    return Charge(*span, account, FEE, Count(1, 1), Count(1, 1), entry, Price(cost.lower), cost, tuple(notes))
+
+
+def _account(entry: PriceEntry, payer: Payer) -> Account:
+    """As it was seen last under that entry; who was not seen is as the entry names it."""
+    numbered = sorted((*payer.proved.items(), *payer.possible.items()), key=lambda item: -item[0])
+    for _number, accounts in numbered:
+        for account in sorted(accounts, key=lambda account: account.order):
+            if entry.covers(account):
+                return account
+    return next((scope for scope in sorted(payer.named, key=lambda scope: scope.order) if scope == entry.scope), payer.account)
+
+
+def _days(time: Decimal) -> str:
+    return f"{time / _DAY_MS:.3f}".rstrip("0").rstrip(".")

@@ -13,6 +13,9 @@ import decimal
 import typing as t
 from decimal import Decimal
 
+if t.TYPE_CHECKING:
+    from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
+
 # Traps what is not exact; 2^53 units times any sensible price fit many times over.
 EXACT = decimal.Context(prec=80, traps=[decimal.Inexact, decimal.InvalidOperation, decimal.Overflow])
 ZERO = Decimal(0)
@@ -20,14 +23,33 @@ ZERO = Decimal(0)
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Money owed: at least ``lower``, at most ``upper``; None where the usage has no upper bound."""
+    """Money owed: at least ``lower``, at most ``upper``; None where the usage has no upper bound.
+
+    ``assumed`` is another upper bound, under the assumption of _usage/assumed.py; None where ``upper`` is all that there is.
+    """
 
     lower: Decimal = ZERO
     upper: Decimal | None = ZERO
+    assumed: Decimal | None = None
 
     def __add__(self, other: Cost) -> Cost:
-        upper = None if self.upper is None or other.upper is None else EXACT.add(self.upper, other.upper)
-        return Cost(EXACT.add(self.lower, other.lower), upper)
+        upper, likely = _plus(self.upper, other.upper), _plus(self.likely, other.likely)
+        return Cost(EXACT.add(self.lower, other.lower), upper, None if likely == upper else likely)
+
+    @property
+    def likely(self) -> Decimal | None:
+        """At most, under the assumption where samples prove nothing."""
+        return self.upper if self.assumed is None else self.assumed
+
+
+def cost_of(unit: Decimal, quantity: Count) -> Cost:
+    """So many units at the price of one, exactly."""
+    upper, assumed = (None if number is None else EXACT.multiply(unit, number) for number in (quantity.upper, quantity.assumed))
+    return Cost(EXACT.multiply(unit, quantity.lower), upper, assumed)
+
+
+def _plus(one: Decimal | None, other: Decimal | None) -> Decimal | None:
+    return None if one is None or other is None else EXACT.add(one, other)
 
 
 def total(costs: t.Iterable[Cost]) -> Cost:

@@ -8,13 +8,14 @@
 
 - A charge is for one account, one meter and one price entry, over the part of the period in which that entry holds, in one month at most
   where months matter.
-- What an entry includes is used up in the order of time, then of the lines. Usage earlier in the month counts, also before the bill.
+- What an entry includes, and what it has a price for up to so many units a month, is used up in the order of time, then of the lines.
+  Usage earlier in the month counts, also before the bill.
 - Cached tokens are a part of the prompt tokens. With a price of their own they are taken out of them, else they cost what these cost.
 - Tokens of which only the sum is known cost the higher of the prices of prompt and completion tokens, or a price of their own.
 - Usage of a meter that the price book sells and that has no price is a line without cost, and named. One that the book does not sell at
   all is shown and costs nothing. Requests that a limit refused, and those whose answer told no tokens, cost nothing
   unless they have a price; the latter say so.
-- A monthly fee is due by the time that the period takes of the month. Fees of successive bills add up to the whole fee, to the cent.
+- A monthly fee is due by the membership of who pays it (membership.py). Fees of successive bills add up to that of the month.
 """
 
 from __future__ import annotations
@@ -36,9 +37,11 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import Gatewa
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_of, months
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.charge import Charge
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.fees import fees
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import EXACT, Cost
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.membership import Seen
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import Cost, cost_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.steps import within
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, bounded
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import UsageLine
@@ -106,21 +109,41 @@ def cuts(books: t.Iterable[PriceBook], start: int, end: int, *, whole_month: boo
     return list(itertools.pairwise(edges))
 
 
-def rate(book: PriceBook, parts: t.Sequence[PeriodToPrice], start: int, tiers: t.Collection[str] = ()) -> Rated:
+def rate(
+    book: PriceBook, parts: t.Sequence[PeriodToPrice], start: int, tiers: t.Collection[str] = (), seen: t.Sequence[Seen] | None = None
+) -> Rated:
     """Price what was used. Parts before ``start`` are not billed; they tell what was included and used up before.
 
     Raises GatewayError if prices change within a part, and if nothing at all has a price.
 
     :param tiers: names of the tiers, by which usage without a tier finds its own among the groups.
+    :param seen: who used something on which day, from the start of the month on, for fees. None: what the parts tell of it.
     """
     for part in parts:
         dates = book.dates(part.start, part.end)
         if dates:
             raise GatewayError(
                 f"What was measured from {format_time(part.start)} until {format_time(part.end)} is one figure, and {book.name} has other "
-                f"prices from {format_time(dates[0])} on. Let prices change where a close of the ledger ends."
+                f"prices from {format_time(dates[0])} on. Let prices and discounts change where a close of the ledger ends."
             )
-    return _Rating(book, parts, start, tiers).result()
+    return _Rating(book, parts, start, tiers).result(map(seen_in, parts) if seen is None else seen)
+
+
+def seen_in(part: PeriodToPrice) -> Seen:
+    """Who used something in this time, and of whom it is unknown whether it was then."""
+    proved: set[Account] = set()
+    possible: set[Account] = set()
+    for line in part.lines:
+        if line.meter != meters.LIMITED_REQUESTS and not line.quantity.nothing:
+            (proved if line.quantity.lower else possible).add(Account(line.user, line.group, line.tier))
+    # What no scrape saw is nobody's, and moves nobody.
+    return Seen(part.start, part.end, frozenset(proved), frozenset(possible - proved))
+
+
+def with_tier(account: Account, tiers: t.Collection[str]) -> Account:
+    """Series without a tier label, such as the original fork's, name the tier as the user's group."""
+    named = [name for name in account.groups if name in tiers] if account.tier is None else []
+    return account._replace(tier=named[0]) if len(named) == 1 else account
 
 
 def _sentence(missing: t.Sequence[str], remedy: str) -> str:
@@ -137,7 +160,7 @@ class _Rating:
         self.fallbacks: dict[tuple[str, Price], PriceEntry] = {}
         self.entries: dict[tuple[Account, str, int], PriceEntry | None] = {}
 
-    def result(self) -> Rated:
+    def result(self, seen: t.Iterable[Seen]) -> Rated:
         parts = [self._tally(part) for part in self.parts]
         usage: dict[Account, dict[str, Count]] = {}
         for part, of_part in zip(self.parts, parts, strict=True):
@@ -149,9 +172,7 @@ class _Rating:
         if self.problems and not self.book.entries:
             raise GatewayError(_sentence(self.problems, self._remedy))
         end = self.parts[-1].end if self.parts else self.start
-        begin = self.parts[0].start if self.parts else self.start
-        windows = [(begin, self.start), (self.start, end)] if begin < self.start else [(self.start, end)]
-        charges += fees(self.book, charges, windows, self.problems)
+        charges += fees(self.book, [self._with_tiers(one) for one in seen], self.start, end, self.problems)
         charges.sort(key=lambda charge: charge.order)
         unseen = sum((part.unseen for part in self.parts if part.start >= self.start), Count())
         remarks = [f"{self.book.name}: {meter} have no price at all, so they are shown and cost nothing" for meter in sorted(self.unsold)]
@@ -180,10 +201,11 @@ class _Rating:
         return found
 
     def _account(self, user: str | None, group: str | None, tier: str | None, model: str | None) -> Account:
-        """Series without a tier label, such as the original fork's, name the tier as the user's group."""
-        account = Account(user, group, tier, model)
-        named = [name for name in account.groups if name in self.tiers] if tier is None else []
-        return account._replace(tier=named[0]) if len(named) == 1 else account
+        return with_tier(Account(user, group, tier, model), self.tiers)
+
+    def _with_tiers(self, seen: Seen) -> Seen:
+        proved, possible = (frozenset(self._account(*account) for account in accounts) for accounts in (seen.proved, seen.possible))
+        return dataclasses.replace(seen, proved=proved, possible=possible)
 
     def _usage_charges(self, parts: t.Sequence[dict[Account, dict[str, Count]]]) -> list[Charge]:
         """In the order in which they use up what is included: by time, then as they are sorted."""
@@ -205,9 +227,7 @@ class _Rating:
                     )
                     unseen = sum((self.parts[number].unseen for number in range(first, last)), Count())
                     if not quantity.nothing:
-                        found.append(
-                            self._charge(self.parts[first].start, self.parts[last - 1].end, account, meter, quantity, unseen, entry)
-                        )
+                        found += self._charges(self.parts[first].start, self.parts[last - 1].end, account, meter, quantity, unseen, entry)
         return found
 
     def _find(self, account: Account, meter: str, index: int) -> PriceEntry | None:
@@ -239,7 +259,7 @@ class _Rating:
     def _same(self, account: Account, meter: str, one: int, other: int, entry: PriceEntry | None) -> bool:
         """Whether a charge goes on from a part into another one next to it."""
         edge = max(self.parts[one].start, self.parts[other].start)
-        if edge == self.start or month_of(edge)[0] == edge:
+        if edge == self.start or edge in self.book.marks or month_of(edge)[0] == edge:
             return False
         return self._find(account, meter, other) is entry
 
@@ -263,44 +283,48 @@ class _Rating:
             return quantity
         most = quantity.upper if cached.upper is None else cached.upper if quantity.upper is None else min(cached.upper, quantity.upper)
         lower = 0 if most is None else max(0, quantity.lower - most)
-        upper = None if quantity.upper is None else max(0, quantity.upper - cached.lower)
-        return Count(lower, upper, quantity.notes | cached.notes)
+        upper, likely = (None if number is None else max(0, number - cached.lower) for number in (quantity.upper, quantity.likely))
+        return bounded(lower, upper, likely, quantity.notes | cached.notes)
 
-    def _charge(
+    def _charges(
         self, start: int, end: int, account: Account, meter: str, quantity: Count, unseen: Count, entry: PriceEntry | None
-    ) -> Charge:
-        notes: list[str] = []
-        price = None if entry is None else entry.prices[meter]
+    ) -> t.Iterator[Charge]:
+        """One, or one for each price where the entry has others for more units."""
         shown = quantity + unseen
-        if entry is None or price is None:
-            notes += self._unpriced(account, meter, quantity)
-            return Charge(start, end, account, meter, shown, Count(), None, None, Cost(), (*sorted(shown.notes), *notes))
-        billable = self._billable(entry, account, meter, start, shown)
-        unit = price.unit
-        cost = Cost(EXACT.multiply(unit, billable.lower), None if billable.upper is None else EXACT.multiply(unit, billable.upper))
-        included = entry.included.get(meter)
+        if entry is None:
+            why = self._unpriced(account, meter, quantity)
+            yield Charge(start, end, account, meter, shown, Count(), None, None, Cost(), (*sorted(shown.notes), *why))
+            return
+        notes = []
         if meter == meters.UNSPLIT_TOKENS and any(entry is one for one in self.fallbacks.values()):
             notes.append(UNSPLIT_NOTE)
+        included = entry.included.get(meter)
         if included is not None:
             notes.append(f"{included} {meter} a month are included per {entry.per}")
-        return Charge(start, end, account, meter, shown, billable, entry, price, cost, (*sorted(shown.notes), *notes))
+        for step, (price, quantity, billable) in enumerate(self._priced(entry, account, meter, start, shown)):
+            cost = cost_of(price.unit, billable)
+            more = [f"the price of {meter} above {entry.volume[meter][step - 1][0]} a month per {entry.per}"] if step else []
+            if step == 0 or not billable.nothing:
+                yield Charge(start, end, account, meter, quantity, billable, entry, price, cost, (*sorted(shown.notes), *notes, *more))
 
-    def _billable(self, entry: PriceEntry, account: Account, meter: str, start: int, quantity: Count) -> Count:
+    def _priced(self, entry: PriceEntry, account: Account, meter: str, start: int, quantity: Count) -> list[tuple[Price, Count, Count]]:
+        """By price: what of the quantity is at this price or, with the first one, included, and what of that is paid for."""
         if not self.book.includes:
-            return quantity
+            return [(entry.prices[meter], quantity, quantity)]
         key = (entry.scope, meter, t.cast("str | None", getattr(account, entry.per)), month_of(start)[0])
         # Who was not seen before in this month may have used something all the same, where a scrape is missing.
         missed = (part.unseen for part in self.parts if part.start >= key[3] and part.end <= start)
         used = self.used.get(key, Count())
         before = sum(missed, used)
         self.used[key] = used + quantity
-        included = entry.included.get(meter, 0)
-
-        def paid(used: int, now: int) -> int:
-            return max(0, used + now - included) - max(0, used - included)
-
-        upper = None if quantity.upper is None else quantity.upper if before.upper is None else paid(before.upper, quantity.upper)
-        return Count(paid(before.lower, quantity.lower), upper, quantity.notes)
+        steps = entry.volume.get(meter, ())
+        floors = [entry.included.get(meter, 0), *(above for above, _price in steps)]
+        prices = [entry.prices[meter], *(price for _above, price in steps)]
+        ceilings = [*floors[1:], None]
+        paid = [within(before, quantity, floor, ceiling) for floor, ceiling in zip(floors, ceilings, strict=True)]
+        # Without steps the line is about all that was used, whatever of it is included.
+        first = within(before, quantity, 0, ceilings[0]) if steps else quantity
+        return list(zip(prices, [first, *paid[1:]], paid, strict=True))
 
     def _unpriced(self, account: Account, meter: str, quantity: Count) -> list[str]:
         if account.user is None and account.tier is None:

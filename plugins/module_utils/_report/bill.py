@@ -9,13 +9,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing as t
 from decimal import Decimal
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description import meters
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.adjustments import ADJUSTMENTS
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.attributes import Attributes, Tags
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.document import Tax
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import FEE, Account
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.charge import Charge
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import ZERO, Cost, money, places, total
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.payable import payable
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import Rated
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, bounds
@@ -32,23 +37,77 @@ FIGURES = {
     "unsplit": meters.UNSPLIT_TOKENS,
 }
 _Sum = tuple[dict[str, Count], list[Charge]]
+# What is told apart by; an attribute is told apart by its name.
+Key: t.TypeAlias = "str | None"
 
 
 @dataclasses.dataclass(frozen=True)
 class Bill:
-    """``decimals`` show every cost without rounding."""
+    """``decimals`` show every cost without rounding. ``attributes`` say what users, groups and tiers have beside their names."""
 
     rated: Rated
     currency: str
+    attributes: Attributes = dataclasses.field(default_factory=Attributes)
+    taxes: tuple[Tax, ...] = ()
 
-    @property
+    @functools.cached_property
     def decimals(self) -> int:
-        needed = (
-            places(charge.cost.lower if charge.meter == FEE else charge.price.unit)
-            for charge in self.rated.charges
-            if charge.price is not None
+        return max(_PLACES, *(_places(charge) for charge in self.rated.charges if charge.price is not None), 0)
+
+    def payable(self) -> dict[str, t.Any]:
+        return payable(self.rated.charges, self.taxes, self.currency, self._open)
+
+    @functools.cached_property
+    def _tags(self) -> dict[Account, Tags]:
+        return {}
+
+    def tags(self, account: Account, more: Tags | None = None) -> Tags:
+        """What is known of an account, and what a charge says itself."""
+        account = account._replace(model=None)
+        if account not in self._tags:
+            self._tags[account] = self.attributes.of(account)
+        return {**self._tags[account], **more} if more else self._tags[account]
+
+    def value(self, by: str, account: Account, more: Tags | None = None) -> Key:
+        """Of the user, group, tier, or of an attribute."""
+        if by in ("user", "group", "tier"):
+            return t.cast("Key", getattr(account, by))
+        return self.tags(account, more).get(by)
+
+    def disputed(self) -> list[str]:
+        """What to note about users whose groups have different values of an attribute."""
+        found = {(account.group, name) for account in self.rated.usage for name in self.attributes.disputed(account)}
+        return [f"groups {group} have different values of {name}, so that users of them have none" for group, name in sorted(found)]
+
+    def split(self, by: str) -> dict[Key, Bill]:
+        """A bill for each value of that which they are split by, sorted; what has none comes last. Together they have every charge once."""
+        charges: dict[Key, list[Charge]] = {}
+        earlier: dict[Key, list[Charge]] = {}
+        usage: dict[Key, dict[Account, dict[str, Count]]] = {}
+        for found, of in ((charges, self.rated.charges), (earlier, self.rated.earlier)):
+            for charge in of:
+                found.setdefault(self.value(by, charge.account, charge.tags), []).append(charge)
+        for account, counts in self.rated.usage.items():
+            usage.setdefault(self.value(by, account), {})[account] = counts
+        keys = sorted(charges.keys() | usage.keys(), key=lambda key: (key is None, key or ""))
+        return {key: self._part(charges.get(key, ()), earlier.get(key, ()), usage.get(key, {})) for key in keys}
+
+    def only(self, wanted: t.Mapping[str, str]) -> Bill:
+        """What has all of these values, by user, group, tier or attribute."""
+
+        def fits(account: Account, more: Tags | None = None) -> bool:
+            return all(self.value(by, account, more) == value for by, value in wanted.items())
+
+        return self._part(
+            [charge for charge in self.rated.charges if fits(charge.account, charge.tags)],
+            [charge for charge in self.rated.earlier if fits(charge.account, charge.tags)],
+            {account: counts for account, counts in self.rated.usage.items() if fits(account)},
         )
-        return max(_PLACES, *needed, 0)
+
+    def _part(self, charges: t.Iterable[Charge], earlier: t.Iterable[Charge], usage: dict[Account, dict[str, Count]]) -> Bill:
+        """What has no price is named to those whose bill has all of it: a part may be shown to others."""
+        rated = dataclasses.replace(self.rated, charges=tuple(charges), earlier=tuple(earlier), usage=usage, missing=())
+        return dataclasses.replace(self, rated=rated)
 
     @property
     def total(self) -> Cost:
@@ -56,8 +115,7 @@ class Bill:
 
     @property
     def _open(self) -> Cost:
-        """What was missed has no price, because it is unknown what it was."""
-        return Cost() if self.rated.unseen.exact else Cost(ZERO, None)
+        return missed_cost([self.rated.unseen])
 
     def as_lines(self) -> list[dict[str, t.Any]]:
         decimals = self.decimals
@@ -71,6 +129,7 @@ class Bill:
                 "user": account.user,
                 "group": account.group,
                 "tier": account.tier,
+                "attributes": dict(self.tags(account)),
                 **sums,
                 "notes": sorted({note for charge in charges for note in charge.notes}),
             }
@@ -109,6 +168,7 @@ class Bill:
             "start": format_time(charge.start),
             "end": format_time(charge.end),
             **charge.account._asdict(),
+            "attributes": dict(self.tags(charge.account, charge.tags)),
             "meter": charge.meter,
             **bounds("quantity", charge.quantity),
             "included": charge.quantity.lower - charge.billable.lower if included else 0,
@@ -116,13 +176,29 @@ class Bill:
             "unit_price": None if charge.price is None else f"{charge.price.amount:f}",
             "per": None if charge.price is None else charge.price.per,
             **self._cost(charge.cost, decimals),
-            "price_entry": None if charge.entry is None else charge.entry.name,
+            "price_entry": charge.priced_by,
             "notes": list(charge.notes),
         }
 
     def _cost(self, cost: Cost, decimals: int | None = None) -> dict[str, str | None]:
         decimals = self.decimals if decimals is None else decimals
-        return {"cost": money(cost.lower, decimals), "cost_upper": None if cost.upper is None else money(cost.upper, decimals)}
+        upper, assumed = (None if amount is None else money(amount, decimals) for amount in (cost.upper, cost.likely))
+        return {"cost": money(cost.lower, decimals), "cost_upper": upper, "cost_assumed": assumed}
+
+
+def missed_cost(unseen: t.Iterable[Count]) -> Cost:
+    """What was missed has no price, because it is unknown what it was. What is assumed of it is in the charges."""
+    open_ = [one for one in unseen if not one.exact]
+    if not open_:
+        return Cost()
+    return Cost(ZERO, None, None if any(one.likely is None for one in open_) else ZERO)
+
+
+def _places(charge: Charge) -> int:
+    """Decimals that are needed to show what the charge costs."""
+    if charge.meter in ADJUSTMENTS or charge.meter == FEE:
+        return max(places(charge.cost.lower), 0 if charge.cost.upper is None else places(charge.cost.upper))
+    return places(charge.cost.lower if charge.price is None else charge.price.unit)
 
 
 def _only(name: str) -> t.Callable[[Account], Account]:

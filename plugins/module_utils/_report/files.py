@@ -17,6 +17,9 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import Gatewa
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
+# Bytes at the end of a file in which its sign is looked for.
+_END = 4096
+
 
 def check_destination(path: str, option: str) -> None:
     """Raises GatewayError if a file cannot be written there; called before any query, which may take long."""
@@ -29,24 +32,53 @@ def check_destination(path: str, option: str) -> None:
         raise GatewayError(f"{option}: no permission to write in {folder}.")
 
 
+def check_folder(path: str, option: str) -> None:
+    """Raises GatewayError if no files can be written into it."""
+    check_destination(os.path.join(path, "index.csv"), option)
+
+
 def write_text(module: AnsibleModule, path: str, text: str) -> dict[str, str] | None:
     """The diff if the file's content is, or in check mode would be, changed; else None."""
-    text = text.encode("utf-8", "backslashreplace").decode()  # half a character has no UTF-8
+    content = text.encode("utf-8", "backslashreplace")  # half a character has no UTF-8
     try:
-        with open(path, encoding="utf-8", newline="") as stream:
-            before = stream.read()
-    except FileNotFoundError:
-        before = None
-    except (OSError, UnicodeDecodeError) as exc:
+        before = _content(path)
+        old = "" if before is None else before.decode()
+    except UnicodeDecodeError as exc:
         raise GatewayError(f"{path} is there but cannot be read as a report: {exc}. Move it away or name another file.") from exc
-    if before == text:
+    if before == content:
+        return None
+    _replace(module, path, content)
+    return {"before_header": path, "after_header": path, "before": old, "after": content.decode()}
+
+
+def write_bytes(module: AnsibleModule, path: str, make: t.Callable[[], bytes], sign: bytes) -> dict[str, str] | None:
+    """As write_text, for a file that is costly to make: one with the ``sign`` near its end is left alone. The diff has no content."""
+    before = _content(path)
+    if before is not None and sign in before[-_END:]:
         return None
     if not module.check_mode:
-        try:
-            handle, temporary = tempfile.mkstemp(dir=module.tmpdir)
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-                stream.write(text)
-        except OSError as exc:
-            raise GatewayError(f"Cannot write a temporary file for {path}: {exc}. Free some space.") from exc
-        module.atomic_move(temporary, path)
-    return {"before_header": path, "after_header": path, "before": before or "", "after": text}
+        _replace(module, path, make())
+    old = "" if before is None else f"({len(before)} bytes)\n"
+    return {"before_header": path, "after_header": path, "before": old, "after": "(made anew)\n"}
+
+
+def _content(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise GatewayError(f"{path} is there but cannot be read as a report: {exc}. Move it away or name another file.") from exc
+
+
+def _replace(module: AnsibleModule, path: str, content: bytes) -> None:
+    if module.check_mode:
+        return
+    try:
+        handle, temporary = tempfile.mkstemp(dir=module.tmpdir)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+    except OSError as exc:
+        raise GatewayError(f"Cannot write a temporary file for {path}: {exc}. Free some space.") from exc
+    module.atomic_move(temporary, path)

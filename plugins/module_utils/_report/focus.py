@@ -8,8 +8,12 @@
 
 - The tenant (group) is the sub account, the model the resource. User, group and tier are tags too, and columns of our own (``x_``).
 - A price is that of one unit, so that quantity times unit price is the cost, exactly. What is included was consumed, and is not priced.
-- The figures are those that the samples prove; ``x_BilledCostUpper`` is the upper bound, null if there is none.
-- Nothing is discounted: list, contracted, effective and billed cost are the same.
+- The figures are those that the samples prove; ``x_BilledCostUpper`` is the upper bound, null if there is none, and ``x_BilledCostAssumed``
+  the one under an assumption.
+- List, contracted, effective and billed cost are the same: a discount is a row of its own, of the category Credit as credits are.
+- What is missing to a minimum is an Adjustment. An invoice also has its taxes, and its rounding as an Adjustment, so that its rows add up
+  to what is to be paid.
+- Attributes of users, groups and tiers are tags under their own names.
 - A fee is the usage of one pro-rata month, for a purchase would be one of future usage.
 - What FOCUS limits to ASCII is escaped; the columns of our own have the text as it is. Every decimal has a point, also a whole number.
 """
@@ -21,6 +25,7 @@ import typing as t
 from decimal import Decimal
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description import meters
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.adjustments import ADJUSTMENTS, MINIMUM
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import FEE
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import Price
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_of
@@ -75,6 +80,7 @@ FOCUS_COLUMNS = (
         "Tags",
     ),
     *("x_User", "x_Group", "x_Tier", "x_Model", "x_BilledCostUpper", "x_ConsumedQuantityUpper", "x_IncludedQuantity", "x_Notes"),
+    *("x_BilledCostAssumed", "x_ConsumedQuantityAssumed"),
 )
 
 
@@ -85,6 +91,7 @@ def to_focus(report: t.Mapping[str, t.Any], account: str, provider: str) -> str:
     :param provider: who runs the gateway and issues the bill.
     """
     start, end = (parse_time(report[name], name) for name in ("start", "end"))
+    invoice = report["invoice"]
     first, following = month_of(start)
     # A bill within a month is of that month; a longer one is its own period.
     period = (first, following) if end <= following else (start, end)
@@ -96,26 +103,86 @@ def to_focus(report: t.Mapping[str, t.Any], account: str, provider: str) -> str:
         "BillingPeriodStart": _time(period[0]),
         "BillingPeriodEnd": _time(period[1]),
         **dict.fromkeys(("ChargeClass", "CommitmentDiscountStatus")),
-        "InvoiceId": _ascii(f"{account}/{report['start']}/{report['end']}"),
-        **dict.fromkeys(("InvoiceIssuerName", "ProviderName", "PublisherName"), _ascii(provider)),
+        "InvoiceId": _ascii(f"{account}/{report['start']}/{report['end']}" if invoice is None else invoice["number"]),
+        "InvoiceIssuerName": _ascii(provider if invoice is None else invoice["issuer"]["name"]),
+        **dict.fromkeys(("ProviderName", "PublisherName"), _ascii(provider)),
         "PricingCategory": "Standard",
         "PricingCurrency": report["currency"],
         "ServiceCategory": "AI and Machine Learning",
         "ServiceSubcategory": "Generative AI",
         "ServiceName": "LLM inference",
     }
-    return csv_text(FOCUS_COLUMNS, (_row(line, common) for line in report["lines"] if line["price_entry"] is not None))
+    priced = (line for line in report["lines"] if line["price_entry"] is not None)
+    rows = (_adjusted(line, common, (start, end)) if line["meter"] in ADJUSTMENTS else _row(line, common) for line in priced)
+    return csv_text(FOCUS_COLUMNS, (*rows, *_ends(report, common, (start, end))))
+
+
+def _adjusted(line: t.Mapping[str, t.Any], common: t.Mapping[str, t.Any], period: tuple[int, int]) -> dict[str, t.Any]:
+    """A credit, a discount or what is missing to a minimum: nothing was consumed, and nothing has a price."""
+    times = tuple(parse_time(line[name], name) for name in ("start", "end"))
+    category = "Adjustment" if line["meter"] == MINIMUM else "Credit"
+    named = f"{line['meter'].capitalize()} {line['price_entry']}"
+    row = _without_price(common, category, named, Decimal(line["cost"]), times if times[0] < times[1] else period)
+    upper = None if line["cost_upper"] is None else _decimal(Decimal(line["cost_upper"]))
+    bounds = {"x_BilledCostUpper": upper, "x_BilledCostAssumed": _assumed_cost(line)}
+    return {**row, **_whose(line), **bounds, "x_Notes": harmless("; ".join(line["notes"])) or None}
+
+
+def _ends(report: t.Mapping[str, t.Any], common: t.Mapping[str, t.Any], period: tuple[int, int]) -> t.Iterator[dict[str, t.Any]]:
+    """Taxes and rounding of an invoice."""
+    if report["invoice"] is None:
+        return
+    owed = report["payable"]
+    for tax in owed["taxes"]:
+        named = f"{tax['name']} {tax['percent']} %"
+        row = _without_price(common, "Tax", named, Decimal(tax["amount"]), period)
+        yield {**row, "x_Notes": harmless(tax["note"]) or None}
+    if Decimal(owed["rounding"]):
+        yield _without_price(common, "Adjustment", "Rounding of the total", Decimal(owed["rounding"]), period)
+
+
+def _without_price(
+    common: t.Mapping[str, t.Any], category: str, description: str, cost: Decimal, period: tuple[int, ...]
+) -> dict[str, t.Any]:
+    return {
+        **dict.fromkeys(FOCUS_COLUMNS),
+        **common,
+        **dict.fromkeys(_COSTS, _decimal(cost)),
+        "ChargeCategory": category,
+        "ChargeDescription": _ascii(description),
+        "ChargeFrequency": "One-Time",
+        "ChargePeriodStart": _time(period[0]),
+        "ChargePeriodEnd": _time(period[1]),
+        "PricingCategory": None,
+        "Tags": "{}",
+        "x_BilledCostUpper": _decimal(cost),
+        "x_BilledCostAssumed": _decimal(cost),
+    }
+
+
+def _whose(line: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Sub account, tags and our own columns: whom a row is about."""
+    group = _ascii(line["group"])
+    tags = {f"{_TAG}{name}": line[name] for name in ("user", "group", "tier") if line[name] is not None}
+    return {
+        "SubAccountId": group,
+        "SubAccountName": group,
+        "SubAccountType": None if group is None else "Group",
+        "Tags": json.dumps({**tags, **line["attributes"]}),
+        **{f"x_{name.capitalize()}": harmless(line[name]) or None for name in ("user", "group", "tier", "model")},
+    }
 
 
 def _row(line: t.Mapping[str, t.Any], common: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     meter, fee = line["meter"], line["meter"] == FEE
     unit = Price(Decimal(line["unit_price"]), line["per"]).unit
     cost = _decimal(EXACT.multiply(unit, line["billable"]))
-    upper = None if line["billable_upper"] is None else _decimal(EXACT.multiply(unit, line["billable_upper"]))
+    # A fee is bounded by its time, not by a quantity.
+    most = line["cost_upper"] if fee else None if line["billable_upper"] is None else EXACT.multiply(unit, line["billable_upper"])
+    upper = None if most is None else _decimal(Decimal(most))
     units = "Months" if fee else "Tokens" if meter in meters.TOKENS else "Requests"
     who = " and ".join(f"{name} {line[name]}" for name in ("user", "model") if line[name] is not None) or f"tier {line['tier']}"
-    tags = {f"{_TAG}{name}": line[name] for name in ("user", "group", "tier") if line[name] is not None}
-    group, model = (_ascii(line[name]) for name in ("group", "model"))
+    model = _ascii(line["model"])
     return {
         **common,
         **dict.fromkeys(_COSTS, cost),
@@ -136,16 +203,18 @@ def _row(line: t.Mapping[str, t.Any], common: t.Mapping[str, t.Any]) -> dict[str
         "SkuMeter": _NAMES[meter],
         "SkuPriceId": _ascii(f"{line['price_entry']}/{meter}"),
         "SkuPriceDetails": json.dumps({"x_PriceEntry": line["price_entry"], "x_UnitPrice": line["unit_price"], "x_Per": line["per"]}),
-        "SubAccountId": group,
-        "SubAccountName": group,
-        "SubAccountType": None if group is None else "Group",
-        "Tags": json.dumps(tags),
-        **{f"x_{name.capitalize()}": harmless(line[name]) or None for name in ("user", "group", "tier", "model")},
+        **_whose(line),
         "x_BilledCostUpper": upper,
         "x_ConsumedQuantityUpper": None if line["quantity_upper"] is None else _decimal(line["quantity_upper"]),
         "x_IncludedQuantity": _decimal(line["included"]),
+        "x_BilledCostAssumed": _assumed_cost(line),
+        "x_ConsumedQuantityAssumed": None if line["quantity_assumed"] is None else _decimal(line["quantity_assumed"]),
         "x_Notes": harmless("; ".join(line["notes"])) or None,
     }
+
+
+def _assumed_cost(line: t.Mapping[str, t.Any]) -> str | None:
+    return None if line["cost_assumed"] is None else _decimal(Decimal(line["cost_assumed"]))
 
 
 def _time(ms: int) -> str:

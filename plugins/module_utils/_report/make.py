@@ -12,20 +12,30 @@ import dataclasses
 import itertools
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.adjustments import (
+    MINIMUM,
+    Adjustment,
+    change_dates,
+    parse_adjustments,
+)
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.attributes import Attributes, parse_attributes
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.budgets import Budget, parse_budgets
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.currencies import parse_currency
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.document import Invoice, parse_invoice
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import PriceBook, of_tiers, parse_price_book
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, UnknownUsageError, failing_to
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.chain import check_anchor, check_links
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.read import read_period
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.adjust import adjust
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.budget import budget_facts
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_of
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import cuts, rate
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import Bill, what_if
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import chargeback_report
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Bucket, Read, buckets, read_parts, read_timeline
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import Rated, cuts, rate, with_tier
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import Bill, missed_cost
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.part import Part, parse_only, require_by
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Bucket, Read, buckets, read_parts, read_seen, read_timeline
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.statement import Statement, timespan
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.lines import require_users, usage_lines
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import connect_prometheus, pass_on_warnings
@@ -35,6 +45,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import ch
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
+    from ansible_collections.kuadrant.llm.plugins.module_utils._price.membership import Seen
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import Question
 
 _HOUR, _DAY = 3_600_000, 86_400_000
@@ -52,6 +63,11 @@ class Pricing:
     tiers: frozenset[str]
     budgets: tuple[Budget, ...]
     require_prices: bool = False
+    attributes: Attributes = dataclasses.field(default_factory=Attributes)
+    adjustments: tuple[Adjustment, ...] = ()
+    invoice: Invoice | None = None
+    only: Part | None = None
+    split_by: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,45 +114,87 @@ def parse_pricing(params: t.Mapping[str, t.Any]) -> Pricing:
             raise GatewayError(
                 f"what_if_price_book: its currency is {other.currency}, that of the bill is {book.currency}; they cannot be compared"
             )
-    return Pricing(book, other, names, tuple(parse_budgets(params["budgets"], names)), params["require_prices"])
+    attributes = parse_attributes(params["attributes"], params["keys"])
+    adjustments = parse_adjustments(params["adjustments"], names, attributes.names)
+    if params["split_by"] is not None:
+        require_by(params["split_by"], attributes.names, "split_by")
+    marks = change_dates(adjustments)
+    return Pricing(
+        dataclasses.replace(book, marks=marks),
+        None if other is None else dataclasses.replace(other, marks=marks),
+        names,
+        tuple(parse_budgets(params["budgets"], names)),
+        params["require_prices"],
+        attributes,
+        adjustments,
+        parse_invoice(params["invoice"]),
+        parse_only(params["only"], attributes.names),
+        params["split_by"],
+    )
 
 
 def make_report(source: Source, wanted: Pricing, timeline: str) -> dict[str, t.Any]:
+    return make_statement(source, wanted, timeline).report()
+
+
+def make_statement(source: Source, wanted: Pricing, timeline: str) -> Statement:
     start, end = source.start, source.end
     books = [wanted.book, *([] if wanted.other is None else [wanted.other])]
-    edges = cuts(books, start, end, whole_month=bool(wanted.budgets))
+    whole_month = bool(wanted.budgets) or any(one.kind == MINIMUM for one in wanted.adjustments)
+    edges = cuts(books, start, end, whole_month=whole_month)
     if source.begins is not None and edges[0][0] < source.begins < start:
         marks = sorted({source.begins, *(edge for pair in edges for edge in pair)})
         edges = list(itertools.pairwise(marks))
     with failing_to(source.action):
         parts = [source.known] if source.known is not None and edges == [(start, end)] else read_parts(source.read, edges, start)
+        seen = _seen(source, wanted.book.marks) if any(book.charges_fees for book in books) else []
+    earlier, periods = [part for part in parts if part.start < start], [part for part in parts if part.start >= start]
+
+    def rated(book: PriceBook) -> tuple[Rated, Rated]:
+        found = rate(book, parts, start, wanted.tiers, seen)
+        missed = {"missed_before": missed_cost(part.unseen for part in earlier), "missed_within": missed_cost([found.unseen])}
+        lines = adjust(wanted.adjustments, found.charges, found.earlier, wanted.attributes, start, end, **missed)
+        charges = sorted((*found.charges, *lines), key=lambda charge: charge.order)
+        return found, dataclasses.replace(found, charges=tuple(charges))
+
     with failing_to("price the usage"):
-        rated = rate(wanted.book, parts, start, wanted.tiers)
-    if wanted.require_prices and rated.missing:
-        raise GatewayError(f"Failed to price the usage: {rated.missing_text}")
-    bill = Bill(rated, wanted.book.currency)
+        used, billed = rated(wanted.book)
+    if wanted.require_prices and used.missing:
+        raise GatewayError(f"Failed to price the usage: {used.missing_text}")
+    taxes = () if wanted.invoice is None else wanted.invoice.taxes
+    bill = Bill(billed, wanted.book.currency, wanted.attributes, taxes)
     other = None
     if wanted.other is not None:
         with failing_to("price the usage under what_if_price_book"):
-            other = what_if(bill, Bill(rate(wanted.other, parts, start, wanted.tiers), wanted.other.currency))
-    charges = (*rated.earlier, *rated.charges)
+            other = dataclasses.replace(bill, rated=rated(wanted.other)[1])
     # Only what was missed in the month of the budgets is in their bounds.
     month = month_of(end - 1)[0]
-    missed = any(not part.unseen.exact for part in parts if part.end > month)
-    return chargeback_report(
+    missed = missed_cost(part.unseen for part in parts if part.end > month)
+    statement = Statement(
         bill,
         wanted.book,
-        [part for part in parts if part.start >= start],
+        tuple(periods),
         start=start,
         end=end,
         family=source.family,
-        budgets=budget_facts(wanted.budgets, charges, missed, end),
-        what_if=other,
-        timeline=_timeline(source, timeline),
+        budgets=tuple(budget_facts(wanted.budgets, (*used.earlier, *used.charges), missed, end)),
+        other=other,
+        timeline=tuple(timespan(one, lambda account: with_tier(account, wanted.tiers)) for one in _timeline(source, timeline)),
         closes=source.closes,
-        earlier=[part for part in parts if part.start < start],
+        earlier=tuple(earlier),
         causes=source.causes,
+        invoice=wanted.invoice,
     )
+    return statement if wanted.only is None else statement.only(wanted.only)
+
+
+def _seen(source: Source, more: t.Iterable[int]) -> list[Seen]:
+    """Who used something on which day of the months of the bill, for fees."""
+    edges = {source.start, *more, *(() if source.begins is None else (source.begins,))}
+    first = month_of(source.start)[0]
+    days = buckets(first, source.end, _DAY)
+    marks = sorted({moment for day in days for moment in day} | {edge for edge in edges if first < edge < source.end})
+    return read_seen(source.read, list(itertools.pairwise(marks)), source.start)
 
 
 def _timeline(source: Source, wanted: str) -> list[Bucket]:
@@ -153,7 +211,7 @@ def _bucket_length(timeline: str, length: int) -> int:
     return {"hour": _HOUR, "day": _DAY}[timeline]
 
 
-def from_prometheus(module: AnsibleModule, wanted: Pricing, timeline: str) -> dict[str, t.Any]:
+def from_prometheus(module: AnsibleModule, wanted: Pricing, timeline: str) -> Statement:
     prometheus = connect_prometheus(module)
 
     def read(question: Question) -> PeriodUsage:
@@ -177,12 +235,12 @@ def from_prometheus(module: AnsibleModule, wanted: Pricing, timeline: str) -> di
         usage.family,
         causes=() if unattributed is None else tuple(unattributed["causes"]),
     )
-    report = make_report(source, wanted, timeline)
+    statement = make_statement(source, wanted, timeline)
     pass_on_warnings(module, prometheus)
-    return report
+    return statement
 
 
-def from_ledger(module: AnsibleModule, wanted: Pricing, timeline: str) -> dict[str, t.Any]:
+def from_ledger(module: AnsibleModule, wanted: Pricing, timeline: str) -> Statement:
     directory = module.params["ledger_dir"]
     action = "read the ledger"
     with failing_to(action):
@@ -222,4 +280,4 @@ def from_ledger(module: AnsibleModule, wanted: Pricing, timeline: str) -> dict[s
                 for entry in within
             ),
         )
-    return make_report(source, wanted, timeline)
+    return make_statement(source, wanted, timeline)

@@ -16,10 +16,11 @@ import typing as t
 import xml.etree.ElementTree as ET
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_elements import ReportPart, h
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_invoice import amount_to_pay, parties
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_plots import section_of_plots
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_style import STYLE
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_tables import Tables
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_text import amount, day, rounded, share, with_commas
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_text import Numbers, day
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.plots import require_plots
 
 __all__ = ["require_plots", "to_html"]
@@ -27,8 +28,18 @@ __all__ = ["require_plots", "to_html"]
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
-def to_html(report: ReportPart, provider: str) -> str:
-    title = f"{provider}: usage and cost from {day(report['start'])} until {day(report['end'])}"
+def to_html(report: ReportPart, provider: str, locale: str | None = None) -> str:
+    """:param locale: how numbers are written, such as ``de_DE``; None: as in English, with commas."""
+    numbers = Numbers(report["currency"], locale)
+    invoice, part = report["invoice"], report["part"]
+    subject = "usage and cost" if invoice is None else f"invoice {invoice['number']}"
+    of = "" if part is None else f" of {part['title']}"
+    title = f"{provider}: {subject}{of} from {day(report['start'])} until {day(report['end'])}"
+    return document(title, _header(report, provider), h("main", {}, *_sections(report, numbers)))
+
+
+def document(title: str, header: ET.Element, main: ET.Element) -> str:
+    """A whole page, as text."""
     root = h(
         "html",
         {"lang": "en"},
@@ -42,31 +53,42 @@ def to_html(report: ReportPart, provider: str) -> str:
             h("title", {}, title),
             h("style", {}, STYLE),
         ),
-        h("body", {}, _header(report, provider), h("main", {}, *_sections(report))),
+        h("body", {}, header, main),
     )
     return "<!DOCTYPE html>\n" + ET.tostring(root, encoding="unicode", method="html") + "\n"
 
 
 def _header(report: ReportPart, provider: str) -> ET.Element:
     exact = report["data_quality"]["exact"]
-    badge = h("span", {"class": "badge good" if exact else "badge warn"}, "every figure is exact" if exact else "some figures are bounded")
+    passed = report["undecided"]
+    said = "every figure is exact" if exact else "some figures are bounded"
+    if passed is not None and passed["requests"]:
+        exact, said = False, f"{said}; {passed['share_percent']} % of requests served without a decision"
+    badge = h("span", {"class": "badge good" if exact else "badge warn"}, said)
+    invoice, part = report["invoice"], report["part"]
     return h(
         "header",
         {},
         h("p", {"class": "provider"}, provider),
-        h("h1", {}, "Usage and cost"),
+        h("h1", {}, "Usage and cost" if invoice is None else f"Invoice {invoice['number']}"),
+        None if part is None else h("p", {"class": "part"}, part["title"]),
         h("p", {"class": "period"}, f"{report['start']} \u2013 {report['end']} \u00b7 {report['currency']} \u00b7 ", badge),
     )
 
 
-def _sections(report: ReportPart) -> t.Iterator[ET.Element]:
-    tables = Tables(report)
-    yield _tiles(report)
-    yield section_of_plots(report)
+def _sections(report: ReportPart, numbers: Numbers) -> t.Iterator[ET.Element]:
+    tables = Tables(report, numbers)
+    addresses = parties(report)
+    if addresses is not None:
+        yield addresses
+    yield _tiles(report, numbers)
+    yield amount_to_pay(report, numbers)
+    yield section_of_plots(report, numbers)
     if report["budgets"]:
         yield tables.budgets()
     yield tables.summary()
-    yield tables.reconciliation()
+    if report["part"] is None:
+        yield tables.reconciliation()
     if report["what_if"] is not None:
         yield tables.what_if()
     yield tables.charges()
@@ -74,20 +96,36 @@ def _sections(report: ReportPart) -> t.Iterator[ET.Element]:
     yield tables.quality()
 
 
-def _tiles(report: ReportPart) -> ET.Element:
-    total, currency = report["totals"]["overall"], report["currency"]
+def _undecided(passed: ReportPart, currency: str, numbers: Numbers) -> tuple[str, str]:
+    """A figure, and what it is."""
+    if passed["requests"] is None:
+        return "unknown", "the gateway's count of requests that passed without the limiter is not scraped"
+    text = f"{numbers.count(passed['requests'])} requests passed while the limiter did not answer"
+    if passed["requests"] and passed["cost"] is not None:
+        text += f"; at the average cost {numbers.amount(passed['cost'])} {currency}"
+    return f"{numbers.percent(passed['share_percent'])} %", text
+
+
+def _tiles(report: ReportPart, numbers: Numbers) -> ET.Element:
+    total, currency, owed = report["totals"]["overall"], report["currency"], report["payable"]
     requests, limited = total["authorized"], total["limited"]
     tokens = total["prompt"] + total["completion"] + total["unsplit"]
     unattributed = report["reconciliation"]["overall"]["unattributed"]
-    upper = total["cost_upper"]
-    at_most = "no upper bound is proved" if upper is None else "" if upper == total["cost"] else f"at most {amount(upper)} {currency}"
+    upper = owed["amount_upper"]
+    exactly = f"exactly {numbers.amount(owed['total'])}"
+    assumed = owed["amount_assumed"]
+    unproved = "no upper bound is proved" + ("" if assumed is None else f"; at most {numbers.amount(assumed)} {currency} is assumed")
+    at_most = unproved if upper is None else f"at most {numbers.amount(upper)} {currency}"
     tiles = [
-        ("Total cost", f"{rounded(total['cost'])} {currency}", at_most or f"exactly {amount(total['cost'])}"),
-        ("Requests", with_commas(requests), "let through"),
-        ("Limited", share(limited, requests + limited), f"{with_commas(limited)} requests refused"),
-        ("Tokens", with_commas(tokens), f"{with_commas(total['prompt'])} prompt, {with_commas(total['completion'])} completion"),
-        ("Unattributed", "unknown" if unattributed is None else with_commas(unattributed["total"]), "tokens served and billed to no user"),
+        ("To pay", f"{numbers.amount(owed['amount'])} {currency}", exactly if upper == owed["amount"] else at_most),
+        ("Requests", numbers.count(requests), "let through"),
+        ("Limited", numbers.share(limited, requests + limited), f"{numbers.count(limited)} requests refused"),
+        ("Tokens", numbers.count(tokens), f"{numbers.count(total['prompt'])} prompt, {numbers.count(total['completion'])} completion"),
     ]
+    if report["part"] is None:
+        nobodys = "unknown" if unattributed is None else numbers.count(unattributed["total"])
+        tiles.append(("Unattributed", nobodys, "tokens served and billed to no user"))
+        tiles.append(("Served undecided", *_undecided(report["undecided"], currency, numbers)))
     return h(
         "section",
         {"class": "tiles", "aria-label": "Totals"},

@@ -36,6 +36,12 @@ a { color: var(--accent); text-underline-offset: 2px; }
 section { background: var(--card); border: 1px solid var(--rule); border-radius: 6px; margin-bottom: 1.25rem; padding: 1.1rem 1.25rem; }
 section > h2 { font-size: 1.2rem; }
 .lead { color: var(--muted); margin-bottom: .6rem; max-width: 78ch; }
+.part { font-size: 1.05rem; font-weight: 600; overflow-wrap: anywhere; }
+.parties { display: grid; gap: 1.25rem; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); }
+.parties h2 { color: var(--muted); font-size: .8rem; letter-spacing: .04em; text-transform: uppercase; }
+.parties p, .parties dd { overflow-wrap: anywhere; } .parties .name { font-weight: 600; }
+dl { display: grid; gap: .1rem .9rem; grid-template-columns: max-content 1fr; margin: 0; } dt { color: var(--muted); } dd { margin: 0; }
+.pay td:first-child { white-space: nowrap; } .pay .note { margin-top: .6rem; white-space: pre-line; }
 .tiles { background: none; border: 0; display: grid; gap: .9rem; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr));
   padding: 0; }
 .tile { background: var(--card); border: 1px solid var(--rule); border-left: 3px solid var(--accent); border-radius: 6px;

@@ -15,15 +15,8 @@ from decimal import Decimal
 from ansible_collections.kuadrant.llm.plugins.module_utils._description import meters
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import FEE
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_elements import Child, ReportPart, h, table
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_text import (
-    amount,
-    bounded,
-    day,
-    from_to,
-    moment,
-    or_else,
-    with_commas,
-)
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_invoice import KINDS
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_text import Numbers, day, moment, or_else
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import named
 
 # More rows than these are of no use on a page; what is left out is summed up, and is in the other files.
@@ -37,6 +30,7 @@ _METERS = {
     meters.CACHED_TOKENS: "cached tokens",
     meters.UNSPLIT_TOKENS: "unsplit tokens",
     FEE: "monthly fee",
+    **KINDS,
 }
 _FIGURES = (
     ("authorized", "Requests"),
@@ -48,12 +42,18 @@ _FIGURES = (
     ("unmetered", "Without usage"),
 )
 
+_QUALITY_LEAD = (
+    "What is proved is in the figures; what is not is in their upper bounds. Nothing is estimated. A figure that is marked as assumed is "
+    "an upper one where none is proved: it takes counters to have been no faster, in the times that no scrape saw, than at their fastest."
+)
+
 
 class Tables:
     """The sections of one report; ``total`` is its sum over all users."""
 
-    def __init__(self, report: ReportPart) -> None:
+    def __init__(self, report: ReportPart, numbers: Numbers) -> None:
         self.report = report
+        self.numbers = numbers
         self.currency = report["currency"]
         notes = {note for line in report["lines"] for note in line["notes"]} | set(report["data_quality"]["notes"])
         self.notes = {note: number for number, note in enumerate(sorted(notes), 1)}
@@ -70,21 +70,23 @@ class Tables:
         heads = ["User", "Group", "Tier", *(title for _name, title in shown), f"Cost {self.currency}", *(["At most"] if any_bounds else [])]
 
         def figures(row: ReportPart, cost: Child) -> list[Child]:
-            counts = [bounded(row[name], row[f"{name}_upper"]) for name, _title in shown]
-            upper = "unknown" if row["cost_upper"] is None else amount(row["cost_upper"])
+            counts = [self.numbers.bounded(row[name], row[f"{name}_upper"], row[f"{name}_assumed"]) for name, _title in shown]
+            upper = self.numbers.at_most(row["cost_upper"], row["cost_assumed"])
             return [*counts, cost, *([upper] if any_bounds else [])]
 
         body = []
         for row in rows[:_ROWS]:
             number = first.get((row["user"], row["group"], row["tier"]))
-            owed = amount(row["cost"])
+            owed = self.numbers.amount(row["cost"])
             cost: Child = owed if number is None or number > _ROWS else h("a", {"href": f"#c{number}", "title": "Why this number?"}, owed)
-            body.append([named(row), or_else(row["group"], "\u2013"), or_else(row["tier"], "\u2013"), *figures(row, cost)])
+            tags = _more(row, ())
+            who = h("span", {}, named(row), h("span", {"class": "more"}, tags)) if tags else named(row)
+            body.append([who, or_else(row["group"], "\u2013"), or_else(row["tier"], "\u2013"), *figures(row, cost)])
         if len(rows) > _ROWS:
             rest = sum((Decimal(row["cost"]) for row in rows[_ROWS:]), Decimal(0))
             blanks: list[Child] = ["" for _name in shown]
-            body.append([f"{len(rows) - _ROWS} more", "", "", *blanks, amount(str(rest)), *([""] if any_bounds else [])])
-        foot = [["Total", "", "", *figures(self.total, h("strong", {}, amount(self.total["cost"])))]]
+            body.append([f"{len(rows) - _ROWS} more", "", "", *blanks, self.numbers.amount(str(rest)), *([""] if any_bounds else [])])
+        foot = [["Total", "", "", *figures(self.total, h("strong", {}, self.numbers.amount(self.total["cost"])))]]
         return h(
             "section",
             {},
@@ -104,25 +106,28 @@ class Tables:
             price = (
                 "not priced"
                 if line["unit_price"] is None
-                else amount(line["unit_price"]) + ("" if line["per"] == 1 else f" / {with_commas(line['per'])}")
+                else self.numbers.amount(line["unit_price"]) + ("" if line["per"] == 1 else f" / {self.numbers.count(line['per'])}")
             )
             notes = h("span", {}, *self._footnotes(line["notes"])) if line["notes"] else None
             entry: Child = "\u2013"
-            if line["price_entry"] is not None:
+            if line["meter"] in KINDS:
+                entry, price = line["price_entry"], ""
+            elif line["price_entry"] is not None:
                 entry = h("a", {"href": f"#p{self.entries[line['price_entry']]}"}, line["price_entry"])
-            upper = "unknown" if line["cost_upper"] is None else "" if line["cost_upper"] == line["cost"] else amount(line["cost_upper"])
-            of = ", ".join(f"{name} {line[name]}" for name in ("group", "tier") if line[name] is not None)
+            upper = "" if line["cost_upper"] == line["cost"] else self.numbers.at_most(line["cost_upper"], line["cost_assumed"])
+            of = _more(line, ("group", "tier"))
             who = h("span", {}, or_else(line["user"], "\u2013"), h("span", {"class": "more"}, of) if of else None)
-            figures: list[Child] = [bounded(line["quantity"], line["quantity_upper"])]
-            figures += [with_commas(line["included"]) if line["included"] else ""] if any_included else []
-            figures += [price, amount(line["cost"]), *([upper] if any_upper else [])]
+            figures: list[Child] = [self.numbers.bounded(line["quantity"], line["quantity_upper"], line["quantity_assumed"])]
+            figures += [self.numbers.count(line["included"]) if line["included"] else ""] if any_included else []
+            figures += [price, self.numbers.amount(line["cost"]), *([upper] if any_upper else [])]
             span = h("span", {}, moment(line["start"]), h("span", {"class": "more"}, moment(line["end"])))
             model = "" if line["model"] is None else line["model"]
             body.append([who, model, _METERS[line["meter"]], *figures, entry, span, notes])
-        lead = "Cost is what is not included of the quantity, times the price. Nothing is rounded, but fees to the cent."
+        lead = "Cost is what is not included of the quantity, times the price. Nothing is rounded here, but fees to the cent."
         if len(lines) > _ROWS:
             rest = sum((Decimal(line["cost"]) for line in lines[_ROWS:]), Decimal(0))
-            lead += f" {with_commas(len(lines) - _ROWS)} more charges of together {self._money(str(rest))} are in the CSV and JSON files."
+            more = self.numbers.count(len(lines) - _ROWS)
+            lead += f" {more} more charges of together {self._money(str(rest))} are in the CSV and JSON files."
         charges = table(heads, body, text=3, numbers=3 + any_included + any_upper, ids="c")
         return h("section", {"id": "charges"}, h("h2", {}, "Why these numbers: charges"), h("p", {"class": "lead"}, lead), charges)
 
@@ -154,9 +159,8 @@ class Tables:
         by_model = table(["Model", "Users", "Unattributed", "Model servers", "Exact"], body, text=1, foot=foot) if rows else None
         return h("section", {}, h("h2", {}, "Held against the model servers"), h("p", {"class": "lead"}, lead), by_model, causes)
 
-    @staticmethod
-    def _part(row: ReportPart, of: str) -> str:
-        return "unknown" if row[of] is None else with_commas(row[of]["total"])
+    def _part(self, row: ReportPart, of: str) -> str:
+        return "unknown" if row[of] is None else self.numbers.count(row[of]["total"])
 
     def budgets(self) -> ET.Element:
         body: list[list[Child]] = []
@@ -166,8 +170,19 @@ class Tables:
             state = "over" if 100 in budget["reached"] else "near" if budget["reached"] else "fine"
             meter = h("progress", {"class": state, "max": "100", "value": f"{percent:f}"}, f"{budget['spent_percent']} %")
             reached = ", ".join(f"{one} %" for one in budget["reached"]) or "\u2013"
-            spent, forecast = (from_to(budget[name], budget[f"{name}_upper"]) for name in ("spent", "forecast"))
-            body.append([f"{of} {budget[of]}", meter, f"{budget['spent_percent']} %", spent, amount(budget["amount"]), reached, forecast])
+            spent = self.numbers.from_to(budget["spent"], budget["spent_upper"], budget["spent_assumed"])
+            forecast = self.numbers.from_to(budget["forecast"], budget["forecast_upper"])
+            body.append(
+                [
+                    f"{of} {budget[of]}",
+                    meter,
+                    f"{budget['spent_percent']} %",
+                    spent,
+                    self.numbers.amount(budget["amount"]),
+                    reached,
+                    forecast,
+                ]
+            )
         one = self.report["budgets"][0]
         lead = (
             f"Spent from {day(one['month_start'])} until {one['until']}. The forecast for {day(one['month_end'])} takes the rest of the "
@@ -180,10 +195,10 @@ class Tables:
         found = self.report["what_if"]
         ordered = sorted(found["lines"], key=lambda row: -abs(Decimal(row["difference"])))
         body: list[list[Child]] = [
-            [or_else(row["user"], "(all)"), or_else(row["group"], "\u2013"), or_else(row["tier"], "\u2013"), *_changes(row)]
+            [or_else(row["user"], "(all)"), or_else(row["group"], "\u2013"), or_else(row["tier"], "\u2013"), *self._changes(row)]
             for row in ordered[:_ROWS]
         ]
-        foot: list[list[Child]] = [["Total", "", "", *_changes(found["overall"])]]
+        foot: list[list[Child]] = [["Total", "", "", *self._changes(found["overall"])]]
         heads = ["User", "Group", "Tier", f"Cost {self.currency}", "Other prices", "Difference"]
         lead = "The same usage under another price book, largest difference first."
         return h("section", {}, h("h2", {}, "What if"), h("p", {"class": "lead"}, lead), table(heads, body, text=3, foot=foot))
@@ -192,10 +207,12 @@ class Tables:
         body: list[list[Child]] = []
         for entry in self.report["price_book"]["entries"]:
             scope = ", ".join(f"{name} {entry[name]}" for name in ("user", "group", "tier", "model") if name in entry) or "everybody"
-            what = [f"{amount} {field.replace('_', ' ')}" for field, amount in entry.get("price", {}).items()]
+            what = [f"{price} {field.replace('_', ' ')}" for field, price in entry.get("price", {}).items()]
+            for meter, steps in entry.get("volume", {}).items():
+                what += [f"{step['price']} for {_METERS[meter]} above {self.numbers.count(step['above'])} a month" for step in steps]
             if FEE in entry:
                 what.append(f"{entry[FEE]} a month per {entry['per']}")
-            included = ", ".join(f"{with_commas(units)} {_METERS[meter]}" for meter, units in entry.get("included", {}).items())
+            included = ", ".join(f"{self.numbers.count(units)} {_METERS[meter]}" for meter, units in entry.get("included", {}).items())
             included += f" a month per {entry['per']}" if included else "\u2013"
             body.append(
                 [
@@ -217,16 +234,17 @@ class Tables:
     def quality(self) -> ET.Element:
         quality = self.report["data_quality"]
         unpriced = [
-            f"{with_commas(one['quantity'])} {_METERS[one['meter']]} are in no user's cost: {one['reason']}." for one in quality["unpriced"]
+            f"{self.numbers.count(one['quantity'])} {_METERS[one['meter']]} are in no user's cost: {one['reason']}."
+            for one in quality["unpriced"]
         ]
         body: list[list[Child]] = [
             [
                 scrape["instance"],
                 scrape["job"],
-                with_commas(scrape["scrapes"]),
+                self.numbers.count(scrape["scrapes"]),
                 "unknown" if scrape["interval_seconds"] is None else f"{scrape['interval_seconds']:g} s",
-                with_commas(len(scrape["gaps"])),
-                with_commas(len(scrape["restarts"])),
+                self.numbers.count(len(scrape["gaps"])),
+                self.numbers.count(len(scrape["restarts"])),
                 moment(or_else(scrape["first"], "\u2013")),
                 moment(or_else(scrape["last"], "\u2013")),
             ]
@@ -237,7 +255,7 @@ class Tables:
             "section",
             {"id": "quality"},
             h("h2", {}, "Data quality"),
-            h("p", {"class": "lead"}, "What is proved is in the figures; what is not is in their upper bounds. Nothing is estimated."),
+            h("p", {"class": "lead"}, _QUALITY_LEAD),
             h("ul", {"class": "plain"}, *(h("li", {}, text) for text in unpriced)) if unpriced else None,
             h("ol", {"class": "notes"}, *(h("li", {"id": f"n{number}"}, note) for note, number in self.notes.items()))
             if self.notes
@@ -267,9 +285,14 @@ class Tables:
         yield table(["File", "From", "Until", "Kind", "SHA-256"], body, text=5)
 
     def _money(self, text: str) -> str:
-        return f"{amount(text)} {self.currency}"
+        return f"{self.numbers.amount(text)} {self.currency}"
+
+    def _changes(self, row: ReportPart) -> list[Child]:
+        shown = [self.numbers.amount(row[name]) for name in ("cost", "what_if", "difference")]
+        return [*shown[:2], ("+" if Decimal(row["difference"]) > 0 else "") + shown[2]]
 
 
-def _changes(row: ReportPart) -> list[Child]:
-    difference = Decimal(row["difference"])
-    return [amount(row["cost"]), amount(row["what_if"]), ("+" if difference > 0 else "") + amount(row["difference"])]
+def _more(row: ReportPart, names: t.Sequence[str]) -> str:
+    """What else is known of whom a row is about: what they belong to, and their attributes."""
+    known = {**{name: row[name] for name in names}, **row["attributes"]}
+    return ", ".join(f"{name} {value}" for name, value in known.items() if value is not None)

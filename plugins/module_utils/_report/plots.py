@@ -29,6 +29,8 @@ _SVG = "{http://www.w3.org/2000/svg}"
 _LABEL = 28
 # A value and how it is written; None: unknown, which is no zero.
 Value: t.TypeAlias = "tuple[float, str] | None"
+# How a number beside the axis is written.
+Axis: t.TypeAlias = "t.Callable[[float], str]"
 
 
 def require_plots() -> None:
@@ -37,25 +39,28 @@ def require_plots() -> None:
         raise GatewayError(f"output_html: {missing_required_lib('pygal')}", exception=PYGAL_ERROR)
 
 
-def over_time(labels: t.Sequence[str], series: t.Mapping[str, t.Sequence[Value]], name: str) -> ET.Element:
+def over_time(labels: t.Sequence[str], series: t.Mapping[str, t.Sequence[Value]], name: str, axis: Axis) -> ET.Element:
     """Stacked bars, one per label; as many labels are written as fit."""
     every = max(1, -(-len(labels) // 8))
-    chart = pygal.StackedBar(**_options(name), width=640, height=240, x_labels_major_every=every, show_minor_x_labels=False, max_scale=6)
+    chart = pygal.StackedBar(
+        **_options(name, axis), width=640, height=240, x_labels_major_every=every, show_minor_x_labels=False, max_scale=6
+    )
     chart.x_labels = list(labels)
     return _draw(chart, series)
 
 
-def bars(labels: t.Sequence[str], series: t.Mapping[str, t.Sequence[Value]], name: str, width: int = 640) -> ET.Element:
+def bars(labels: t.Sequence[str], series: t.Mapping[str, t.Sequence[Value]], name: str, axis: Axis, width: int = 640) -> ET.Element:
     """Horizontal bars, the first label on top; several series stand on one another."""
-    chart = pygal.HorizontalStackedBar(**_options(name), width=width, height=60 + 26 * len(labels), max_scale=6)
+    chart = pygal.HorizontalStackedBar(**_options(name, axis), width=width, height=60 + 26 * len(labels), max_scale=6)
     chart.x_labels = [_short(label) for label in reversed(labels)]
     return _draw(chart, {title: list(reversed(values)) for title, values in series.items()})
 
 
-def _options(name: str) -> dict[str, t.Any]:
+def _options(name: str, axis: Axis) -> dict[str, t.Any]:
     return {
         "title": None,
         "js": [],
+        "css": [],
         "no_prefix": True,
         "show_legend": False,
         "disable_xml_declaration": True,
@@ -64,7 +69,7 @@ def _options(name: str) -> dict[str, t.Any]:
         "margin": 4,
         "margin_right": 16,
         "spacing": 6,
-        "value_formatter": lambda value: f"{value:,.6g}" if value < 1_000_000 else f"{value / 1_000_000:,.6g} M",
+        "value_formatter": axis,
         "classes": ["plot", f"plot-{name}"],
     }
 

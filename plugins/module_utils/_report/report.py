@@ -8,20 +8,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
+from decimal import Decimal
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description import meters
+from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import visible
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.bill import FIGURES, Bill
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.reconcile import reconcile
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Bucket
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.table import render_table
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.undecided import undecided, undecided_note
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, merged_scrapes
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tokens import SERVED_METRICS
 
 if t.TYPE_CHECKING:
+    from ansible_collections.kuadrant.llm.plugins.module_utils._description.document import Invoice
     from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import Account, PriceBook
+    from ansible_collections.kuadrant.llm.plugins.module_utils._report.part import Part
 
 _TOKENS = ("prompt", "completion", "cached", "unsplit")
 
@@ -36,38 +41,55 @@ def chargeback_report(
     family: str | None = None,
     budgets: t.Sequence[dict[str, t.Any]] = (),
     what_if: dict[str, t.Any] | None = None,
-    timeline: t.Sequence[Bucket] = (),
+    timeline: t.Sequence[dict[str, t.Any]] = (),
     closes: t.Sequence[dict[str, t.Any]] = (),
     earlier: t.Sequence[PeriodUsage] = (),
     causes: t.Sequence[str] | None = None,
+    of: Part | None = None,
+    invoice: Invoice | None = None,
 ) -> dict[str, t.Any]:
-    """``parts`` are those of the bill's own period, ``earlier`` those of the same month before it."""
+    """``parts`` are those of the bill's own period, ``earlier`` those of the same month before it.
+
+    A bill ``of`` a part of the users says nothing of the others: their tokens are in none of its figures, nor are their prices. What the
+    model servers counted is of all.
+    """
     usage = bill.rated.usage
     counts = [count for by_meter in usage.values() for count in by_meter.values()]
     corrected = sum(part.corrections or 0 for part in parts)
     remarks = [f"the ledger corrected {corrected} lines after their close; they are in these figures"] if corrected else []
     missing = bill.rated.missing_text
     notes = {*bill.rated.remarks, *([missing] if missing else []), *remarks, *(note for part in parts for note in part.notes)}
-    notes |= {*_unknown_models(book, usage, [*earlier, *parts]), *_unknown_tiers(book, bill, budgets)}
+    notes |= set(bill.disputed())
+    if of is None:
+        notes |= {*_unknown_models(book, usage, [*earlier, *parts]), *_unknown_tiers(book, bill, budgets)}
     open_before = {note for part in earlier if not part.unseen.exact for note in part.unseen.notes}
+    passed = undecided(bill, parts) if of is None else None
+    notes |= {note for note in (undecided_note(passed, bill.currency),) if note is not None}
     notes |= {f"before the period, in the same month, for budgets and what is included: {note}" for note in open_before}
     return {
         "start": format_time(start),
         "end": format_time(end),
         "currency": bill.currency,
+        "part": None if of is None else of.as_dict(),
+        "invoice": None if invoice is None else invoice.as_dict(),
         "family": family,
         "lines": bill.as_lines(),
         "summary": bill.as_summary(),
         "totals": bill.as_totals(),
-        "reconciliation": reconcile(usage, bill.rated.unseen, parts, causes),
+        "payable": bill.payable(),
+        "attributes": list(bill.attributes.names),
+        "reconciliation": reconcile(usage, bill.rated.unseen, parts if of is None else (), causes if of is None else ()),
+        "undecided": passed,
         "budgets": list(budgets),
         "what_if": what_if,
-        "price_book": book.as_dict(),
-        "timeline": [_bucket(one) for one in timeline],
+        "price_book": (book if of is None else _used(book, bill)).as_dict(),
+        "timeline": list(timeline),
         "closes": list(closes),
         "scrapes": merged_scrapes(part.scrapes for part in parts),
         "data_quality": {
-            "exact": bill.rated.unseen.exact and all(count.exact for count in counts),
+            "exact": bill.rated.unseen.exact
+            and all(count.exact for count in counts)
+            and all(charge.cost.lower == charge.cost.upper for charge in bill.rated.charges),
             "notes": sorted(notes),
             "unpriced": _unpriced(bill),
             "missing_prices": list(bill.rated.missing),
@@ -109,14 +131,10 @@ def _unpriced(bill: Bill) -> list[dict[str, t.Any]]:
     return [{"meter": meter, "quantity": quantity, "reason": reason} for (meter, reason), quantity in sorted(found.items())]
 
 
-def _bucket(one: Bucket) -> dict[str, t.Any]:
-    """Sums of what is proved; None where nothing was scraped."""
-    if not isinstance(one, PeriodUsage):
-        return {"start": format_time(one[0]), "end": format_time(one[1]), **dict.fromkeys(FIGURES)}
-    sums = dict.fromkeys(FIGURES.values(), 0)
-    for line in one.lines:
-        sums[line.meter] += line.quantity.lower
-    return {"start": format_time(one.start), "end": format_time(one.end), **{name: sums[meter] for name, meter in FIGURES.items()}}
+def _used(book: PriceBook, bill: Bill) -> PriceBook:
+    """Only the entries that something in the bill comes from."""
+    names = {charge.entry.name for charge in bill.rated.charges if charge.entry is not None}
+    return dataclasses.replace(book, entries=tuple(entry for entry in book.entries if entry.name in names))
 
 
 def chargeback_table(report: t.Mapping[str, t.Any]) -> list[str]:
@@ -126,6 +144,7 @@ def chargeback_table(report: t.Mapping[str, t.Any]) -> list[str]:
         f"Usage from {report['start']} until {report['end']}",
         "",
         *_summary(report),
+        *_payable(report),
         *_charges(report),
         *_reconciliation(report["reconciliation"]),
         *_budgets(report),
@@ -146,18 +165,31 @@ def _summary(report: t.Mapping[str, t.Any]) -> list[str]:
             for row in rows:
                 row[f"{name}_upper"] = "unknown" if row[f"{name}_upper"] is None else row[f"{name}_upper"]
             columns.append({"name": f"{name}_upper", "title": "AT MOST", "align": "right"})
+            if name == "cost" and any(row["cost_upper"] == "unknown" and row["cost_assumed"] is not None for row in rows):
+                for row in rows:
+                    row["cost_assumed"] = "unknown" if row["cost_assumed"] is None else row["cost_assumed"]
+                columns.append({"name": "cost_assumed", "title": "ASSUMED", "align": "right"})
     return render_table(rows, columns)
 
 
+def _payable(report: t.Mapping[str, t.Any]) -> list[str]:
+    """From the total to what is to be paid, with the rounding on a line of its own."""
+    owed = report["payable"]
+    rows = [(name, owed[key]) for name, key in (("Usage and fees", "charges"), ("Credits, discounts and minimums", "adjustments"))]
+    rows = [*rows, ("Net", owed["net"])] if Decimal(owed["adjustments"]) else [("Net", owed["net"])]
+    rows += [(f"{tax['name']} {tax['percent']} %", tax["amount"]) for tax in owed["taxes"]]
+    rows += [("Rounding", owed["rounding"]), (f"To pay {owed['currency']}", owed["amount"])]
+    if owed["amount_upper"] != owed["amount"]:
+        rows.append(("At most", "unknown" if owed["amount_upper"] is None else owed["amount_upper"]))
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    return ["", *(f"{visible(name):<{widths[0]}}  {figure:>{widths[1]}}" for name, figure in rows)]
+
+
 def named(row: t.Mapping[str, t.Any]) -> str:
-    """Who a row without a user is about: a whole group or tier (a fee), or no one who is known."""
+    """Who a row without a user is about: a whole group or tier (a fee), everybody (a credit), or no one who is known."""
     if row["user"] is not None:
         return str(row["user"])
-    return (
-        "(all)"
-        if any(row[name] is not None for name in ("group", "tier")) and not row["authorized"] and not row["limited"]
-        else "(unattributed)"
-    )
+    return "(unattributed)" if any(row[name] for name in FIGURES) else "(all)"
 
 
 def _charges(report: t.Mapping[str, t.Any]) -> list[str]:

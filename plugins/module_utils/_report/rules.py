@@ -326,9 +326,10 @@ def _alerts(watch: Watch) -> list[dict[str, t.Any]]:
 
 
 def _unpriced(book: PriceBook) -> t.Iterator[dict[str, t.Any]]:
-    meters = sorted({meter for entry in book.entries for meter in entry.prices} & {"requests", "prompt_tokens", "completion_tokens"})
+    # Whatever is for sale to anybody; cached tokens without a price of their own cost what prompt tokens cost.
+    meters = sorted({meter for entry in book.entries for meter in entry.prices} - {"cached_tokens"})
     if {"prompt_tokens", "completion_tokens"}.intersection(meters):
-        meters.append("unsplit_tokens")
+        meters = sorted({*meters, "prompt_tokens", "completion_tokens", "unsplit_tokens"})
     if meters:
         usage = f'llm:usage:increase1h{{meter=~"{"|".join(meters)}", user!=""}}'
         yield _alert(

@@ -8,10 +8,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import UnknownUsageError
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.membership import Seen
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import seen_in
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, unknown_usage
 
 Read = t.Callable[[int, int], PeriodUsage]
@@ -34,6 +37,18 @@ def read_parts(read: Read, cuts: t.Iterable[tuple[int, int]], start: int) -> lis
                 raise
             parts.append(unknown_usage(begin, end, exc.message))
     return parts
+
+
+def read_seen(read: Read, cuts: t.Iterable[tuple[int, int]], start: int) -> list[Seen]:
+    """Who used something in each part of a day. One that was not measured is not known; nor is one before the bill, if not in full."""
+    found = []
+    for begin, end in cuts:
+        try:
+            part = read(begin, end)
+            found.append(dataclasses.replace(seen_in(part), known=part.begins_late is None or (begin >= start and part.unseen.exact)))
+        except UnknownUsageError:
+            found.append(Seen(begin, end, known=False))
+    return found
 
 
 def buckets(start: int, end: int, length: int) -> list[tuple[int, int]]:

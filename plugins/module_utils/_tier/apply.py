@@ -34,14 +34,18 @@ POLICIES = {kind: Resource(API_VERSIONS[kind], kind, plural) for kind, plural in
 ENVOY_FILTERS = Resource("networking.istio.io/v1alpha3", "EnvoyFilter", "envoyfilters")
 RESOURCES = {**POLICIES, "EnvoyFilter": ENVOY_FILTERS}
 
+LIMITADORS = Resource("limitador.kuadrant.io/v1alpha1", "Limitador", "limitadors")
 KUADRANTS = Resource("kuadrant.io/v1beta1", "Kuadrant", "kuadrants")
 _GATEWAY_API = "gateway.networking.k8s.io/v1"
 GATEWAYS = Resource(_GATEWAY_API, "Gateway", "gateways")
 ROUTES = {"HTTPRoute": Resource(_GATEWAY_API, "HTTPRoute", "httproutes"), "GRPCRoute": Resource(_GATEWAY_API, "GRPCRoute", "grpcroutes")}
 
 
-def look_around(kube: Kube, target: Target, kinds: t.Iterable[str]) -> Surroundings:
-    """Who may not list all namespaces gets what is in the target's. What only helps to tell is not missed by who may not read it."""
+def look_around(kube: Kube, target: Target, kinds: t.Iterable[str], *, limiters: bool = False) -> Surroundings:
+    """Who may not list all namespaces gets what is in the target's. What only helps to tell is not missed by who may not read it.
+
+    ``limiters``: look for those, too.
+    """
     unseen: list[str] = []
 
     def all_of(resource: Resource, labels: t.Mapping[str, str] | None = None) -> list[Object]:
@@ -62,7 +66,10 @@ def look_around(kube: Kube, target: Target, kinds: t.Iterable[str]) -> Surroundi
     filters = tuple(all_of(ENVOY_FILTERS, MANAGED_BY))
     gateways = [_data_plane(kube, Target("Gateway", name, namespace)) for namespace, name in near.gateways]
     mine = tuple(one for one in routes if (one["kind"], one["metadata"]["namespace"], one["metadata"]["name"]) in near.routes)
-    return Surroundings(there, near, tuple(one for one in gateways if one is not None), policies, filters, tuple(unseen), mine)
+    found = all_of(LIMITADORS) if limiters else []
+    plain = tuple(f"{one['metadata']['namespace']}/{one['metadata']['name']}" for one in found if not (one.get("spec") or {}).get("image"))
+    planes = tuple(one for one in gateways if one is not None)
+    return Surroundings(there, near, planes, policies, filters, tuple(unseen), plain, mine)
 
 
 def _data_plane(kube: Kube, target: Target) -> DataPlane | None:

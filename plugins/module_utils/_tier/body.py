@@ -16,7 +16,8 @@ import json
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import MODEL_HEADER, Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.access import MODEL_HEADER
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import Target
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Tier

@@ -14,6 +14,7 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Tier
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier import policy
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.access import EVALUATORS
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.body import body_filter, envoy_routes, why_bodies
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import Topology, find_foreign
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import Wanted
@@ -44,7 +45,8 @@ class DataPlane:
 class Surroundings:
     """What there is: the target (None: it is not there), what is near it, all policies by kind, the EnvoyFilters that this collection made.
 
-    ``unseen`` is what may not be listed; ``routes`` are those of the target.
+    ``unseen`` is what may not be listed. ``plain_limiters`` are Limitadors (namespace/name) with the image that comes with Kuadrant;
+    ``routes`` are those of the target.
     """
 
     target: Object | None
@@ -53,6 +55,7 @@ class Surroundings:
     policies: dict[str, list[Object]]
     filters: tuple[Object, ...] = ()
     unseen: tuple[str, ...] = ()
+    plain_limiters: tuple[str, ...] = ()
     routes: tuple[Object, ...] = ()
 
     @property
@@ -73,6 +76,8 @@ class PolicySet:
     groups: tuple[str, ...] = ()
     key_labels: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     streams: str = "inject"
+    evaluator: str = EVALUATORS[0]
+    key_models: bool = False
     key_prefixes: tuple[str, ...] = policy.KEY_PREFIXES
     identity_headers: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -84,10 +89,14 @@ def compose(wanted: PolicySet, around: Surroundings) -> list[Wanted]:
     """
     if wanted.tiers is not None:
         _refuse(wanted, wanted.tiers, around)
-    objects = list(_filters(wanted, around))
+    models = list(_model_filters(wanted, around))
+    objects = [one for one in models if one.definition is not None]
+    objects += _limit_filters(wanted, around)
     for kind, name in wanted.names.items():
         foreign = tuple(find_foreign(around.policies.get(kind, ()), name, wanted.target, around.near))
         objects.append(Wanted(kind, wanted.target.namespace, name, _definition(kind, name, wanted), foreign, wanted.target))
+    # As long as a policy compares the model, the header that says it must not be the client's.
+    objects += [one for one in models if one.definition is None]
     return objects if wanted.tiers is not None else objects[::-1]
 
 
@@ -104,6 +113,8 @@ def _definition(kind: str, name: str, wanted: PolicySet) -> Object | None:
             key_labels=wanted.key_labels,
             key_prefixes=wanted.key_prefixes,
             identity_headers=wanted.identity_headers,
+            evaluator=wanted.evaluator,
+            key_models=wanted.key_models,
         )
     if kind == "RateLimitPolicy":
         return policy.rate_limit_policy(tiers, name=name, target=target)
@@ -116,44 +127,73 @@ def _limits(wanted: PolicySet) -> list[str]:
     return [wanted.names[kind] for kind in ("RateLimitPolicy", "TokenRateLimitPolicy") if kind in wanted.names]
 
 
-def _filters(wanted: PolicySet, around: Surroundings) -> t.Iterator[Wanted]:
-    """One EnvoyFilter for each gateway of the target, in the namespace of the gateway; others that the set once had go."""
-    target, names = wanted.target, _limits(wanted)
-    if not names:
-        return
-    needed = wanted.tiers is not None and why_bodies(wanted.tiers, wanted.streams)
-    known = set()
-    for one in around.gateways:
+def _model_filters(wanted: PolicySet, around: Surroundings) -> t.Iterator[Wanted]:
+    """What tells the AuthPolicy the model. It has its own, for it may be wanted without limits; what is metered is the matter of those."""
+    if "AuthPolicy" in wanted.names:
+        gateways = around.gateways if _restricted(wanted) else ()
+        yield from _body_filters(wanted, around, f"{wanted.names['AuthPolicy']}-models-", gateways, (), "allow")
+
+
+def _limit_filters(wanted: PolicySet, around: Surroundings) -> t.Iterator[Wanted]:
+    """What reads bodies for limits."""
+    if names := _limits(wanted):
+        needed = wanted.tiers is not None and why_bodies(wanted.tiers, wanted.streams)
+        tiers = wanted.tiers if needed else None
+        yield from _body_filters(wanted, around, f"{names[0]}-body-", around.gateways, tiers, wanted.streams)
+
+
+def _body_filters(
+    wanted: PolicySet, around: Surroundings, prefix: str, gateways: t.Iterable[DataPlane], tiers: t.Sequence[Tier] | None, streams: str
+) -> t.Iterator[Wanted]:
+    """One EnvoyFilter for each of the gateways, in the namespace of that; others that the set once had go.
+
+    Names are ``prefix`` and that of the gateway. ``tiers`` None: none may be there.
+    """
+    target, known = wanted.target, set()
+    for one in gateways:
         gateway = one.gateway
-        name = f"{_prefix(target, names[0], gateway.namespace)}{gateway.name}"
+        name = f"{_prefix(target, prefix, gateway.namespace)}{gateway.name}"
         definition = None
-        if needed and wanted.tiers is not None:
+        if tiers is not None:
             routes = envoy_routes(around.target) if target.kind == "HTTPRoute" and around.target else None
-            definition = body_filter(wanted.tiers, name=name, gateway=gateway, streams=wanted.streams, routes=routes)
+            definition = body_filter(tiers, name=name, gateway=gateway, streams=streams, routes=routes)
         known.add((gateway.namespace, name))
         yield Wanted("EnvoyFilter", gateway.namespace, name, definition)
     for stale in around.filters:
         key = (stale["metadata"]["namespace"], stale["metadata"]["name"])
-        if key not in known and key[1].startswith(_prefix(target, names[0], key[0])):
+        if key not in known and key[1].startswith(_prefix(target, prefix, key[0])):
             yield Wanted("EnvoyFilter", *key, None)
 
 
-def _prefix(target: policy.Target, name: str, namespace: str) -> str:
+def _restricted(wanted: PolicySet) -> list[str]:
+    """Why the AuthPolicy has to know the models of requests; empty: it has not."""
+    named = [f"tier {tier.name} allows only some models" for tier in wanted.tiers or () if tier.models]
+    return named + (["some keys allow only some models"] if wanted.key_models and wanted.tiers is not None else [])
+
+
+def _prefix(target: policy.Target, prefix: str, namespace: str) -> str:
     """How the name of a filter in ``namespace`` begins; what follows is the gateway's."""
-    return f"{name}-body-" if namespace == target.namespace else f"{target.namespace}.{name}-body-"
+    return prefix if namespace == target.namespace else f"{target.namespace}.{prefix}"
 
 
 def _refuse(wanted: PolicySet, tiers: tuple[Tier, ...], around: Surroundings) -> None:
     problems = []
     if "TelemetryPolicy" in wanted.names and wanted.target.kind != "Gateway":
         problems.append(f"A TelemetryPolicy has effect on a Gateway only, not on {wanted.target.kind} {wanted.target.name}: leave it out.")
-    for one in around.gateways if _limits(wanted) else ():
+    for one in around.gateways:
         where = f"Gateway {one.gateway.namespace}/{one.gateway.name}"
-        reasons = why_bodies(tiers, wanted.streams)
+        reasons = why_bodies(tiers, wanted.streams) if _limits(wanted) else []
+        reasons += _restricted(wanted) if "AuthPolicy" in wanted.names else []
         if reasons and one.controller not in (None, *_ISTIO):
             problems.append(
                 f"{where} is run by {one.controller}, where only Istio can have bodies of requests read ({'; '.join(reasons)}). "
                 "Leave the models out, and set streams: allow if streams that do not tell their usage may pass uncounted."
+            )
+        shadows = policy.shadows(tiers) if _limits(wanted) else []
+        if shadows and around.plain_limiters and not one.native:
+            problems.append(
+                f"{where}: Limitador {', '.join(around.plain_limiters)} runs Kuadrant's image, which refuses what a limit "
+                f"in shadow would only count ({'; '.join(shadows)}). Set limitador_image to the custom Limitador, or leave shadow out."
             )
         overlapping = policy.overlapping_token_limits(tiers) if "TokenRateLimitPolicy" in wanted.names else []
         if overlapping and not one.native:

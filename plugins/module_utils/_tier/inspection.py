@@ -13,11 +13,14 @@ import json
 import re
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import ADMITTED_HEADER, is_managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
+from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import promql_string, re2_escape
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.access import MODEL_HEADER
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import Surroundings
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import SAME_TARGET, find_foreign
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import COUNTERS, MODEL_HEADER, Target, admits, is_unlimited
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import COUNTERS, Target, admits, is_shadow, is_unlimited
 
 Object: t.TypeAlias = t.Mapping[str, t.Any]
 
@@ -27,7 +30,15 @@ _MODEL = re.compile(r"request\.headers\[" + re.escape(json.dumps(MODEL_HEADER)) 
 
 
 def target_facts(around: Surroundings, target: Target) -> dict[str, t.Any]:
-    """The result of M(kuadrant.llm.tier_info): what is on ``target``, and what meets it elsewhere."""
+    """The result of M(kuadrant.llm.tier_info): what is on ``target``, and what meets it elsewhere.
+
+    Raises GatewayError if there is no such target.
+    """
+    if around.target is None:
+        raise GatewayError(
+            f'{target.kind} "{target.name}" does not exist in namespace "{target.namespace}", so nothing is enforced there. '
+            f"Correct target_kind, target_name or namespace; kubectl get {target.kind.lower()} -A lists those that exist."
+        )
     here: list[Object] = []
     foreign: list[dict[str, t.Any]] = []
     for policies in around.policies.values():
@@ -76,6 +87,18 @@ def paths_of(route: Object) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def shadow_query(around: Surroundings) -> str:
+    """PromQL of what limits in shadow would have refused on the routes of the target, since their counters began."""
+    routes = "|".join(re2_escape(f"{namespace}/{name}") for _kind, namespace, name in around.near.routes)
+    return f"sum by (limit_name, user) (shadow_limited_calls{{limitador_namespace=~{promql_string(routes)}}})"
+
+
+def shadow_refusals(vector: t.Iterable[tuple[t.Mapping[str, str], str]]) -> list[dict[str, t.Any]]:
+    """The answer to :func:`shadow_query`, those first that refused most."""
+    found = [{"limit": one["limit_name"], "user": one.get("user", ""), "calls": int(float(calls))} for one, calls in vector]
+    return sorted((one for one in found if one["calls"]), key=lambda one: (-one["calls"], one["limit"], one["user"]))
+
+
 def _report(policy: Object) -> dict[str, t.Any]:
     """One policy, its conditions, and what it lacks until it is enforced."""
     meta, status = policy["metadata"], policy.get("status") or {}
@@ -113,7 +136,13 @@ def tiers_of(policies: t.Iterable[Object]) -> tuple[list[dict[str, t.Any]], list
             entry = tiers.setdefault(json.loads(tier.group(1)), {"requests": [], "tokens": []})
             model = _MODEL.search(predicates)
             entry[counts] += [
-                {"limit": rate["limit"], "window": rate["window"], "per": per, "model": json.loads(model.group(1)) if model else None}
+                {
+                    "limit": rate["limit"],
+                    "window": rate["window"],
+                    "per": per,
+                    "model": json.loads(model.group(1)) if model else None,
+                    "shadow": is_shadow(name),
+                }
                 for rate in rates
                 if not is_unlimited(rate)
             ]

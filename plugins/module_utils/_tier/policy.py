@@ -19,12 +19,13 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import (
     ADMITTED_HEADER,
-    EXPIRY_ANNOTATION,
     GROUPS_ANNOTATION,
     MANAGED_BY,
     TIER_ANNOTATION,
     USER_ANNOTATION,
 )
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier import access
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.access import MODEL_HEADER
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Rate, Tier
@@ -62,11 +63,11 @@ _UNLIMITED_REQUESTS = 1_000_000_000
 _UNLIMITED_TOKENS = 1_000_000_000_000_000
 _UNLIMITED_WINDOW = "24h"
 
+# In the name of a limit that refuses nothing, after that of its tier.
+_SHADOW = "shadow"
+
 # Tokens are spent by whatever is posted. A list of paths would be a list of ways around them.
 _SPENDS_TOKENS = 'request.method == "POST"'
-
-# As the body-based router of the Gateway API Inference Extension calls it, so that whatever else goes by the model agrees with the limits.
-MODEL_HEADER = "x-gateway-model-name"
 
 API_VERSIONS = {
     "AuthPolicy": "kuadrant.io/v1",
@@ -74,40 +75,6 @@ API_VERSIONS = {
     "TokenRateLimitPolicy": "kuadrant.io/v1alpha1",
     "TelemetryPolicy": "extensions.kuadrant.io/v1alpha1",
 }
-
-# Rego v0, without the header line that Authorino writes itself. A missing annotation leaves a rule undefined, and undefined is a refusal:
-# a key without user or tier would otherwise pass uncounted.
-_REGO = """\
-annotations := input.auth.identity.metadata.annotations
-
-tiers := {tiers}
-
-allowed_groups := {groups}
-
-known_tier {{
-  annotations["{tier}"] == tiers[_]
-}}
-
-allowed_group {{
-  groups := split(annotations["{group}"], ",")
-  trim_space(groups[_]) == allowed_groups[_]
-}}
-
-valid {{
-  not annotations["{expiry}"]
-}}
-
-valid {{
-  time.parse_rfc3339_ns(annotations["{expiry}"]) > time.now_ns()
-}}
-
-allow {{
-  annotations["{user}"] != ""
-  known_tier
-  allowed_group
-  valid
-}}
-"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,11 +95,13 @@ def auth_policy(
     key_labels: t.Mapping[str, str],
     key_prefixes: t.Sequence[str] = KEY_PREFIXES,
     identity_headers: t.Mapping[str, str] | None = None,
+    evaluator: str = access.EVALUATORS[0],
+    key_models: bool = False,
 ) -> dict[str, t.Any]:
     """API keys from Secrets with ``key_labels``; known keys of other groups or tiers, and expired ones, get 403.
 
-    :param key_prefixes: what may stand before the key in the header Authorization.
-    :param identity_headers: headers for the model server and what they say, one of IDENTITY.
+    ``evaluator`` (one of access.EVALUATORS) decides that. ``key_models``: some keys name the only models that they may use.
+    ``key_prefixes`` may stand before the key in the header Authorization; ``identity_headers`` tell the model server one of IDENTITY each.
     """
     if not groups:
         raise GatewayError(
@@ -140,14 +109,6 @@ def auth_policy(
         )
     if not key_labels:
         raise GatewayError(f"AuthPolicy {target.namespace}/{name}: without key labels any Secret would be a key. Give at least one label.")
-    rego = _REGO.format(
-        tiers=json.dumps([tier.name for tier in tiers]),
-        groups=json.dumps(list(groups)),
-        user=USER_ANNOTATION,
-        group=GROUPS_ANNOTATION,
-        tier=TIER_ANNOTATION,
-        expiry=EXPIRY_ANNOTATION,
-    )
     return _policy(
         "AuthPolicy",
         name,
@@ -155,14 +116,16 @@ def auth_policy(
         {
             "rules": {
                 "authentication": _authentication(key_labels, key_prefixes),
-                "authorization": {"allowed-groups": {"opa": {"rego": rego}}},
+                "authorization": access.rules(tiers, groups, evaluator, key_models=key_models),
                 "response": {
                     **_refusals(key_prefixes),
                     "success": {
                         "headers": _headers(identity_headers or {}),
                         "filters": {
                             "identity": {
-                                "json": {"properties": {key: {"selector": _annotation_selector(name)} for key, name in IDENTITY.items()}}
+                                "json": {
+                                    "properties": {key: {"selector": access.annotation_selector(name)} for key, name in IDENTITY.items()}
+                                }
                             }
                         },
                     },
@@ -204,7 +167,7 @@ def _refusals(prefixes: t.Sequence[str]) -> dict[str, t.Any]:
 
 
 def _headers(identity: t.Mapping[str, str]) -> dict[str, t.Any]:
-    said = {header: {"plain": {"selector": _annotation_selector(IDENTITY[what])}} for header, what in identity.items()}
+    said = {header: {"plain": {"selector": access.annotation_selector(IDENTITY[what])}} for header, what in identity.items()}
     return {ADMITTED_HEADER: {"plain": {"value": "1"}}, **said}
 
 
@@ -234,11 +197,11 @@ def overlapping_token_limits(tiers: t.Sequence[Tier]) -> list[str]:
     """
     problems = []
     for tier in tiers:
-        scopes = list(dict.fromkeys((rate.per, rate.model) for rate in tier.tokens))
-        for position, (per, model) in enumerate(scopes):
-            for other_per, other_model in scopes[position + 1 :]:
-                if None in (model, other_model) or model == other_model:
-                    problems.append(f"tier {tier.name}: tokens {_scope(per, model)} and {_scope(other_per, other_model)}")
+        scopes = list(dict.fromkeys(_scope(rate) for rate in tier.tokens))
+        for position, scope in enumerate(scopes):
+            for other in scopes[position + 1 :]:
+                if None in (scope.model, other.model) or scope.model == other.model:
+                    problems.append(f"tier {tier.name}: tokens {scope} and {other}")
     return problems
 
 
@@ -247,29 +210,53 @@ def is_unlimited(rate: t.Mapping[str, t.Any]) -> bool:
     return rate["window"] == _UNLIMITED_WINDOW and rate["limit"] in (_UNLIMITED_REQUESTS, _UNLIMITED_TOKENS)
 
 
-def _scope(per: str, model: str | None) -> str:
-    return f"per {per}" + (f" of model {model}" if model else "")
+def shadows(tiers: t.Sequence[Tier]) -> list[str]:
+    """The limits that refuse nothing, which only the custom Limitador can have."""
+    nouns = [(tier, noun, rates) for tier in tiers for noun, rates in (("requests", tier.requests), ("tokens", tier.tokens))]
+    return [f"tier {tier.name}: {rate.limit} {noun} in {rate.window}" for tier, noun, rates in nouns for rate in rates if rate.shadow]
+
+
+def is_shadow(limit_name: str) -> bool:
+    """Whether the limit refuses nothing. The custom Limitador tells it by its name, too (``src/limits.rs``)."""
+    return limit_name.split("/")[1:2] == [_SHADOW]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scope:
+    """What the rates of one limit have in common."""
+
+    per: str
+    model: str | None
+    shadow: bool
+
+    def __str__(self) -> str:
+        return f"per {self.per}" + (f" of model {self.model}" if self.model else "") + (" in shadow" if self.shadow else "")
+
+
+def _scope(rate: Rate) -> _Scope:
+    return _Scope(rate.per, rate.model, rate.shadow)
 
 
 def _limits(tier: str, rates: t.Sequence[Rate], unlimited: int, *predicates: str) -> dict[str, t.Any]:
     """The limits of one tier by name. One of them counts every user, so that metrics name the user whatever is limited."""
-    buckets: dict[tuple[str, str | None], list[dict[str, t.Any]]] = {}
+    buckets: dict[_Scope, list[dict[str, t.Any]]] = {}
     for rate in rates:
-        buckets.setdefault((rate.per, rate.model), []).append({"limit": rate.limit, "window": rate.window})
+        buckets.setdefault(_scope(rate), []).append({"limit": rate.limit, "window": rate.window})
     limits = {
-        _limit_name(tier, per, model): _limit(tier, per, bucket, [*predicates, *([_is_model(model)] if model else [])])
-        for (per, model), bucket in buckets.items()
+        _limit_name(tier, scope): _limit(tier, scope.per, bucket, [*predicates, *([_is_model(scope.model)] if scope.model else [])])
+        for scope, bucket in buckets.items()
     }
-    if ("user", None) not in buckets:
+    if _Scope("user", None, False) not in buckets:
         # Kuadrant takes limits by their names, and the one that refuses must come first: see overlapping_token_limits.
         name = f"{tier}/unlimited" if buckets else tier
         limits[name] = _limit(tier, "user", [{"limit": unlimited, "window": _UNLIMITED_WINDOW}], predicates)
     return limits
 
 
-def _limit_name(tier: str, per: str, model: str | None) -> str:
+def _limit_name(tier: str, scope: _Scope) -> str:
     # No tier's name has a slash.
-    return "/".join([tier, *(["group"] if per == "group" else []), *(["model", model] if model else [])])
+    group, model = ["group"] if scope.per == "group" else [], ["model", scope.model] if scope.model else []
+    return "/".join([tier, *([_SHADOW] if scope.shadow else []), *group, *model])
 
 
 def _limit(tier: str, per: str, rates: list[dict[str, t.Any]], predicates: t.Sequence[str]) -> dict[str, t.Any]:
@@ -305,9 +292,3 @@ def _policy(kind: str, name: str, target: Target, spec: dict[str, t.Any]) -> dic
         "metadata": {"name": name, "namespace": target.namespace, "labels": dict(MANAGED_BY)},
         "spec": {"targetRef": ref, **spec},
     }
-
-
-def _annotation_selector(annotation: str) -> str:
-    # gjson takes an unescaped dot for a path separator.
-    escaped = annotation.replace(".", r"\.")
-    return f"auth.identity.metadata.annotations.{escaped}"

@@ -67,6 +67,7 @@ class Edges:
         grown = counters.count(one, view.target, view.lost, self._start, self._what)
         before, after = _ahead(self._before, one, others), _ahead(self._after, one, others)
         lower, upper, notes = grown.lower, grown.upper, grown.notes
+        assumed: int | None = None
         if not self._unsure_before:
             lower -= before
             upper = None if upper is None else upper - before
@@ -77,9 +78,10 @@ class Edges:
             lower += after
             upper = None if upper is None else upper + after
         else:
-            upper = None
+            # The calls that only another view had seen by then are added to it (assumed.py).
+            upper, assumed = None, upper
             notes |= self._unsure_after
-        return Count(max(0, lower), None if upper is None else max(0, upper), notes)
+        return Count(max(0, lower), None if upper is None else max(0, upper), notes, None if assumed is None else max(0, assumed))
 
     def _doubtful(self, one: Series, before: int, grown: Count) -> int:
         """How many calls of the first scrape in the period another view may have seen by its start, where counters may have been lost.

@@ -14,7 +14,7 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage import counters, edges, shared, targets, twins
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage import assumed, counters, edges, shared, targets, twins
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import (
     CALL_NOUNS,
     MAX_COUNT,
@@ -23,6 +23,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import (
     Nouns,
     ScrapeTarget,
     Series,
+    bounded,
 )
 
 if t.TYPE_CHECKING:
@@ -90,6 +91,16 @@ def measure(
         last = counters.last_if_unseen(observed.views, start, end)
         if last is None and target.scrapes[-1] <= start:
             continue
+        within = lost.after(start)
+        unseen = assumed.Blind(
+            target,
+            observed.series,
+            within,
+            (back for back in observed.went_back if back[1] > start),
+            last,
+            max(end, *map(counters.scrape_due, observed.views)),
+            start,
+        )
         sides = shared.turns(target, observed.series, lost, start, what)
         if sides is not None:
             notes.append(shared.note(target, what))
@@ -97,13 +108,18 @@ def measure(
             grown = found if sides is None else _at_most(found, shared.least(one, target, sides, start), shared.note(target, what))
             if id(observed) in doubts:
                 grown = _at_most(grown, 0, doubts[id(observed)])
+            missed_calls = unseen.missed(one)
+            if grown.upper is None:
+                # What another view saw by the end, and this one did not.
+                missed_calls += assumed.fastest(one, target, start).most(end - target.scrapes[-1] + counters.CLOCKS_MS)
+            grown = assumed.with_missed(grown, missed_calls)
             if not grown.nothing:
                 of_kind, key = counts.setdefault(one.kind, {}), _key(one.labels, labels[one.kind])
                 of_kind[key] = of_kind.get(key, Count()) + grown
         missed = counters.scrape_gaps(target.scrapes, start)
-        within = lost.after(start)
         blind.update(_blind(observed, within, last, start, what))
         notes.extend(_notes(target, missed))
+        notes.extend(note for note in (unseen.note(what),) if note is not None)
         scrapes.append(_describe(target, start, within.certain, missed))
     notes.extend(
         f"{targets.address_of(one.target, twin.target)} is the same {what.target} as {targets.address_of(twin.target, one.target)}; "
@@ -111,7 +127,7 @@ def measure(
         for one, twin in left_out
     )
     scrapes.sort(key=lambda entry: (entry["instance"], entry["job"]))
-    return Measured(counts, Count(0, None if blind else 0, frozenset(blind)), tuple(scrapes), tuple(sorted(blind.union(notes))))
+    return Measured(counts, bounded(0, None if blind else 0, 0, frozenset(blind)), tuple(scrapes), tuple(sorted(blind.union(notes))))
 
 
 def _counts(observed: targets.ObservedTarget, lost: counters.Losses, start: int, end: int, what: Nouns) -> t.Iterator[tuple[Series, Count]]:
@@ -129,7 +145,7 @@ def _counts(observed: targets.ObservedTarget, lost: counters.Losses, start: int,
 
 def _at_most(count: Count, lower: int, note: str) -> Count:
     """``count`` with a lower bound that is no higher than ``lower``."""
-    return count if lower >= count.lower else Count(lower, count.upper, count.notes | {note})
+    return count if lower >= count.lower else dataclasses.replace(count, lower=lower, notes=count.notes | {note})
 
 
 def order(key: LabelValues) -> tuple[tuple[bool, str], ...]:

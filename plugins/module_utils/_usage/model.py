@@ -79,15 +79,24 @@ class Series:
 
 @dataclasses.dataclass(frozen=True)
 class Count:
-    """Calls: at least ``lower``, at most ``upper``, or without a bound that samples could prove (None). ``notes`` say why they differ."""
+    """Calls: at least ``lower``, at most ``upper``, or without a bound that samples could prove (None). ``notes`` say why they differ.
+
+    ``assumed`` is another upper bound, under the assumption of assumed.py; None where ``upper`` is all that there is.
+    """
 
     lower: int = 0
     upper: int | None = 0
     notes: frozenset[str] = frozenset()
+    assumed: int | None = None
 
     def __add__(self, other: Count) -> Count:
-        upper = None if self.upper is None or other.upper is None else self.upper + other.upper
-        return Count(self.lower + other.lower, upper, self.notes | other.notes)
+        notes = self.notes | other.notes if other.notes else self.notes
+        return bounded(self.lower + other.lower, plus(self.upper, other.upper), plus(self.likely, other.likely), notes)
+
+    @property
+    def likely(self) -> int | None:
+        """At most, under the assumption where samples prove nothing."""
+        return self.upper if self.assumed is None else self.assumed
 
     @property
     def exact(self) -> bool:
@@ -96,6 +105,16 @@ class Count:
     @property
     def nothing(self) -> bool:
         return self.lower == 0 and self.upper == 0
+
+
+def plus(one: int | None, other: int | None) -> int | None:
+    """The sum of two upper bounds; None is none."""
+    return None if one is None or other is None else one + other
+
+
+def bounded(lower: int, upper: int | None, likely: int | None, notes: frozenset[str] = frozenset()) -> Count:
+    """With what is assumed where it is not the same as what is proved."""
+    return Count(lower, upper, notes, None if likely == upper else likely)
 
 
 K = t.TypeVar("K", bound=t.Hashable)
@@ -129,7 +148,7 @@ class Row:
 
 
 def bounds(name: str, count: Count) -> dict[str, int | None]:
-    return {name: count.lower, f"{name}_upper": count.upper}
+    return {name: count.lower, f"{name}_upper": count.upper, f"{name}_assumed": count.likely}
 
 
 def figures(authorized: Count, limited: Count) -> dict[str, int | None]:
@@ -138,4 +157,6 @@ def figures(authorized: Count, limited: Count) -> dict[str, int | None]:
         "limited": limited.lower,
         "authorized_upper": authorized.upper,
         "limited_upper": limited.upper,
+        "authorized_assumed": authorized.likely,
+        "limited_assumed": limited.likely,
     }

@@ -209,8 +209,8 @@ def parse_question(params: t.Mapping[str, t.Any], now: int, known: str = "in the
         raise GatewayError(f"end: {format_time(end)} is {known} {format_time(now)}")
     if start >= end:
         raise GatewayError(f"start: {format_time(start)} is not before end, {format_time(end)}")
-    if params["wait_for_scrape"] < 0:
-        raise GatewayError("wait_for_scrape: must be 0 or a number of seconds")
+    if isinstance(params["wait_for_scrape"], bool) or params["wait_for_scrape"] < 0:
+        raise GatewayError("wait_for_scrape: must be a number of seconds, such as 60; 0 does not wait")
     return dataclasses.replace(parse_source(params), start=start, end=end, wait_seconds=params["wait_for_scrape"])
 
 
@@ -264,7 +264,10 @@ def _silent(prometheus: Prometheus, question: Question, end: int) -> Count | Non
                 # Nothing is billed by them: they only say where unattributed tokens may come from.
                 return None
             counts.append(found.of(metric).get((), Count()) + found.unseen)
-    return sum(counts, Count()) if counts else None
+    if counts:
+        return sum(counts, Count())
+    answered = f"{{__name__=~{promql_string(tokens.ANSWERED_METRICS)}}}"
+    return Count() if prometheus.label_values("__name__", answered, question.start, end) else None
 
 
 def _of_processes(

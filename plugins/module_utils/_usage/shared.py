@@ -36,8 +36,6 @@ _AROUND = 200
 # So many sequences are looked for, and so many ways to put scrapes to them are followed.
 _SEQUENCES = 5
 _KEPT = 24
-# Where counters went down only once, two sequences are believed if they grow this much less than one that restarted.
-_NEARER = 10
 
 _Vector: t.TypeAlias = "list[int]"
 # Which of the sequences each scrape belongs to.
@@ -118,10 +116,9 @@ def turns(target: ScrapeTarget, series: t.Collection[Series], lost: counters.Los
     if len(sides) < len(near) or len(split.lasts) > len(unexplained) + 1:
         return None
     if len(split.lasts) == len(unexplained) + 1:
-        # Each time that it went down began a sequence, as with a process that restarts. Two are believed where that explains far more.
-        grown = sum(_apart(before, after) if _fits(before, after) else sum(after) for before, after in itertools.pairwise(few))
+        # Each time that it went down began a sequence, as with a process that restarts. Only if the first sequence goes on can it be two.
         changes = sum(before != after for before, after in itertools.pairwise(sides))
-        if len(unexplained) > 1 or changes < 2 or split.grown * _NEARER > grown:
+        if len(unexplained) > 1 or changes < 2:
             return None
     found: dict[int, int] = {}
     side = sides[0]

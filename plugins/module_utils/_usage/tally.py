@@ -16,6 +16,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage import tokens
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Measured, measure, order
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, Row, ScrapeTarget, Series, figures
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import OBSERVER_LABELS
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.undecided import undecided_facts
 
 AUTHORIZED = "authorized"
 LIMITED = "limited"
@@ -78,6 +79,7 @@ class Usage:
             "usage": [row.as_dict() for row in self.rows],
             "totals": totals(self.proved, self.unseen),
             "tokens": self.tokens.as_dict(),
+            "undecided": undecided_facts(self.tokens.silent, sum(row.authorized.lower for row in self.proved)),
             "scrapes": list(self.scrapes),
             "data_quality": {"exact": self.exact, "notes": list(self.notes)},
         }

@@ -37,6 +37,8 @@ SERVED_LABELS = {PROMPT: ("model_name",), COMPLETION: ("model_name",)}
 # Envoy's count of requests that passed because the limiter did not answer, if the gateway's statistics are scraped. A part of Istio's
 # name of the cluster gets into the name of the metric.
 SILENT_METRICS = "envoy_cluster_(.+_)?ratelimit_failure_mode_allowed"
+# Envoy has each of its counters only from the first time on that it counts: one of these shows that it would have the other one.
+ANSWERED_METRICS = "envoy_cluster_(.+_)?ratelimit_(ok|over_limit)"
 
 # More tokens than so many times the usual ones are not plausible for a request whose tokens are not known; nor so many, if none are usual.
 _TIMES_USUAL = 4

@@ -141,5 +141,10 @@ def _around(one: Series | None, scrapes: t.Sequence[int], moment: int) -> tuple[
     after = bisect.bisect_left(scrapes, moment + counters.CLOCKS_MS)
     if before < 0 or after >= len(scrapes):
         return None
-    low, high = _value(one, scrapes[before]), _value(one, scrapes[after])
-    return None if low is None or high is None or low > high else (low, high)
+    values = [_value(one, scrape) for scrape in scrapes[before : after + 1]]
+    low, high = values[0], values[-1]
+    if low is None or high is None:
+        return None
+    # Also in between: it may have started again and come past its old value by then.
+    known = [value for value in values if value is not None]
+    return None if any(later < value for value, later in itertools.pairwise(known)) else (low, high)

@@ -63,11 +63,29 @@ REFUSED: dict[str, tuple[Json, str, tuple[str, ...], list[str]]] = {
         (RLP,),
         ["before authentication", "auth['identity'].tier == 'free'"],
     ),
-    "top-level when of an AuthPolicy": (
-        config(auth(predicates=["request.path != '/health'"])),
-        "UnsupportedAction",
+    "top-level when of an AuthPolicy that stock Envoy cannot evaluate": (
+        config(auth(predicates=["['/health'].exists(p, p == request.path)"])),
+        "UntranslatableExpression",
         (AUTHPOLICY,),
-        ["top-level 'when' (request.path != '/health')", "Move it"],
+        ["top-level 'when'", "['/health'].exists(p, p == request.path)", "comprehension", "move it"],
+    ),
+    "top-level when of an AuthPolicy that reads auth": (
+        config(auth(predicates=["auth.identity.userid != 'a'"])),
+        "UntranslatableExpression",
+        (AUTHPOLICY,),
+        ["nothing is known of auth"],
+    ),
+    "top-level when of an AuthPolicy that reads a body": (
+        config(auth(predicates=["requestBodyJSON('/model') != 'a'"])),
+        "UntranslatableExpression",
+        (AUTHPOLICY,),
+        ["bodies cannot be read"],
+    ),
+    "top-level when of an AuthPolicy with a percent sign": (
+        config(auth(predicates=["request.path != '/%'"])),
+        "UntranslatableExpression",
+        (AUTHPOLICY,),
+        ["'%'"],
     ),
     "label of an answer": (
         config(rate_limit(limit("free")), requestData=ANSWER_ID),

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import pytest
-from local_controller import envoy, routes
+from local_controller import auth_when, envoy, routes
 
 from .configurations import AUTH, ERROR, SERVICES, auth, config, descriptors, limit, rate_limit, route_patches, run, settings
 from .conftest import action_set_name, gateway, route
@@ -27,6 +27,8 @@ def test_filters_and_clusters_do_not_depend_on_policies(index: routes.RouteIndex
         envoy.REQUEST_BODY_BEFORE_AUTH,
         envoy.STATE_BEFORE_AUTH,
         envoy.RATE_LIMIT_BEFORE_AUTH,
+        auth_when.SAY,
+        auth_when.KEEP,
         envoy.EXT_AUTHZ,
         envoy.ADMITTED,
         envoy.REQUEST_BODY_AFTER_AUTH,
@@ -150,3 +152,12 @@ def test_what_passes_authentication_is_admitted_by_the_same_listener() -> None:
     assert filters.index(envoy.ADMITTED) == filters.index(envoy.EXT_AUTHZ) + 1
     (mutation,) = envoy.admitted()["mutations"]["request_mutations"]
     assert mutation["append"]["header"] == {"key": "x-kuadrant-llm-admitted", "value": "1"}
+
+
+def test_a_condition_of_the_whole_authentication_is_a_header_that_becomes_metadata(index: routes.RouteIndex) -> None:
+    found = settings(run(config(auth(predicates=["request.path != '/health'", "request.method != 'OPTIONS'"])), index))
+    (mutation,) = found[auth_when.SAY]["mutations"]["request_mutations"]
+    assert mutation["append"]["header"]["value"] == "%CEL((request.path != '/health') && (request.method != 'OPTIONS'))%"
+    assert mutation["append"]["append_action"] == "OVERWRITE_IF_EXISTS_OR_ADD"  # whatever a client sends
+    assert found.keys() == {auth_when.SAY, auth_when.KEEP, envoy.EXT_AUTHZ, envoy.ADMITTED}
+    assert settings(run(config(auth()), index)).keys() == {envoy.EXT_AUTHZ, envoy.ADMITTED}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from local_controller import envoy, routes
+from local_controller import envoy, routes, tokens
 from local_controller.envoy import Upstreams
 from local_controller.translate import translate
 
@@ -178,3 +178,14 @@ def test_a_label_of_the_answer_comes_with_the_report(index: routes.RouteIndex) -
     assert setting[envoy.RATE_LIMIT_AFTER_AUTH]["rate_limits"][-1]["apply_on_stream_done"] is True
     alone = settings(run(config(rate_limit(limit("a")), requestData={"metrics.labels.model": 'responseBodyJSON("/model")'}), index))
     assert len(descriptors(alone[envoy.RATE_LIMIT_BEFORE_AUTH])) == 1
+
+
+def test_totals_only_reports_what_kuadrants_filter_does(index: routes.RouteIndex) -> None:
+    def said(**options: bool) -> list[str]:
+        limits = settings(run(config(auth(), *FREE), index, **options))[envoy.RATE_LIMIT_AFTER_AUTH]["rate_limits"]
+        (report,) = (limit for limit in limits if limit.get("apply_on_stream_done"))
+        keys = [action["extension"]["typed_config"]["descriptor_key"] for action in report["actions"]]
+        return [key for key in keys if key.startswith("kuadrant.llm/") and key != tokens.USAGE]
+
+    assert said(totals_only=True) == ["kuadrant.llm/usage/total_tokens"]
+    assert {"kuadrant.llm/usage/total_tokens", "kuadrant.llm/usage/prompt_tokens", "kuadrant.llm/model"} <= set(said())

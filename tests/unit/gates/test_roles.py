@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.variables import PUBLIC
+
 ROOT = Path(__file__).resolve().parents[3]
 ROLES = sorted(path.parent.name for path in (ROOT / "roles").glob("*/tasks"))
 # Roles that a user runs on any provider: they know Kubernetes, HTTP and PromQL, never where these come from.
@@ -60,6 +62,14 @@ def options(role: str) -> dict[str, dict[str, t.Any]]:
 
 def is_template(value: object) -> bool:
     return isinstance(value, str) and "{{" in value
+
+
+def test_the_variables_of_the_collection_are_known() -> None:
+    """Those that are not are refused: see gateway_config."""
+    files = [path for folder in ("roles", "playbooks") for path in (ROOT / folder).rglob("*") if path.suffix in (".yml", ".j2")]
+    named = {name for path in files for name in re.findall(r"\bllm_gateway_[a-z0-9_]+", path.read_text())}
+    assert named == set(PUBLIC)
+    assert list(PUBLIC) == sorted(PUBLIC)
 
 
 @pytest.mark.parametrize("role", ROLES)

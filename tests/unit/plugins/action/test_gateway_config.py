@@ -15,12 +15,12 @@ TIERS = [{"name": "free"}]
 KEYS = [{"name": "alice", "user": "alice", "tier": "free", "key": "hush-hush-0123456"}]
 
 
-def run(args: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, t.Any]:
+def run(args: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch, **variables: t.Any) -> dict[str, t.Any]:
     """The action without the machinery of a play, none of which it uses."""
     monkeypatch.setattr("ansible.plugins.action.ActionBase.run", lambda *_args, **_options: {})
     action = ActionModule.__new__(ActionModule)
     action._task = types.SimpleNamespace(args=args)
-    return action.run()
+    return action.run(task_vars=variables)
 
 
 def test_run_returns_tiers_and_keys_without_values(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,4 +48,17 @@ def test_run_fails_with_every_problem(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_run_refuses_an_unknown_option(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run({"teirs": TIERS}, monkeypatch)
     assert result["failed"]
-    assert result["msg"] == "gateway_config has no option teirs. Its options are tiers, keys, overlap, paths."
+    assert result["msg"] == "gateway_config has no option teirs. Its options are tiers, keys, namespace, overlap, paths."
+
+
+def test_run_names_misspelt_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run({"tiers": TIERS}, monkeypatch, llm_gateway_teirs=[], llm_gateway_keys=[])
+    assert result["failed"]
+    assert result["msg"].startswith("llm_gateway_teirs: is not a variable of this collection; llm_gateway_tiers is.")
+
+
+def test_run_warns_of_what_is_nearly_a_variable_of_a_role(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run({"tiers": TIERS}, monkeypatch, local_stack_prots={}, chargeback_currency="EUR", gateway_team="red", ansible_host="x")
+    (warning,) = result["warnings"]
+    assert warning == "local_stack_prots is not a variable of this collection, and has no effect on it; local_stack_ports is one."
+    assert "warnings" not in run({"tiers": TIERS}, monkeypatch, chargeback_currency="EUR")

@@ -65,7 +65,12 @@ def test_chargeback_bills(limiter: Server, run_module: Run) -> None:
         "=ann   free     free              2        3     0.002",
         "bob    premium  premium          10        0     0.020",
         "TOTAL                            12        3     0.022",
+        "",
+        "Net          0.022",
+        "Rounding    -0.002",
+        "To pay USD    0.02",
     ]
+    assert result["payable"]["amount"] == "0.02"
 
 
 def test_chargeback_shows_tokens_and_what_belongs_to_nobody(limiter: Server, run_module: Run) -> None:

@@ -24,6 +24,18 @@ def command(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "tool"
 
 
+@pytest.fixture(autouse=True)
+def kernel(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> t.Callable[[str, str], None]:
+    """A kernel that gives away these ports, and keeps those."""
+    monkeypatch.setattr(machine_preflight, "_KERNEL", tmp_path)
+
+    def write(given: str, reserved: str) -> None:
+        (tmp_path / "ip_local_port_range").write_text(f"{given}\n")
+        (tmp_path / "ip_local_reserved_ports").write_text(f"{reserved}\n")
+
+    return write
+
+
 def problems(run_module: t.Any, **arguments: t.Any) -> list[str]:
     return t.cast("list[str]", run_module(machine_preflight.main, **arguments)["problems"])
 
@@ -58,3 +70,23 @@ def test_disk_is_judged_by_the_nearest_folder_that_exists(run_module: t.Any, tmp
     (found,) = problems(run_module, disk=[{"path": str(tmp_path / "not/yet"), "free_mib": 2**40}])
     assert found.startswith(f"{tmp_path} has ")
     assert problems(run_module, disk=[{"path": str(tmp_path / "not/yet"), "free_mib": 1}]) == []
+
+
+@pytest.mark.parametrize(
+    ("reserved", "ports", "said"),
+    [
+        ("", {"a": 18000, "b": 32767}, None),
+        ("", {"a": 36000, "b": 36001, "c": 31000}, "2 ports from 36000 to 36001 are among"),
+        ("", {"a": 60999}, "Port 60999 is among"),
+        ("36000-36030,40000", {"a": 36000, "b": 40000}, None),
+        ("36001", {"a": 36000, "b": 36001}, "Port 36000 is among"),
+        ("", {"fixed": 50051}, None),
+    ],
+)
+def test_ports_that_the_kernel_gives_to_connections_are_refused_with_the_reason(
+    run_module: t.Any, kernel: t.Callable[[str, str], None], reserved: str, ports: dict[str, int], said: str | None
+) -> None:
+    kernel("32768\t60999", reserved)
+    found = [one for one in problems(run_module, ports=ports, fixed_ports=["fixed"]) if "cannot be used" not in one]
+    assert [one.split(" those")[0] for one in found] == ([said] if said else [])
+    assert not found or "32768 to 60999, net.ipv4.ip_local_port_range" in found[0]

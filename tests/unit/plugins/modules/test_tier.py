@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 import pytest
@@ -103,9 +104,12 @@ def test_check_mode_predicts_and_writes_nothing(run: Run, cluster: Kube, before:
 
 
 def test_keys_of_the_tiers_are_let_in_by_default(run: Run, cluster: Kube) -> None:
-    assert actions(run(FREE))["AuthPolicy"] == "create"
+    assert actions(run(FREE, evaluator="opa"))["AuthPolicy"] == "create"
     spec = cluster.objects["authpolicies", "llm", "llm-auth"]["spec"]
     assert 'allowed_groups := ["free"]' in spec["rules"]["authorization"]["allowed-groups"]["opa"]["rego"]
+    assert actions(run(FREE))["AuthPolicy"] == "update"
+    spec = cluster.objects["authpolicies", "llm", "llm-auth"]["spec"]
+    assert len(spec["rules"]["authorization"]["allowed-groups"]["patternMatching"]["patterns"]) == 5
     selector = spec["rules"]["authentication"]["api-key"]["apiKey"]["selector"]
     assert selector["matchLabels"] == {"app": "llm-gateway", "kuadrant.io/auth-secret": "true"}
     assert spec["targetRef"]["kind"] == "Gateway"
@@ -228,14 +232,15 @@ def test_who_may_not_list_everything_is_warned(run: Run, cluster: Kube) -> None:
 
 
 def test_info_tells_tiers_as_they_were_given(run: Run, info: Run, cluster: Kube) -> None:
-    shared = {"limit": 90, "window": "1h", "per": "group", "model": "m"}
-    run({**FREE, "requests": [*FREE["requests"], shared]}, GOLD)
+    shared = {"limit": 90, "window": "1h", "per": "group", "model": "m", "shadow": False}
+    tried = {"limit": 1, "window": "2m", "per": "user", "model": None, "shadow": True}
+    run({**FREE, "requests": [*FREE["requests"], shared, tried]}, GOLD)
     foreign(cluster, "AuthPolicy", "open", ("HTTPRoute", "r"), rules={})
     result = info()
     assert result["enforced"] is True
     assert result["tiers"] == [
-        {"name": "free", "requests": [{"limit": 2, "window": "2m", "per": "user", "model": None}, shared], "tokens": []},
-        {"name": "gold", "requests": [], "tokens": [{"limit": 9, "window": "1h", "per": "user", "model": None}]},
+        {"name": "free", "requests": [{**tried, "limit": 2, "shadow": False}, shared, tried], "tokens": []},
+        {"name": "gold", "requests": [], "tokens": [{**tried, "limit": 9, "window": "1h", "shadow": False}]},
     ]
     assert [(one["kind"], one["managed"], one["enforced"]) for one in result["policies"]] == [
         ("AuthPolicy", True, True),
@@ -252,4 +257,47 @@ def test_info_tells_limits_of_others(info: Run, cluster: Kube) -> None:
     foreign(cluster, "RateLimitPolicy", "theirs", limits={"all": {"rates": [rate], "when": [{"predicate": "true"}]}})
     result = info()
     assert result["limits"] == [{"policy": "theirs", "name": "all", "counts": "requests", "rates": [rate], "when": "true"}]
-    assert info(target_name="other")["enforced"] is False
+
+
+@pytest.mark.parametrize("target", [{"target_name": "other"}, {"target_kind": "HTTPRoute"}, {"namespace": "llm2"}], ids=str)
+def test_info_refuses_a_target_that_is_not_there(info: Run, target: dict[str, str]) -> None:
+    result = info(**target)
+    assert result["failed"] is True
+    assert 'does not exist in namespace "llm' in result["msg"]
+    assert "so nothing is enforced there" in result["msg"]
+
+
+def test_no_limits_are_made_of_tiers_that_nobody_described(cluster: Kube, run_module: Run) -> None:
+    target = {"namespace": "llm", "target_name": "gw"}
+    result = run_module(tier.main, **target)
+    assert result["msg"].startswith("llm_gateway_tiers: is empty; describe at least one tier")
+    assert cluster.writes == []
+    assert actions(run_module(tier.main, **target, kinds=["TelemetryPolicy"])) == {"TelemetryPolicy": "create"}
+
+
+def test_a_limit_in_shadow_wants_the_custom_limitador(run: Run, cluster: Kube) -> None:
+    tried = {"name": "free", "requests": [{"limit": 1, "window": "2m", "shadow": True}]}
+    cluster.create(apply.LIMITADORS, "k", {"metadata": {"name": "limitador"}, "spec": {}})
+    assert run(FREE)["changed"] is True
+    refused = run(tried)["msg"]
+    assert "Limitador k/limitador runs Kuadrant's image" in refused
+    assert "tier free: 1 requests in 2m" in refused
+    cluster.objects["limitadors", "k", "limitador"]["spec"] = {"image": "registry.example/limitador:1"}
+    assert actions(run(tried))["RateLimitPolicy"] == "update"
+
+
+def test_info_tells_what_limits_in_shadow_would_have_refused(info: Run, prometheus: t.Any) -> None:
+    labels = [
+        {"limit_name": "free/shadow", "user": "bob"},
+        {"limit_name": "free/shadow", "user": "alice"},
+        {"limit_name": "free/shadow/group"},
+    ]
+    values = zip(labels, ["2", "12", "0"], strict=True)
+    result = [{"metric": one, "value": [0, value]} for one, value in values]
+    prometheus.answers = [(200, json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}))]
+    assert info(prometheus_url=prometheus.url)["shadow_limited"] == [
+        {"limit": "free/shadow", "user": "alice", "calls": 12},
+        {"limit": "free/shadow", "user": "bob", "calls": 2},
+    ]
+    assert prometheus.queries[-1]["query"] == 'sum by (limit_name, user) (shadow_limited_calls{limitador_namespace=~"llm/r"})'
+    assert "shadow_limited" not in info()

@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
         explained = f"largest {noun} that is held, where a limit reads it (default: %(default)s)"
         arguments.add_argument(f"--max-{noun}-bytes", type=int, default=default, help=explained)
     arguments.add_argument("--lenient", action="store_true", help="accept what Kuadrant's own filter would do otherwise")
+    arguments.add_argument("--totals-only", action="store_true", help="report the sum of an answer's tokens only, as Kuadrant's filter")
     arguments.add_argument("--wasm-shim", action="store_true", help="Kuadrant's real filter is in use: keep out of the data path")
     arguments.add_argument(
         "--no-statuses", action="store_true", help="limitador-operator and authorino-operator run here: leave the statuses to them"
@@ -97,7 +98,8 @@ class Controller:
         self._authorino = StatusKeeper(kube, AUTHORINO, options.authorino_health_url, lambda _obj: {}, observed=False)
         upstreams = Upstreams(options.authorino_grpc_port, options.limitador_grpc_port)
         bodies = BodyLimits(options.max_request_bytes, options.max_answer_bytes)
-        self._native = NativeKeeper(kube, ENVOY_FILTER, upstreams, bodies, wasm_shim=options.wasm_shim, strict=not options.lenient)
+        modes = {"wasm_shim": options.wasm_shim, "strict": not options.lenient, "totals_only": options.totals_only}
+        self._native = NativeKeeper(kube, ENVOY_FILTER, upstreams, bodies, **modes)
         self._rules = RuleKeeper(kube, PROMETHEUS_RULE, options.rules_dir, options.prometheus_url)
 
         self._when_synced("limits", self._carry_limits, LIMITADOR)

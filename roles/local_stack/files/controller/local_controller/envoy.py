@@ -11,7 +11,7 @@ import decimal
 import re
 import typing as t
 
-from . import cel
+from . import auth_when, cel
 from .routes import EnvoyRoute
 
 Patch = dict[str, t.Any]
@@ -105,6 +105,7 @@ def infrastructure(
         _http_filter(REQUEST_BODY_BEFORE_AUTH, request_body_setting(["/model"])),
         _http_filter(STATE_BEFORE_AUTH, _state({"body": cel.REQUEST_BODY_NAMESPACE})),
         _rate_limit_filter(RATE_LIMIT_BEFORE_AUTH, rate_limit),
+        *(_http_filter(name, config) for name, config in auth_when.FILTERS.items()),
         _ext_authz_filter(auth),
         _http_filter(ADMITTED, {"@type": f"{_TYPE}.filters.http.header_mutation.v3.HeaderMutation"}),
         _http_filter(REQUEST_BODY_AFTER_AUTH, request_body_setting(["/model"])),
@@ -300,6 +301,7 @@ def _ext_authz_filter(service: dict[str, t.Any]) -> Patch:
             "transport_api_version": "V3",
             "grpc_service": {"envoy_grpc": {"cluster_name": _AUTHORINO}, "timeout": _timeout(service, "200ms")},
             "failure_mode_allow": service.get("failureMode", "deny") == "allow",
+            "filter_enabled_metadata": auth_when.ENABLED,
             # As Kuadrant's filter: an unreachable Authorino is our failure (500), not the caller's (403).
             "status_on_error": {"code": "InternalServerError"},
         },

@@ -91,12 +91,14 @@ class NativeKeeper:
         *,
         wasm_shim: bool,
         strict: bool = True,
+        totals_only: bool = False,
     ) -> None:
         self._kube = kube
         self._resource = resource
         self._upstreams = upstreams
         self._bodies = bodies
         self._strict = strict
+        self._totals_only = totals_only
         self._wasm_shim = wasm_shim
         self._unknown_since: dict[Key, float] = {}
         self._broken: dict[Key, str] = {}
@@ -135,7 +137,9 @@ class NativeKeeper:
             return None, None
         since = self._unknown_since.get(key)
         waited = since is not None and time.monotonic() - since >= _UNKNOWN_ROUTE_SECONDS
-        result = translate(config, routes, self._upstreams, self._bodies, close_unknown=waited, strict=self._strict)
+        result = translate(
+            config, routes, self._upstreams, self._bodies, close_unknown=waited, strict=self._strict, totals_only=self._totals_only
+        )
         if result.complete:
             self._unknown_since.pop(key, None)
             return result, None

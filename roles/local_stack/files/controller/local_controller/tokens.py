@@ -62,15 +62,17 @@ _REASON = (
 )
 
 
-def reports(keys: t.Iterable[str]) -> list[envoy.RateLimit]:
+def reports(keys: t.Iterable[str], *, totals_only: bool = False) -> list[envoy.RateLimit]:
     """The descriptor that each finished request sends: what the answer said, as it said it. The limiter judges it and counts.
 
     Not as the descriptor's hits: Envoy sends no report at all if those are not a number from 1 to 10^9.
 
     :param keys: entries of the request's descriptor to report with: limits and counters.
+    :param totals_only: report no more than Kuadrant's own filter does.
     """
     asked = [envoy.entry(key, f"{_ECHO}[{_quoted(key)}]") for key in keys]
-    said = [envoy.entry(f"{_SAID}{pointer}", cel.body_value(cel.RESPONSE_BODY_NAMESPACE, pointer)) for pointer in RESPONSE_POINTERS]
+    pointers = (TOTAL,) if totals_only else RESPONSE_POINTERS
+    said = [envoy.entry(f"{_SAID}{pointer}", cel.body_value(cel.RESPONSE_BODY_NAMESPACE, pointer)) for pointer in pointers]
     reason = envoy.entry(USAGE, only_if_reported(_REASON), required=True)
     return [envoy.rate_limit([reason, *asked, *said], on_stream_done=True, hits={"number": 0})]
 

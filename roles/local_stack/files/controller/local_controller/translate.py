@@ -18,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from . import cel, envoy, remote, tokens
+from . import auth_when, cel, envoy, remote, tokens
 from . import strict as strictly
 from .conditionals import Conditional, Label, applies_if
 from .envoy import BODY_LIMITS, BodyLimits, Patch, Upstreams
@@ -65,6 +65,7 @@ class _Plan:
 
     services: Json
     auth_scope: str | None = None
+    auth_when: Json = dataclasses.field(default_factory=dict)
     before_auth: _Limits = dataclasses.field(default_factory=_Limits)
     after_auth: _Limits = dataclasses.field(default_factory=_Limits)
 
@@ -82,6 +83,7 @@ def translate(
     *,
     close_unknown: bool = False,
     strict: bool = True,
+    totals_only: bool = False,
 ) -> TranslationResult:
     """Translate one gateway's plugin configuration.
 
@@ -89,6 +91,7 @@ def translate(
     :param close_unknown: what to do with an action set whose route is not in ``routes``: normally that is a moment's delay between two
         watches and the set is passed over (``complete`` is false); when it persists, its hostnames are closed and it is refused.
     :param strict: refuse what Kuadrant's own filter would do otherwise, too.
+    :param totals_only: report of an answer what Kuadrant's own filter does, the sum of its tokens.
     :raises ValueError: if the configuration as a whole is not of the documented shape.
     """
     services = config.get("services") or {}
@@ -121,7 +124,7 @@ def translate(
                     UNSUPPORTED_ROUTE,
                     "two listeners with the same port and hostname give it different actions. Give them different hostnames.",
                 )
-            settings = _settings(actions, services, config.get("requestData") or {}, strict=strict)
+            settings = _settings(actions, services, config.get("requestData") or {}, strict=strict, totals_only=totals_only)
             patches += envoy.enforce(rule.envoy, settings | _sizes(settings, actions, bodies))
             if envoy.RESPONSE_BODY in settings:
                 patches.append(envoy.uncompressed(rule.envoy))
@@ -144,7 +147,7 @@ def _sizes(settings: Json, actions: tuple[Json, ...], bodies: BodyLimits) -> Jso
     return sizes
 
 
-def _settings(actions: tuple[Json, ...], services: Json, request_data: dict[str, str], *, strict: bool) -> Json:
+def _settings(actions: tuple[Json, ...], services: Json, request_data: dict[str, str], *, strict: bool, totals_only: bool) -> Json:
     plan = _Plan(services)
     for action in actions:
         try:
@@ -152,11 +155,10 @@ def _settings(actions: tuple[Json, ...], services: Json, request_data: dict[str,
         except RefusedError as exc:
             exc.action = action
             raise
-    settings = _limit_settings(plan.before_auth, request_data, envoy.BEFORE_AUTH)
+    settings = _limit_settings(plan.before_auth, request_data, envoy.BEFORE_AUTH, totals_only=totals_only)
     if plan.auth_scope is not None:
-        settings[envoy.EXT_AUTHZ] = envoy.auth_setting(plan.auth_scope)
-        settings[envoy.ADMITTED] = envoy.admitted()
-    settings |= _limit_settings(plan.after_auth, request_data, envoy.AFTER_AUTH)
+        settings |= plan.auth_when | {envoy.EXT_AUTHZ: envoy.auth_setting(plan.auth_scope), envoy.ADMITTED: envoy.admitted()}
+    settings |= _limit_settings(plan.after_auth, request_data, envoy.AFTER_AUTH, totals_only=totals_only)
     if strict:
         labels = [Label.of(key, text) for key, text in request_data.items()]
         strictly.check([*plan.before_auth.asked, *plan.after_auth.asked], labels)
@@ -164,7 +166,7 @@ def _settings(actions: tuple[Json, ...], services: Json, request_data: dict[str,
     return settings
 
 
-def _limit_settings(limits: _Limits, request_data: dict[str, str], filters: envoy.Side) -> Json:
+def _limit_settings(limits: _Limits, request_data: dict[str, str], filters: envoy.Side, *, totals_only: bool) -> Json:
     """The filters that a route needs for ``limits``, and no other: bodies pass unread where no limit reads them."""
     if limits.scope is None:
         return {}
@@ -191,7 +193,7 @@ def _limit_settings(limits: _Limits, request_data: dict[str, str], filters: envo
     if known := [label for label in labels if not label.of_response]:
         rate_limits.append(envoy.rate_limit([label.entry(applies) for label in known]))
     if limits.checks:
-        rate_limits += tokens.reports(dict.fromkeys(key for check in limits.checks for key in check.keys))
+        rate_limits += tokens.reports(dict.fromkeys(key for check in limits.checks for key in check.keys), totals_only=totals_only)
         if labels:
             rate_limits.append(envoy.rate_limit([label.entry_of_report() for label in labels], on_stream_done=True))
         settings |= {envoy.RESPONSE_BODY: envoy.switched_on(), envoy.RESPONSE_STREAM: envoy.switched_on()}
@@ -210,15 +212,10 @@ def _handler(action: Json, services: Json) -> t.Callable[[Json, _Plan], None]:
 
 
 def _auth(action: Json, plan: _Plan) -> None:
-    if action.get("predicates"):
-        raise RefusedError(
-            UNSUPPORTED_ACTION,
-            f"stock Envoy cannot skip authentication by the policy's top-level 'when' ({' && '.join(action['predicates'])}). "
-            "Move it into the 'when' of the single rules of the AuthPolicy, or target a route of its own.",
-        )
     if plan.auth_scope is not None:
         raise RefusedError(UNSUPPORTED_ACTION, "there is a second authentication on one route. Put it into one policy.")
     plan.auth_scope = action["scope"]
+    plan.auth_when = auth_when.settings(action.get("predicates") or [], envoy.switched_on())
 
 
 def _rate_limit(action: Json, plan: _Plan) -> None:

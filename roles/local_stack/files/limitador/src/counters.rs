@@ -47,6 +47,7 @@ pub enum Total {
     LimitedCallsWithUserAndGroup,
     MeteredCalls,
     ReportedTokens,
+    ShadowLimitedCalls,
     UnmeteredCalls,
 }
 

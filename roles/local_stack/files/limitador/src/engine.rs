@@ -88,6 +88,7 @@ impl Engine {
                         (0, call) => call,
                         (other, call) => hits.get(other).copied().unwrap_or(call),
                     },
+                    shadow: rule.shadow,
                 });
                 counters.push(counter);
             }
@@ -101,10 +102,14 @@ impl Engine {
         let report = said.unwrap_or_else(|| Report::total(call.of_report()));
         let now = now();
         let name = |limited: usize| counters[limited].limit().name().map(str::to_owned);
-        let settlement = self.store.settle(&demands, now, |limited| match limited {
+        let settlement = self.store.settle(&demands, now, |limited, shadows| match limited {
             _ if matches!(call, Hits::Report(_)) => reported(report, labels),
             Some(limited) => denied(labels, name(limited).filter(|_| self.limit_name_in_labels)),
-            None => admitted(call, labels),
+            None => {
+                let mut totals: Vec<_> = shadows.iter().map(|&n| shadowed(labels.clone(), name(n))).collect();
+                totals.extend(admitted(call, labels));
+                totals
+            }
         })?;
 
         let limit_name = settlement.limited.and_then(name);
@@ -132,6 +137,12 @@ fn denied(mut labels: Labels, limit_name: Option<String>) -> Vec<(Series, u64)> 
     }
     totals.push((Series::new(Total::LimitedCalls, labels), 1));
     totals
+}
+
+/// Of a limit in shadow, which is told by its name.
+fn shadowed(mut labels: Labels, limit_name: Option<String>) -> (Series, u64) {
+    labels.insert("limit_name".into(), limit_name.unwrap_or_default());
+    (Series::new(Total::ShadowLimitedCalls, labels), 1)
 }
 
 /// The call itself was counted when it was admitted.

@@ -34,6 +34,8 @@ pub struct Rule {
     pub descriptor: usize,
     /// Of a TokenRateLimitPolicy: a request only asks whether there is room, and its answer is what counts.
     pub tokens: bool,
+    /// It refuses nothing: what it would have refused is counted. Its name says so, in the part after the first slash: `free/shadow`.
+    pub shadow: bool,
     needs_descriptors: usize,
     conditions: Vec<Predicate>,
 }
@@ -115,6 +117,7 @@ impl Rule {
             Some(id) => Limit::with_id(id, namespace, max, seconds, predicates.clone(), variables),
             None => Limit::new(namespace, max, seconds, predicates.clone(), variables),
         };
+        let shadow = entry.name.as_deref().is_some_and(|name| name.split('/').nth(1) == Some("shadow"));
         if let Some(name) = entry.name {
             limit.set_name(name);
         }
@@ -123,6 +126,7 @@ impl Rule {
             identity: identity.into(),
             descriptor: indices.iter().min().copied().unwrap_or(0),
             tokens: conditions.iter().any(|condition| condition.contains(TOKEN_LIMIT)),
+            shadow,
             needs_descriptors: indices.iter().max().map_or(0, |max| max + 1),
             conditions: predicates,
         })

@@ -72,6 +72,9 @@ impl Total {
             }
             Self::MeteredCalls => ("metered_calls", "Finished requests whose answer reported tokens"),
             Self::ReportedTokens => ("reported_tokens", "Tokens that answers reported, by type"),
+            Self::ShadowLimitedCalls => {
+                ("shadow_limited_calls", "Requests that limits in shadow would have denied, by limit")
+            }
             Self::UnmeteredCalls => ("unmetered_calls", "Finished requests whose answer reported no tokens, by reason"),
         }
     }

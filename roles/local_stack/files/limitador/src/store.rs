@@ -36,6 +36,8 @@ pub struct Demand {
     pub max: u64,
     pub seconds: u64,
     pub hits: Hits,
+    /// No reason to deny anything.
+    pub shadow: bool,
 }
 
 pub struct Settlement {
@@ -112,29 +114,34 @@ impl Store {
         Ok(Self { state: Mutex::new(state), datastore })
     }
 
-    /// Admits all demands or none. `totals` says what to count, given the demand that was denied, if any.
-    /// On an error nothing has been counted.
+    /// Admits all demands or none. `totals` says what to count, given the demand that was denied, if any, and those in shadow that would
+    /// have been. On an error nothing has been counted.
     pub fn settle(
         &self,
         demands: &[Demand],
         now: Time,
-        totals: impl FnOnce(Option<usize>) -> Vec<(Series, u64)>,
+        totals: impl FnOnce(Option<usize>, &[usize]) -> Vec<(Series, u64)>,
     ) -> io::Result<Settlement> {
         let _timer = self.datastore.latency.start_timer();
         let mut state = self.lock();
         let mut windows: Vec<Window> = demands.iter().map(|demand| state.window(demand, now)).collect();
+        let full = |(demand, window): (&Demand, &Window)| demand.hits.exceed(window.value, demand.max);
         let limited =
-            demands.iter().zip(&windows).position(|(demand, window)| demand.hits.exceed(window.value, demand.max));
+            demands.iter().zip(&windows).position(|(demand, window)| !demand.shadow && full((demand, window)));
+        // What is denied anyway meets no other limit.
+        let shadows: Vec<usize> = (0..demands.len())
+            .filter(|&n| limited.is_none() && demands[n].shadow && full((&demands[n], &windows[n])))
+            .collect();
 
         let mut record = Record::default();
-        for (demand, window) in demands.iter().zip(&mut windows) {
-            let added = demand.hits.added(limited.is_some());
+        for (n, (demand, window)) in demands.iter().zip(&mut windows).enumerate() {
+            let added = demand.hits.added(limited.is_some() || shadows.contains(&n));
             if added > 0 {
                 window.value = window.value.saturating_add(added);
                 record.windows.push((demand.key.clone(), *window));
             }
         }
-        for (series, n) in totals(limited) {
+        for (series, n) in totals(limited, &shadows) {
             let total = state.totals.get(&series).copied().unwrap_or(0).saturating_add(n);
             record.totals.push((series, total));
         }

@@ -364,3 +364,22 @@ mod programs {
         assert!(String::from_utf8(refused.raw_body).unwrap().contains("cannot be read"));
     }
 }
+
+#[tokio::test]
+async fn a_limit_in_shadow_refuses_nothing_and_counts_what_it_would_have_refused() {
+    let mut server = server(&limits(2).replace("name: free", "name: free/shadow")).await;
+    for _call in 0..5 {
+        assert_eq!(server.should_rate_limit("alice", None).await, Code::Ok);
+    }
+    let (group, user) = ALICE;
+    assert_eq!(labelled(&server, "authorized_calls", group, user).await, 5);
+    let named = r#"group="free",limit_name="free/shadow","#;
+    assert_eq!(labelled(&server, "shadow_limited_calls", named, user).await, 3);
+    assert_eq!(labelled(&server, "limited_calls", named, user).await, 0);
+}
+
+#[tokio::test]
+async fn a_limit_of_nothing_refuses_everything() {
+    let mut server = server(&limits(0)).await;
+    assert_eq!(server.should_rate_limit("alice", None).await, Code::OverLimit);
+}

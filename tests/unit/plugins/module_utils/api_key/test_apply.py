@@ -229,6 +229,14 @@ def test_purge_takes_what_is_ours_and_not_listed(kube: Kube) -> None:
         run(kube, purge=True)
 
 
+def test_purge_leaves_the_key_of_a_running_check_until_it_has_expired(kube: Kube) -> None:
+    run(kube, key("listed"), key("gateway-check-1", expires_at="2099-01-01T00:00:00Z"))
+    kube.patch(SECRETS, "llm", "gateway-check-1", {"metadata": {"labels": {"kuadrant.llm/purpose": "check"}}})
+    assert run(kube, key("listed"), purge=True) == ["none"]
+    kube.patch(SECRETS, "llm", "gateway-check-1", {"metadata": {"annotations": {"secret.kuadrant.io/expires-at": "2020-01-01T00:00:00Z"}}})
+    assert run(kube, key("listed"), purge=True) == ["none", "delete"]
+
+
 def test_key_that_authorino_does_not_watch_is_refused_once_deleted(kube: Kube) -> None:
     authorino = Authorino(kube)
     run(kube, key(key=VALUE))

@@ -65,6 +65,7 @@ def test_listing_narrows(wanted: KeyFilter, names: set[str]) -> None:
 
 
 KEY = stored("alice")
+NEVER = "its value never matches: {}; apply the key with a new rotation, or make it absent"
 LEFT = dataclasses.replace(previous_of(KEY, dataclasses.replace(KEY.grant, expires_at=SOON), KEY.labels), uid="2")
 
 
@@ -77,6 +78,11 @@ LEFT = dataclasses.replace(previous_of(KEY, dataclasses.replace(KEY.grant, expir
         ({"refreshing": True}, ["a refresh was interrupted: apply the key again"]),
         ({"leaking": True}, ["an annotation of kubectl apply holds the key: apply it once with api_key"]),
         ({"value": "revoked once"}, ["its value was revoked as another key"]),
+        ({"value": "from-a-file\n"}, [NEVER.format("it has spaces or line ends around it, often from a file or an echo")]),
+        ({"value": " a-space-before"}, [NEVER.format("it has spaces or line ends around it, often from a file or an echo")]),
+        ({"value": "two\nlines"}, [NEVER.format("it has line ends or other control characters in it")]),
+        ({"value": "k" * 70_000}, [NEVER.format("it has 70000 characters, more than Envoy takes in all headers")]),
+        ({"value": "with a space and ü"}, []),
         ({"previous": (LEFT,)}, ["a rotation was interrupted: apply the key again"]),
         ({"value": None, "uid": None, "previous": (LEFT,)}, ["the Secret holds no key (data api_key)", "its Secret is gone"]),
         (
@@ -97,3 +103,20 @@ def test_listing_shows_what_a_rotation_left() -> None:
     (entry,) = listing({"alice": dataclasses.replace(KEY, previous=(LEFT,))}, KeyFilter(), NOW)
     assert entry["previous"] == [{"fingerprint": fingerprint("value-of-alice"), "expires_at": SOON}]
     assert "value-of-alice" not in str(entry)
+
+
+SAME = "the same value opens the gateway as {}: calls of one are counted and billed as the other's; make all but one absent, or rotate them"
+
+
+def test_two_secrets_with_one_value_are_told_of_both() -> None:
+    mallory, earlier = stored("mallory", user="mallory", value=KEY.value), dataclasses.replace(LEFT, name="carol.previous-0")
+    keys = {"alice": KEY, "mallory": mallory, "carol": stored("carol", previous=(earlier,)), "bob": stored("bob")}
+    found = {entry["name"]: entry["problems"] for entry in listing(keys, KeyFilter(), NOW)}
+    assert found == {
+        "alice": [SAME.format("carol, mallory")],
+        "mallory": [SAME.format("alice, carol")],
+        "carol": [SAME.format("alice, mallory")],
+        "bob": [],
+    }
+    # Also where the other one is not among those that are asked for.
+    assert [entry["problems"] for entry in listing(keys, KeyFilter(user="mallory"), NOW)] == [found["mallory"]]

@@ -13,7 +13,11 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.config i
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
-FREE = {"name": "free", "requests": [{"limit": 2, "window": "2m"}], "tokens": [{"limit": 9, "window": "1h", "per": "group", "model": "m"}]}
+FREE = {
+    "name": "free",
+    "requests": [{"limit": 2, "window": "2m"}],
+    "tokens": [{"limit": 9, "window": "1h", "per": "group", "model": "m", "shadow": False}],
+}
 TIERS = [{**FREE, "price": {"request": 0.001}}, {"name": "premium"}]
 ALICE = {"name": "alice-laptop", "user": "alice", "tier": "free"}
 
@@ -28,14 +32,15 @@ def test_read_config_fills_in_defaults_and_hides_values() -> None:
     assert config["tiers"] == [
         {
             "name": "free",
-            "requests": [{"limit": 2, "window": "2m", "per": "user", "model": None}],
-            "tokens": [{"limit": 9, "window": "1h", "per": "group", "model": "m"}],
+            "requests": [{"limit": 2, "window": "2m", "per": "user", "model": None, "shadow": False}],
+            "tokens": [{"limit": 9, "window": "1h", "per": "group", "model": "m", "shadow": False}],
+            "models": None,
             "price": {"request": "0.001"},
         },
-        {"name": "premium", "requests": [], "tokens": [], "price": {"request": None}},
+        {"name": "premium", "requests": [], "tokens": [], "models": None, "price": {"request": None}},
     ]
-    alice = {"user": "alice", "tier": "free", "groups": ["free"], "expires_at": "2026-11-23T13:00:01Z", "has_value": True}
-    bob = {"user": "bob", "tier": "premium", "groups": ["a", "b"], "expires_at": None, "has_value": False}
+    alice = {"user": "alice", "tier": "free", "groups": ["free"], "expires_at": "2026-11-23T13:00:01Z", "models": None, "has_value": True}
+    bob = {"user": "bob", "tier": "premium", "groups": ["a", "b"], "expires_at": None, "models": None, "has_value": False}
     assert config["keys"] == [
         {"name": "alice-laptop", "state": "present", **alice},
         {"name": "bob", "state": "present", **bob},
@@ -48,7 +53,7 @@ def test_read_config_takes_what_it_returned() -> None:
     assert read_config(once["tiers"], [], now=NOW) == once
 
 
-def test_read_config_without_tiers_has_the_default_ones() -> None:
+def test_read_config_without_tiers_has_those_of_the_demos() -> None:
     config = read_config(None, None, now=NOW)
     assert [tier["name"] for tier in config["tiers"]] == ["free", "premium", "enterprise"]
     assert config["keys"] == []

@@ -51,6 +51,8 @@ def test_parse_keys_takes_state_of_item_before_default() -> None:
         ({"key": "with space"}, "key: must be visible ASCII"),
         ({"key": ""}, "key: must be visible ASCII"),
         ({"key": "schlüssel"}, "key: must be visible ASCII"),
+        ({"key": "a-good-long-value-from-a-file\n"}, "key: must be visible ASCII"),
+        ({"key": "0123456789abcdef" * 300}, "key: has 4800 characters and must have at most 4096"),
         ({"key": "too-short"}, "key: can be guessed; it needs at least 16 characters"),
         ({"key": "a-whole-lot-of-canary", "user": "I am a-whole-lot-of-canary"}, "key: is also part of another field"),
         ({"key": "abab" * 10}, "key: can be guessed"),

@@ -82,7 +82,10 @@ B = "llm_gateway_price_book"
         ({"currency": "USD"}, f"{B}: entries: is empty; without a price nothing can be billed"),
         ({"currency": "usd", "entries": [entry()]}, f"{B}: currency: 'usd' is not a currency code of ISO 4217"),
         ({"currency": "XYZ", "entries": [entry()]}, f"{B}: currency: 'XYZ' is not a currency code"),
-        ({"currency": "USD", "entries": [entry()], "tax": 1}, f"{B}: tax: is not a known field; known are currency, entries"),
+        (
+            {"currency": "USD", "entries": [entry()], "tax": 1},
+            f"{B}: tax: is not a known field; known are currency, fee_proration, entries",
+        ),
         ([entry(), 3], f"{B}.entries[1]: must be a dictionary, not int"),
         ([{"price": {"request": "1"}}], f"{B}.entries[0]: name: is required"),
         ([entry(), entry()], f"{B}.entries[1] (a): name: already used by {B}.entries[0] (a)"),
@@ -226,6 +229,7 @@ def test_tiers_are_the_simplest_price_book() -> None:
 def test_a_price_book_is_shown_as_it_would_be_written() -> None:
     written = {
         "currency": "EUR",
+        "fee_proration": "month",
         "entries": [
             {
                 "name": "a",

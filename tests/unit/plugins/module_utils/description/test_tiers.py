@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import (
-    DEFAULT_TIERS,
+    DEMO_TIERS,
     Rate,
     Tier,
     parse_tiers,
@@ -54,7 +54,7 @@ def test_parse_tiers_reads_tokens_sharing_and_models() -> None:
 
 
 def test_parse_tiers_accepts_the_default_ones() -> None:
-    assert [(tier.name, tier.requests[0].limit, str(tier.request_price)) for tier in parse_tiers(DEFAULT_TIERS)] == [
+    assert [(tier.name, tier.requests[0].limit, str(tier.request_price)) for tier in parse_tiers(DEMO_TIERS)] == [
         ("free", 2, "0.001"),
         ("premium", 10, "0.002"),
         ("enterprise", 50, "0.005"),
@@ -101,12 +101,20 @@ RATE = {"limit": 2, "window": "2m"}
         ([{"name": "Gold"}], "llm_gateway_tiers[0] (Gold): name: 'Gold' must be lower-case"),
         ([{"name": 'x" || true'}], "must be lower-case"),
         ([{"name": "a"}, {"name": "a"}], "llm_gateway_tiers[1] (a): name: already used by llm_gateway_tiers[0]"),
-        ([{"name": "a", "token": []}], "llm_gateway_tiers[0] (a): token: is not a known field; known are name, requests, tokens, price"),
+        (
+            [{"name": "a", "token": []}],
+            "llm_gateway_tiers[0] (a): token: is not a known field; known are name, requests, tokens, models, price",
+        ),
         ([{"name": "a", "requests": RATE}], "llm_gateway_tiers[0] (a): requests: must be a list of dictionaries, not dict"),
         ([{"name": "a", "requests": ["2m"]}], "llm_gateway_tiers[0] (a): requests[0]: must be a dictionary, not str"),
         ([{"name": "a", "requests": [RATE, {"limit": 1}]}], "llm_gateway_tiers[0] (a): requests[1].window: is required"),
         ([{"name": "a", "requests": [{"window": "2m"}]}], "llm_gateway_tiers[0] (a): requests[0].limit: is required"),
-        ([{"name": "a", "requests": [{**RATE, "limit": 0}]}], "requests[0].limit: 0 must be a whole number of requests, at least 1"),
+        ([{"name": "a", "models": ["a b"]}], "models: 'a b' must be letters, digits and any of"),
+        ([{"name": "a", "models": []}], "models: must be a list of names such as [llama-*]; leave it out to allow all models"),
+        ([{"name": "a", "requests": [{**RATE, "shadow": 1}]}], "requests[0].shadow: 1 must be true or false"),
+        ([{"name": "a", "tokens": [{**RATE, "limit": 0}]}], "tokens[0].limit: 0 must be a whole number of tokens, at least 1"),
+        ([{"name": "a", "requests": [{**RATE, "shadow": True}] * 2}], "two limits for the window '2m' in shadow"),
+        ([{"name": "a", "requests": [{**RATE, "limit": -1}]}], "requests[0].limit: -1 must be a whole number of requests, at least 0"),
         ([{"name": "a", "requests": [{**RATE, "limit": -1}]}], "requests[0].limit: -1 must be a whole number"),
         ([{"name": "a", "requests": [{**RATE, "limit": 1.5}]}], "requests[0].limit: 1.5 must be a whole number"),
         ([{"name": "a", "requests": [{**RATE, "limit": True}]}], "requests[0].limit: True must be a whole number"),
@@ -165,13 +173,27 @@ def test_parse_tiers_names_the_window_as_the_documentation_promises() -> None:
 
 def test_parse_tiers_reports_all_problems_at_once() -> None:
     with pytest.raises(GatewayError) as error:
-        parse_tiers([{"name": "a", "requests": [{"limit": 0, "window": "1d"}]}, 3, {"name": "a", "price": {"request": "x"}}])
+        parse_tiers([{"name": "a", "requests": [{"limit": -1, "window": "1d"}]}, 3, {"name": "a", "price": {"request": "x"}}])
     assert len(error.value.details["problems"]) == 5
     assert error.value.message.startswith("5 entries need correction:\n  - llm_gateway_tiers[0] (a): ")
 
 
-def test_roles_without_tiers_have_the_default_ones() -> None:
-    """Each role is complete without the others, so that each says them."""
-    for role in ("authorization", "rate_limiting"):
-        said = yaml.safe_load((ROLES / role / "vars/main.yml").read_text())[f"__{role}_default_tiers"]
-        assert said == [dict(tier) for tier in DEFAULT_TIERS]
+def test_only_the_local_stack_has_tiers_that_nobody_described() -> None:
+    said = yaml.safe_load((ROLES / "local_stack/vars/main.yml").read_text())["__local_stack_demo_tiers"]
+    assert said == [dict(tier) for tier in DEMO_TIERS]
+    for role in ("authorization", "rate_limiting", "chargeback"):
+        default = yaml.safe_load((ROLES / role / "defaults/main.yml").read_text())[f"{role}_tiers"]
+        assert default == "{{ llm_gateway_tiers | default(llm_gateway_demo_tiers) | default([]) }}"
+
+
+def test_a_limit_of_nothing_suspends_a_tier_and_leaves_the_others_for_later() -> None:
+    (tier,) = parse_tiers([{"name": "a", "requests": [{"limit": 0, "window": "1h"}, {"limit": 5, "window": "1m"}]}])
+    assert [rate.limit for rate in tier.requests] == [0, 5]
+
+
+def test_a_limit_in_shadow_stands_beside_one_that_holds() -> None:
+    rates = [{"limit": 5, "window": "1h"}, {"limit": 2, "window": "1h", "shadow": "true"}]
+    (tier,) = parse_tiers([{"name": "a", "requests": rates}])
+    assert [(rate.limit, rate.shadow) for rate in tier.requests] == [(5, False), (2, True)]
+    with pytest.raises(GatewayError, match="never reached"):  # it would tell of nothing
+        parse_tiers([{"name": "a", "requests": [{"limit": 2, "window": "1h"}, {"limit": 5, "window": "1h", "shadow": True}]}])

@@ -32,7 +32,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import 
 DAY_MS = 86_400_000
 DAYS = [Period(number * DAY_MS, "day") for number in range(20_000, 20_031)]
 ANN, BOB = ("ann", "free", "free", "m"), ("=cmd()\n\u202e\"'\U0001f600", None, "pro", None)
-OPEN = Count(3, None, frozenset({"a restart"}))
+OPEN = Count(3, None, frozenset({"a restart"}), 7)
 SOURCE = {"family": "upstream"}
 
 Lines: t.TypeAlias = "dict[tuple[tuple[str | None, ...], str], Count]"
@@ -91,7 +91,7 @@ def test_a_period_is_the_sum_of_its_closes(tmp_path: Path) -> None:
     close(tmp_path, DAYS[:3])
     found = read_period(str(tmp_path), DAYS[0].start, DAYS[2].end)
     assert quantities(found)["ann", "prompt_tokens"] == exactly(20_000 + 20_001 + 20_002)
-    assert quantities(found)[BOB[0], "x"] == Count(9, None, frozenset({"a restart"}))
+    assert quantities(found)[BOB[0], "x"] == Count(9, None, frozenset({"a restart"}), 21)
     assert found.served is not None
     assert found.served.of("prompt") == {("m",): exactly(27)}
     assert (found.reasons, found.scrapes[0]["scrapes"]) == ({"aborted": exactly(3)}, 3 * 2880)

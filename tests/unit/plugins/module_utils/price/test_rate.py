@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import random
 import re
 import typing as t
@@ -283,9 +282,11 @@ def test_fees_are_due_by_the_time_and_change_with_their_entry() -> None:
     ]
 
 
-def test_fees_of_successive_bills_add_up_to_the_cent() -> None:
-    prices = book({"price": {"request": "0"}}, {"monthly_fee": "10"})
-    rng = random.Random(7)  # noqa: S311 - repeatable, not secret
-    edges = sorted({NOVEMBER, DECEMBER, *(rng.randrange(NOVEMBER, DECEMBER) for _edge in range(40))})
-    found = [fees(prices, Part(a, b).used("requests", 1), start=a)[0][3] for a, b in itertools.pairwise(edges)]
-    assert sum(map(Decimal, found)) == 10
+def test_what_is_assumed_becomes_money_and_uses_up_what_is_included() -> None:
+    prices = book({"price": {"request": "2"}, "included": {"requests": 5}})
+    part = november()
+    part.lines.append(UsageLine(part.start, part.end, "ann", "free", "free", None, "requests", Count(4, None, assumed=9)))
+    part.unseen = Count(0, None, frozenset({"it restarted"}), 0)
+    (charge,) = bill(prices, part).charges
+    assert (charge.billable.lower, charge.billable.upper, charge.billable.likely) == (0, None, 4)
+    assert (charge.cost.lower, charge.cost.upper, charge.cost.likely) == (0, None, 8)

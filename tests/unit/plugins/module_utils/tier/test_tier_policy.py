@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import re
 import typing as t
 
 import pytest
@@ -70,27 +69,6 @@ def test_auth_policy_hands_over_user_groups_and_tier_and_nothing_else() -> None:
             }
         }
     }
-
-
-def rego_array(rego: str, name: str) -> t.Any:
-    found = re.search(rf"^{name} := (.*)$", rego, re.MULTILINE)
-    assert found
-    return json.loads(found.group(1))
-
-
-def test_auth_policy_rego_lists_groups_and_tiers_as_json() -> None:
-    rego = auth()["spec"]["rules"]["authorization"]["allowed-groups"]["opa"]["rego"]
-    assert rego_array(rego, "allowed_groups") == ["free", 'say "hi"']
-    assert rego_array(rego, "tiers") == ["free", "open"]
-
-
-def test_auth_policy_rego_suits_authorino() -> None:
-    rego = auth()["spec"]["rules"]["authorization"]["allowed-groups"]["opa"]["rego"]
-    assert "package" not in rego  # Authorino writes that line, and cuts out of the rest whatever follows the word
-    assert rego.count("{") == rego.count("}")
-    allow = rego[rego.index("\nallow {") :]
-    for condition in ('annotations["secret.kuadrant.io/user-id"] != ""', "known_tier", "allowed_group", "valid"):
-        assert condition in allow
 
 
 @pytest.mark.parametrize(
@@ -237,3 +215,22 @@ def test_telemetry_policy_labels_user_group_and_tier() -> None:
 def test_targets(ref: dict[str, t.Any], same: bool) -> None:
     assert policy.targets({"metadata": {"name": "x"}, "spec": {"targetRef": ref}}, GATEWAY) is same
     assert policy.targets(auth(), GATEWAY)
+
+
+def test_a_limit_in_shadow_is_one_of_its_own_that_says_so_in_its_name() -> None:
+    rates = [
+        {"limit": 9, "window": "1m"},
+        {"limit": 5, "window": "1m", "shadow": True},
+        {"limit": 3, "window": "1m", "shadow": True, "model": "m"},
+    ]
+    (tier,) = parse_tiers([{"name": "free", "requests": rates}])
+    limits = policy.rate_limit_policy([tier], name="p", target=GATEWAY)["spec"]["limits"]
+    assert {name: limit["rates"][0]["limit"] for name, limit in limits.items()} == {"free": 9, "free/shadow": 5, "free/shadow/model/m": 3}
+    assert [name for name in limits if policy.is_shadow(name)] == ["free/shadow", "free/shadow/model/m"]
+    assert not policy.is_shadow("free/model/shadow")
+    assert policy.shadows([tier]) == ["tier free: 5 requests in 1m", "tier free: 3 requests in 1m"]
+
+
+def test_a_limit_in_shadow_alone_leaves_the_tier_unlimited() -> None:
+    (tier,) = parse_tiers([{"name": "free", "requests": [{"limit": 5, "window": "1m", "shadow": True}]}])
+    assert list(policy.rate_limit_policy([tier], name="p", target=GATEWAY)["spec"]["limits"]) == ["free/shadow", "free/unlimited"]

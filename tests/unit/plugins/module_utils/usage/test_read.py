@@ -178,7 +178,7 @@ def test_read_never_scraped_is_an_error_not_a_zero(prometheus: Server) -> None:
 def test_read_without_calls_is_empty_with_a_note(limiter: Server) -> None:
     result = ask(limiter)
     assert result["usage"] == []
-    assert result["totals"] == {"authorized": 0, "limited": 0, "authorized_upper": 0, "limited_upper": 0}
+    assert set(result["totals"].values()) == {0}
     assert result["data_quality"]["notes"] == ["no calls: the limiter was scraped 9 times in the period and counted none"]
 
 
@@ -234,7 +234,8 @@ def test_wait_goes_on_without_a_limiter_that_is_gone_and_says_so(limiter: Server
         pytest.param({"start": None, "period": "1 day"}, "period: '1 day' is not a duration", id="period"),
         pytest.param({"start": None, "period": "0s"}, "period: '0s' is no time at all", id="no-period"),
         pytest.param({"match_labels": {"a-b": "c"}}, "match_labels: 'a-b' is not the name", id="label"),
-        pytest.param({"wait_for_scrape": -1}, "wait_for_scrape: must be 0", id="wait"),
+        pytest.param({"wait_for_scrape": -1}, "wait_for_scrape: must be a number of seconds", id="wait"),
+        pytest.param({"wait_for_scrape": True}, "wait_for_scrape: must be a number of seconds, such as 60", id="wait-true"),
     ],
 )
 def test_bad_options_are_named(limiter: Server, options: dict[str, t.Any], message: str) -> None:
@@ -319,7 +320,15 @@ def test_gateways_that_scrape_say_how_many_requests_passed_uncounted(limiter: Se
     limiter.add("up", *((moment, 1) for moment in SCRAPES), **gateway)
     counted(limiter, "envoy_cluster_ratelimit_failure_mode_allowed", 2, **gateway)
     counted(limiter, "envoy_cluster_llm_svc_cluster_local__ratelimit_failure_mode_allowed", 3, **gateway)
-    assert ask(limiter)["tokens"]["unattributed"]["requests"] == {"limiter_silent": 5}
+    result = ask(limiter)
+    assert result["tokens"]["unattributed"]["requests"] == {"limiter_silent": 5}
+    assert result["undecided"] == {"requests": 5, "requests_upper": 5, "requests_assumed": 5, "share_percent": "100.0"}
+
+
+@pytest.mark.parametrize(("metric", "requests"), [("envoy_cluster_ratelimit_ok", 0), ("envoy_cluster_upstream_rq", None)])
+def test_a_gateway_that_never_passed_by_the_limiter_has_no_such_counter(limiter: Server, metric: str, requests: int | None) -> None:
+    counted(limiter, metric, 7, job="envoy", instance="e:8003")
+    assert ask(limiter)["undecided"]["requests"] == requests
 
 
 def test_two_servers_behind_one_address_are_an_error_with_a_remedy(limiter: Server) -> None:

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import RawSeries
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import to_series
-from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Life, ScrapeTarget, Series
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, Life, ScrapeTarget, Series, figures
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import AUTHORIZED, LIMITED, Usage, tally
 
 START = 1_000_000
@@ -63,10 +63,12 @@ def test_tally_sums_routes_limits_and_replicas_of_a_user() -> None:
             "limited": 2,
             "authorized_upper": 9,
             "limited_upper": 2,
+            "authorized_assumed": 9,
+            "limited_assumed": 2,
             "notes": [],
         }
     ]
-    assert result["totals"] == {"authorized": 9, "limited": 2, "authorized_upper": 9, "limited_upper": 2}
+    assert result["totals"] == figures(Count(9, 9), Count(2, 2))
     assert result["data_quality"] == {"exact": True, "notes": []}
     assert [entry["scrapes"] for entry in result["scrapes"]] == [4, 4]
 
@@ -211,7 +213,14 @@ def test_tally_restart_opens_the_upper_bound_of_everybody() -> None:
     usage = measured([silent(), up(instance="other")], [restarted, series(2, user="bob"), series(2, instance="other", user="cid")])
     assert {row.user: row.authorized.upper for row in usage.rows} == {"ann": None, "bob": None, "cid": None}
     assert usage.as_dict()["scrapes"][0]["restarts"] == [{"after": "1970-01-01T00:16:40Z", "until": "1970-01-01T00:16:50Z"}]
-    assert usage.as_dict()["totals"] == {"authorized": 5, "limited": 0, "authorized_upper": None, "limited_upper": None}
+    assert usage.as_dict()["totals"] == {
+        "authorized": 5,
+        "limited": 0,
+        "authorized_upper": None,
+        "limited_upper": None,
+        "authorized_assumed": 14,
+        "limited_assumed": 0,
+    }
 
 
 def test_tally_restart_before_the_period_is_not_ours() -> None:

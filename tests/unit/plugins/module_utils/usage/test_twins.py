@@ -78,3 +78,9 @@ def test_where_too_little_was_counted_to_tell_only_one_counts() -> None:
 
 def test_a_target_that_follows_another_is_another() -> None:
     assert lower(billed([0, 5, 9], [0, 5, 9], collector="b", late=60_000)) == 9 - 5 + 9
+
+
+def test_a_restart_that_both_saw_does_not_make_two_limiters_of_one() -> None:
+    """By the next scrape that clocks cannot hold to be the same, the counter has come past its old value."""
+    with pytest.raises(GatewayError, match="differ in collector"):
+        billed([27, 28, 5, 76, 76, 80, 83], [27, 28, 5, 74, 76, 80, 83], late=29, collector="b")

@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 fn demand(max: u64, hits: Hits) -> Demand {
     let key = WindowKey { limit: "free".into(), variables: [("user".into(), "alice".into())].into() };
-    Demand { key, max, seconds: 120, hits }
+    Demand { key, max, seconds: 120, hits, shadow: false }
 }
 
-fn count(_: Option<usize>) -> Vec<(Series, u64)> {
+fn count(_: Option<usize>, _: &[usize]) -> Vec<(Series, u64)> {
     vec![(Series::new(Total::AuthorizedCalls, Labels::new()), 1)]
 }
 
@@ -180,4 +180,26 @@ fn parallel_requests_are_admitted_exactly() {
     assert_eq!(totals.values().sum::<u64>(), 16 * 500);
     drop(store);
     assert_eq!(open(directory.path(), 0).totals().0, totals);
+}
+
+#[test]
+fn a_shadow_denies_nothing_and_tells_what_it_would_have_denied() {
+    let store = memory();
+    let ask = |max, hits, shadow: bool| {
+        let mut told = vec![];
+        let demand = Demand { shadow, ..demand(max, hits) };
+        let done = store.settle(&[demand], 0, |limited, shadows| {
+            told.extend_from_slice(shadows);
+            count(limited, shadows)
+        });
+        (done.unwrap().limited, told)
+    };
+    assert_eq!(ask(2, Hits::Take(1), true), (None, vec![]));
+    assert_eq!(ask(2, Hits::Take(1), true), (None, vec![]));
+    assert_eq!(ask(2, Hits::Take(1), true), (None, vec![0]));
+    assert_eq!(value(&store, 0), 2, "as if it had been denied");
+    assert_eq!(ask(2, Hits::Check, true), (None, vec![0]));
+    assert_eq!(ask(2, Hits::Report(5), true).0, None);
+    assert_eq!(value(&store, 0), 7, "a report counts all the same");
+    assert_eq!(ask(2, Hits::Take(1), false), (Some(0), vec![]), "not in shadow");
 }
