@@ -49,6 +49,7 @@ class ActionModule(ActionBase):
                     args.get("tiers"),
                     keys,
                     overlap=args.get("overlap"),
+                    paths=args.get("paths"),
                     namespace=args.get("namespace"),
                     paths=args.get("paths"),
                     variables=variables,
