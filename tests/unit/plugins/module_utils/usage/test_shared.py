@@ -113,3 +113,9 @@ def test_a_limiter_that_restarts_again_and_again_is_one(seed: int) -> None:
             values.append(value or None)
         users.append(values)
     assert lower(counted(users)) > 300
+
+
+def test_counters_that_went_down_once_and_came_past_their_old_value_may_be_those_of_two() -> None:
+    """One that restarted counted 7 and then 16; of two, one counted 16 and the other one call. Once more they did not come past it."""
+    assert lower(counted([[None, 6, 7, 1, 14, 16]])) == 16 + 1
+    assert lower(counted([[None, 6, 7, 1, 4, 6]])) == 7 + 6
