@@ -10,7 +10,7 @@ TEST := hack/venv test
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test lint unit sanity integration platform bench bench-keys bench-gateway bench-accuracy bench-close bench-focus build
+.PHONY: help demo down test lint unit sanity integration platform bench bench-keys bench-gateway bench-accuracy bench-close bench-focus bench-split bench-doctor build
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,8 +56,14 @@ bench-accuracy: ## Measure how right bills are, on ten thousand histories with a
 bench-close: ## Measure closing a day of ten thousand users; writes build/bench/close.json
 	@$(DEMO) python tests/bench/close.py $(ARGS)
 
+bench-doctor: ## Measure what gateway_doctor finds, and how fast; writes build/bench/doctor.json
+	@PYTHONPATH=build/collections $(DEMO) python tests/bench/doctor.py $(ARGS)
+
 bench-focus: ## Hold a FOCUS export of 100,000 rows against the rules of the specification; writes build/bench/focus.json
 	@PYTHONPATH=build/collections $(TEST) python tests/bench/focus.py $(ARGS)
+
+bench-split: ## Make the bills of 200 teams with 10,000 users; writes build/bench/split.json
+	@PYTHONPATH=build/collections $(TEST) python tests/bench/split.py $(ARGS)
 
 build: ## Build the collection's archive into build/
 	@$(DEMO) ansible-galaxy collection build --force --output-path build

@@ -27,8 +27,8 @@ author:
   - The kuadrant.llm authors (@kuadrant)
 description:
   - Makes rules for dashboards, about usage and cost by user, group, tier and model, and about budgets.
-  - Makes alerts about limiters, scrapes, usage of no user, and budgets; about answers that are errors, and about each part that is down, fails, or
-    whose certificate or key ends.
+  - Makes alerts about limiters, scrapes, usage of no user, and budgets; about answers that are errors, and about each part that is down,
+    fails, or whose certificate or key ends.
   - They estimate, as C(rate) and C(increase) do. M(kuadrant.llm.chargeback) makes the bill.
 options:
   _input:

@@ -84,7 +84,7 @@ options:
         type: str
       attributes:
         description:
-          - Cost centre, project and whatever else the user's bill has to carry, for M(kuadrant.llm.chargeback). The Secret does not have them.
+          - Cost centre, project and whatever else the user's bill has to carry, for M(kuadrant.llm.chargeback). They are not in the Secret.
         type: dict
       expires_at:
         description:

@@ -26,8 +26,8 @@ options:
   tiers:
     description:
       - The tiers, as in C(llm_gateway_tiers). At least one is needed.
-      - If omitted, the tiers of the local stack and of the demos, which are for trying. V(free), V(premium) and V(enterprise) with 2, 10 and
-        50 requests in 2 minutes, at 0.001, 0.002 and 0.005 for each.
+      - If omitted, the tiers of the local stack and of the demos, which are for trying. V(free), V(premium) and V(enterprise) with 2, 10
+        and 50 requests in 2 minutes, at 0.001, 0.002 and 0.005 for each.
     type: list
     elements: dict
     suboptions:
@@ -150,7 +150,7 @@ options:
         type: str
       attributes:
         description: >-
-          Cost centre, project and whatever else the user's bill has to carry, by name; values are text. Keys of one user may not differ in it.
+          Cost centre, project and whatever else the user's bill has to carry, by name; values are text. Keys of one user agree in it.
         type: dict
       expires_at:
         description: RFC 3339 time from which the key is refused. It must be in the future if the key is to be present.

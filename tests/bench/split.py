@@ -4,7 +4,7 @@
 
 """The bills of 200 teams with 10,000 users, from a month that was measured: build/bench/split.json. Run by `make bench-split`.
 
-The clock runs from what was read of Prometheus or of a ledger until all files are written. That the parts add up is checked from their files.
+The clock runs from what was read of Prometheus or of a ledger until all files are written. The files are added up afterwards.
 """
 
 from __future__ import annotations

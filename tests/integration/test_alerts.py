@@ -72,24 +72,27 @@ START = 80
 CASES: dict[str, tuple[dict[str, str], str | None, dict[str, str]]] = {
     "all is well": ({}, None, {}),
     "most answers are errors": ({ENVOY.format("a", "5"): f"0x{START} 0+1900x{START}"}, "LLMGatewayFailing", CRITICAL),
-    "one in ten answers is an error": (
-        {ENVOY.format("a", "5"): "0x20 0+200x180"}, "LLMErrorBudgetBurn", {**CRITICAL, "window": "1h"}
-    ),
+    "one in ten answers is an error": ({ENVOY.format("a", "5"): "0x20 0+200x180"}, "LLMErrorBudgetBurn", {**CRITICAL, "window": "1h"}),
     "one in twenty, for hours": ({ENVOY.format("a", "5"): "0+50x200"}, "LLMErrorBudgetBurn", {**WARNING, "window": "6h"}),
     "one in a thousand": ({ENVOY.format("a", "5"): "0+1x200"}, None, {}),
     "a burst that is over": ({ENVOY.format("a", "5"): "0x60 0+500x4 2000x140"}, None, {}),
     "errors of Istio's Envoy": (
         {ISTIO.format("vllm-gateway-istio", "503"): "0+10x200", ISTIO.format("vllm-gateway-istio", "200"): "0+1x200"},
-        "LLMGatewayFailing", CRITICAL,
+        "LLMGatewayFailing",
+        CRITICAL,
     ),
     "errors of another workload of the mesh": (
-        {ISTIO.format("shop", "503"): "0+10x200", ISTIO.format("vllm-gateway-istio", "200"): "0+1x200"}, None, {},
+        {ISTIO.format("shop", "503"): "0+10x200", ISTIO.format("vllm-gateway-istio", "200"): "0+1x200"},
+        None,
+        {},
     ),
     "Envoy is gone": ({LIVES: f"1x{START} stale"}, "LLMGatewayDown", CRITICAL),
     "Authorino is gone": ({AUTHORINO: f"0x{START} stale"}, "LLMAuthorizerDown", {**CRITICAL, "controller": "authconfig"}),
     "Authorino misses one scrape": ({AUTHORINO: f"0x{START} stale 0x230"}, None, {}),
     "the model server is gone": (
-        {'vllm:num_requests_running{instance="m", model_name="m"}': f"0x{START} stale"}, "LLMModelServerDown", CRITICAL
+        {'vllm:num_requests_running{instance="m", model_name="m"}': f"0x{START} stale"},
+        "LLMModelServerDown",
+        CRITICAL,
     ),
     "istiod is gone": ({'pilot_info{instance="i"}': f"1x{START} stale"}, "LLMControlPlaneDown", WARNING),
     "kuadrant-operator is gone": ({'kuadrant_exists{instance="k"}': f"1x{START} stale"}, "LLMOperatorDown", WARNING),
@@ -99,40 +102,56 @@ CASES: dict[str, tuple[dict[str, str], str | None, dict[str, str]]] = {
     "Authorino fails": ({AUTH_ERROR: f"_x{START + 22} 3x200"}, "LLMAuthorizerErrors", CRITICAL),
     "Kuadrant's filter fails": ({'kuadrant_errors{instance="e", job="envoy"}': f"0x{START} 0+1x200"}, "LLMFilterErrors", CRITICAL),
     "limits cannot be read": (
-        {'limitador_limits_last_reload_successful{instance="l"}': f"1x{START} 0x200"}, "LLMLimitsNotLoaded", {**CRITICAL, "instance": "l"}
+        {'limitador_limits_last_reload_successful{instance="l"}': f"1x{START} 0x200"},
+        "LLMLimitsNotLoaded",
+        {**CRITICAL, "instance": "l"},
     ),
-    "the storage is lost": ({'datastore_partitioned{instance="l"}': f"0x{START} 1x200"}, "LLMLimiterStorageLost", {**CRITICAL, "instance": "l"}),
+    "the storage is lost": (
+        {'datastore_partitioned{instance="l"}': f"0x{START} 1x200"},
+        "LLMLimiterStorageLost",
+        {**CRITICAL, "instance": "l"},
+    ),
     "a policy is not enforced": (
         {'kuadrant_policies_enforced{instance="k", kind="AuthPolicy", status="false"}': f"0x{START} 1x200"},
-        "LLMPolicyNotEnforced", {**CRITICAL, "kind": "AuthPolicy"},
+        "LLMPolicyNotEnforced",
+        {**CRITICAL, "kind": "AuthPolicy"},
     ),
     "a policy is not enforced yet": (
-        {'kuadrant_policies_enforced{instance="k", kind="AuthPolicy", status="false"}': f"0x{START} 1x3 0x200"}, None, {}
+        {'kuadrant_policies_enforced{instance="k", kind="AuthPolicy", status="false"}': f"0x{START} 1x3 0x200"},
+        None,
+        {},
     ),
     "a component is not ready": (
         {'kuadrant_component_ready{instance="k", component="limitador"}': f"1x{START} 0x200"},
-        "LLMKuadrantNotReady", {**WARNING, "component": "limitador"},
+        "LLMKuadrantNotReady",
+        {**WARNING, "component": "limitador"},
     ),
     "Kuadrant is not ready": (
-        {'kuadrant_ready{instance="k", name="kuadrant"}': f"1x{START} 0x200"}, "LLMKuadrantNotReady", {**WARNING, "component": "kuadrant"}
+        {'kuadrant_ready{instance="k", name="kuadrant"}': f"1x{START} 0x200"},
+        "LLMKuadrantNotReady",
+        {**WARNING, "component": "kuadrant"},
     ),
     "Envoy refuses a listener": (
         {'envoy_listener_manager_lds_update_rejected{instance="e"}': f"0x{START} 1x200"},
-        "LLMConfigurationRejected", {**CRITICAL, "instance": "e"},
+        "LLMConfigurationRejected",
+        {**CRITICAL, "instance": "e"},
     ),
     "Envoy refuses a cluster": (
         {'envoy_cluster_manager_cds_update_rejected{instance="e"}': f"0x{START} 1x200"},
-        "LLMConfigurationRejected", {**CRITICAL, "instance": "e"},
+        "LLMConfigurationRejected",
+        {**CRITICAL, "instance": "e"},
     ),
     "Envoy has no control plane": (
-        {'envoy_control_plane_connected_state{instance="e"}': f"1x{START} 0x200"}, "LLMGatewayDisconnected", {**WARNING, "instance": "e"}
+        {'envoy_control_plane_connected_state{instance="e"}': f"1x{START} 0x200"},
+        "LLMGatewayDisconnected",
+        {**WARNING, "instance": "e"},
     ),
-    "rules fail": (
-        {FAILURES: f"0x{START} 0+1x200"}, "LLMRulesFailing", {**WARNING, "rule_group": "/etc/llm.yml;llm-chargeback"}
-    ),
+    "rules fail": ({FAILURES: f"0x{START} 0+1x200"}, "LLMRulesFailing", {**WARNING, "rule_group": "/etc/llm.yml;llm-chargeback"}),
     "a certificate ends": ({CERTIFICATE: "1000000x200"}, "LLMCertificateExpires", {**CRITICAL, "namespace": "llm", "name": "gateway"}),
     "the root certificate ends": (
-        {'citadel_server_root_cert_expiry_timestamp{instance="i"}': "1000000x200"}, "LLMRootCertificateExpires", CRITICAL
+        {'citadel_server_root_cert_expiry_timestamp{instance="i"}': "1000000x200"},
+        "LLMRootCertificateExpires",
+        CRITICAL,
     ),
 }
 # It is about time, which promtool begins in 1970: it fires in every case.
@@ -168,7 +187,9 @@ def said(programs: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
     for number, case in enumerate(CASES):
         body = {"rule_files": ["rules.yml"], "evaluation_interval": "15s", "tests": [promtool_test(case)]}
         (folder / f"{number}.yml").write_text(yaml.safe_dump(body))
-        done = subprocess.run([programs["promtool"], "test", "rules", f"{number}.yml"], cwd=folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [programs["promtool"], "test", "rules", f"{number}.yml"], cwd=folder, capture_output=True, text=True, check=False
+        )
         result[case] = "" if done.returncode == 0 else done.stdout + done.stderr
     return result
 

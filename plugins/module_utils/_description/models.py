@@ -27,5 +27,5 @@ def read_models(raw: t.Any) -> tuple[tuple[str, ...], list[str]]:
 
 
 def pattern_of(globs: t.Sequence[str]) -> str:
-    """A regular expression of RE2 that a whole name must match."""
-    return "^(" + "|".join(re.sub(r"([.+])", r"[\1]", glob).replace("*", ".*") for glob in globs) + ")$"
+    """A regular expression of RE2 that a whole name must match. No name, the empty text, matches none."""
+    return "^(" + "|".join(re.sub(r"([.+])", r"[\1]", glob).replace("*", ".*") if glob.strip("*") else ".+" for glob in globs) + ")$"

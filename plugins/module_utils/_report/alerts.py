@@ -6,8 +6,9 @@
 
 """Alerts about the gateway itself: that callers do not get answers (symptoms), and what is wrong behind it (causes). Pure.
 
-- A symptom is a share of answers, as Google's SRE workbook burns an error budget: over a long and a short window, so that it neither misses a
-  slow loss nor fires long after the end of a short one. An error is an answer 5xx; what else is refused is the caller's own, as is a stream that the caller ends.
+- A symptom is a share of answers, as Google's SRE workbook burns an error budget: over a long and a short window, so that it neither misses
+  a slow loss nor fires long after the end of a short one. An error is an answer 5xx; what else is refused is the caller's own, as is a
+  stream that the caller ends.
 - A cause is a part that was scraped within the last day and is not any more, or one that says of itself that it fails. What was never
   scraped raises nothing: whoever does not watch Authorino has no alert about it.
 """
@@ -39,12 +40,20 @@ MAX_KEYS = 500
 # What a part shows as long as it is scraped, whatever it does. Authorino's operator and Authorino have controllers of other names.
 _PARTS = (
     ("LLMGatewayDown", _ENVOY_LIVES, "Envoy", "No call is answered. See the pods of the Gateway."),
-    ("LLMAuthorizerDown", 'controller_runtime_active_workers{controller="authconfig"}', "Authorino",
-     "Calls are answered 500 or refused, with good keys too. See the pods of Authorino in the namespace of Kuadrant."),
+    (
+        "LLMAuthorizerDown",
+        'controller_runtime_active_workers{controller="authconfig"}',
+        "Authorino",
+        "Calls are answered 500 or refused, with good keys too. See the pods of Authorino in the namespace of Kuadrant.",
+    ),
     ("LLMModelServerDown", "vllm:num_requests_running", "model server", "Calls are answered 503. See its pods and its scrape target."),
     ("LLMControlPlaneDown", "pilot_info", "istiod", "The gateway goes on with what it knows; changes and new pods of the gateway wait."),
-    ("LLMOperatorDown", "kuadrant_exists", "kuadrant-operator",
-     "Policies in force stay; changes of policies have no effect, and new pods of the gateway cannot fetch Kuadrant's filter."),
+    (
+        "LLMOperatorDown",
+        "kuadrant_exists",
+        "kuadrant-operator",
+        "Policies in force stay; changes of policies have no effect, and new pods of the gateway cannot fetch Kuadrant's filter.",
+    ),
 )
 _URGENT = ("LLMGatewayDown", "LLMAuthorizerDown", "LLMModelServerDown")
 
@@ -143,8 +152,8 @@ def _complaints() -> t.Iterator[Rule]:
         _grown('{__name__=~"envoy_cluster_.*ratelimit_error"}'),
         "critical",
         "Limitador did not answer the gateway",
-        "About {{ $value | humanize }} calls of the last two minutes were decided without it, by the failure mode: let through unlimited and "
-        "unbilled, or refused. See its pods, its storage and its latency.",
+        "About {{ $value | humanize }} calls of the last two minutes were decided without it, by the failure mode: let through unlimited, "
+        "not billed, or refused. See its pods, its storage and its latency.",
     )
     yield _alert(
         "LLMAuthorizerErrors",
@@ -159,7 +168,7 @@ def _complaints() -> t.Iterator[Rule]:
         _grown('{__name__=~"(wasmcustom_)?kuadrant_errors"}'),
         "critical",
         "Kuadrant's filter in the gateway met errors",
-        "About {{ $value | humanize }} within two minutes: Authorino or Limitador did not answer, or a policy names what a call does not have. "
+        "About {{ $value | humanize }} in two minutes: Authorino or Limitador did not answer, or a policy names what a call does not have. "
         "Without Limitador calls are unlimited and unbilled. The log of the gateway names the cause.",
     )
     yield _alert(
@@ -252,7 +261,7 @@ def _ends(days: int, keys: bool) -> t.Iterator[Rule]:
             f"llm:key_expiry:seconds - time() {soon} > 0",
             "warning",
             "API key {{ $labels.key }} of {{ $labels.user }} ends in {{ $value | humanizeDuration }}",
-            "Calls with it are refused afterwards. Give it a later expires_at, or tell its user; the alert goes with the next run of role chargeback.",
+            "Calls with it are refused afterwards. Give it a later expires_at, or tell its user; the next run of chargeback ends this.",
         )
 
 

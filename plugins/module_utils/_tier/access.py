@@ -95,6 +95,7 @@ allow {{
 
 _REGO_OF_KEY = """
 model_of_key {{
+  model != ""
   globs := split(annotations["{models}"], ",")
   plain := replace(replace(globs[_], ".", "[.]"), "+", "[+]")
   regex.match(concat("", ["^", replace(plain, "*", ".*"), "$"]), model)

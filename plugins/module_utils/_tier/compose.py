@@ -78,10 +78,14 @@ def compose(wanted: PolicySet, around: Surroundings) -> list[Wanted]:
     """
     if wanted.tiers is not None:
         _refuse(wanted, wanted.tiers, around)
-    objects = list(_filters(wanted, around))
+    models = list(_model_filters(wanted, around))
+    objects = [one for one in models if one.definition is not None]
+    objects += _limit_filters(wanted, around)
     for kind, name in wanted.names.items():
         foreign = tuple(find_foreign(around.policies.get(kind, ()), name, wanted.target, around.near))
         objects.append(Wanted(kind, wanted.target.namespace, name, _definition(kind, name, wanted), foreign, wanted.target))
+    # As long as a policy compares the model, the header that says it must not be the client's.
+    objects += [one for one in models if one.definition is None]
     return objects if wanted.tiers is not None else objects[::-1]
 
 
@@ -110,25 +114,28 @@ def _limits(wanted: PolicySet) -> list[str]:
     return [wanted.names[kind] for kind in ("RateLimitPolicy", "TokenRateLimitPolicy") if kind in wanted.names]
 
 
-def _filters(wanted: PolicySet, around: Surroundings) -> t.Iterator[Wanted]:
-    """One EnvoyFilter for each gateway of the target, in the namespace of the gateway; others that the set once had go.
-
-    AuthPolicy and limits have their own, for each may be wanted without the other.
-    """
-    tiers = wanted.tiers
+def _model_filters(wanted: PolicySet, around: Surroundings) -> t.Iterator[Wanted]:
+    """What tells the AuthPolicy the model. It has its own, for it may be wanted without limits; what is metered is the matter of those."""
     if "AuthPolicy" in wanted.names:
-        # It only tells the model; what is metered is the matter of limits.
         gateways = around.gateways if _restricted(wanted) else ()
         yield from _body_filters(wanted, around, f"{wanted.names['AuthPolicy']}-models-", gateways, (), "allow")
-    if _limits(wanted):
-        needed = tiers is not None and why_bodies(tiers, wanted.streams)
-        yield from _body_filters(wanted, around, f"{_limits(wanted)[0]}-body-", around.gateways, tiers if needed else None, wanted.streams)
+
+
+def _limit_filters(wanted: PolicySet, around: Surroundings) -> t.Iterator[Wanted]:
+    """What reads bodies for limits."""
+    if names := _limits(wanted):
+        needed = wanted.tiers is not None and why_bodies(wanted.tiers, wanted.streams)
+        tiers = wanted.tiers if needed else None
+        yield from _body_filters(wanted, around, f"{names[0]}-body-", around.gateways, tiers, wanted.streams)
 
 
 def _body_filters(
     wanted: PolicySet, around: Surroundings, prefix: str, gateways: t.Iterable[DataPlane], tiers: t.Sequence[Tier] | None, streams: str
 ) -> t.Iterator[Wanted]:
-    """Those whose names are ``prefix`` and that of a gateway. ``tiers`` None: none may be there."""
+    """One EnvoyFilter for each of the gateways, in the namespace of that; others that the set once had go.
+
+    Names are ``prefix`` and that of the gateway. ``tiers`` None: none may be there.
+    """
     target, known = wanted.target, set()
     for one in gateways:
         gateway = one.gateway

@@ -59,5 +59,6 @@ def test_run_names_misspelt_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_run_warns_of_what_is_nearly_a_variable_of_a_role(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run({"tiers": TIERS}, monkeypatch, local_stack_prots={}, chargeback_currency="EUR", gateway_team="red", ansible_host="x")
-    assert result["warnings"] == ["local_stack_prots is not a variable of this collection, and has no effect on it; local_stack_ports is one."]
+    (warning,) = result["warnings"]
+    assert warning == "local_stack_prots is not a variable of this collection, and has no effect on it; local_stack_ports is one."
     assert "warnings" not in run({"tiers": TIERS}, monkeypatch, chargeback_currency="EUR")

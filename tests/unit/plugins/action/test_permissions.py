@@ -84,8 +84,8 @@ def test_monitors_are_wanted_where_there_is_a_prometheus(run: t.Any, monitored: 
 
 def test_what_the_preflight_once_forgot(run: t.Any) -> None:
     found = lines(run({"chargeback_labels": "telemetry_policy"}, roles=["authorization", "rate_limiting", "chargeback"]))
-    for resource in ("tokenratelimitpolicies.kuadrant.io", "envoyfilters.networking.istio.io"):
-        assert f"delete {resource} llm rate_limiting" in found
+    assert "delete tokenratelimitpolicies.kuadrant.io llm rate_limiting" in found
+    assert "delete envoyfilters.networking.istio.io llm authorization,rate_limiting" in found
     assert "create telemetrypolicies.extensions.kuadrant.io llm chargeback" in found
     assert "delete authpolicies.kuadrant.io llm authorization" in found
 

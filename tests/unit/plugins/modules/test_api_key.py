@@ -78,6 +78,7 @@ def test_result_of_create(run: Run, kube: Kube) -> None:
         "user": "alice",
         "tier": "free",
         "groups": ["free"],
+        "models": [],
         "owner": None,
         "expires_at": "2099-01-01T00:00:00Z",
         "rotation": None,

@@ -77,7 +77,8 @@ def test_bills_of_days_add_up_to_that_of_the_month() -> None:
     assert sum(charge.cost.lower for charges in days for charge in charges) == whole
     # And unit by unit, which is another way to say the rule.
     units = sum(part.lines[0].quantity.lower for part in used)
-    unit_by_unit = sum((Decimal("0.03") if n < 100 else Decimal("0.02") if n < 1000 else Decimal("0.005") for n in range(units)), Decimal(0))
+    prices = (Decimal("0.03") if n < 100 else Decimal("0.02") if n < 1000 else Decimal("0.005") for n in range(units))
+    unit_by_unit = sum(prices, Decimal(0))
     assert whole == unit_by_unit
     assert all(charge.cost.lower == charge.cost.upper for charge in rate(book(), used, START).charges)
 

@@ -104,7 +104,7 @@ def test_a_part_shows_nothing_of_others(tmp_path: pathlib.Path) -> None:
     assert "secret deal" in (tmp_path / "support.html").read_text()
 
 
-def test_budgets_of_several_parts_are_in_none(tmp_path: pathlib.Path) -> None:
+def test_budgets_of_several_parts_are_in_none() -> None:
     one = statement(budgets=[{"tier": "enterprise", "amount": "888"}])
     assert {part.name: len(found.budgets) for part, found in one.split("user") if found.budgets} == {}
     assert [part.name for part, found in one.split("tier") if found.budgets] == ["enterprise"]
@@ -135,7 +135,7 @@ def test_the_same_bill_again_changes_nothing_and_check_mode_writes_nothing(tmp_p
     assert second == []
 
 
-def test_names_of_files_are_safe_and_different(tmp_path: pathlib.Path) -> None:
+def test_names_of_files_are_safe_and_different() -> None:
     names = ["a", "A", "../../etc/passwd", "", "index", "x" * 300, "\u00e4", "a/b", "a\nb", "_without-group", ".hidden", "con:"]
     slugs = [Part((("group", name),)).slug for name in names]
     assert len({slug.lower() for slug in slugs}) == len(names)
