@@ -51,7 +51,6 @@ class ActionModule(ActionBase):
                     overlap=args.get("overlap"),
                     paths=args.get("paths"),
                     namespace=args.get("namespace"),
-                    paths=args.get("paths"),
                     variables=variables,
                     now=dt.datetime.now(dt.UTC),
                 )
