@@ -49,8 +49,8 @@ class ActionModule(ActionBase):
                     args.get("tiers"),
                     keys,
                     overlap=args.get("overlap"),
-                    namespace=args.get("namespace"),
                     paths=args.get("paths"),
+                    namespace=args.get("namespace"),
                     variables=variables,
                     now=dt.datetime.now(dt.UTC),
                 )

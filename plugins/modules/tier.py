@@ -341,8 +341,7 @@ def read_options(params: t.Mapping[str, t.Any]) -> PolicySet:
     groups = tuple(tier.name for tier in tiers) if params["groups"] is None else tuple(params["groups"])
     labels = {name: str(value) for name, value in params["key_labels"].items()}
     prefixes, headers = _callers(params)
-    decided = params["evaluator"], params["key_models"]
-    return PolicySet(target, names, tiers, groups, labels, params["streams"], *decided, prefixes, headers)
+    return PolicySet(target, names, tiers, groups, labels, params["streams"], params["evaluator"], params["key_models"], prefixes, headers)
 
 
 def _callers(params: t.Mapping[str, t.Any]) -> tuple[tuple[str, ...], dict[str, str]]:

@@ -23,8 +23,8 @@ def read_config(
     keys: t.Any,
     *,
     overlap: t.Any = None,
-    namespace: t.Any = None,
     paths: t.Any = None,
+    namespace: t.Any = None,
     variables: t.Iterable[str] = (),
     now: dt.datetime,
 ) -> dict[str, t.Any]:

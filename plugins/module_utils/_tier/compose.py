@@ -111,10 +111,10 @@ def _definition(kind: str, name: str, wanted: PolicySet) -> Object | None:
             target=target,
             groups=wanted.groups,
             key_labels=wanted.key_labels,
-            evaluator=wanted.evaluator,
-            key_models=wanted.key_models,
             key_prefixes=wanted.key_prefixes,
             identity_headers=wanted.identity_headers,
+            evaluator=wanted.evaluator,
+            key_models=wanted.key_models,
         )
     if kind == "RateLimitPolicy":
         return policy.rate_limit_policy(tiers, name=name, target=target)

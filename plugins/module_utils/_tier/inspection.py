@@ -60,18 +60,6 @@ def target_facts(around: Surroundings, target: Target) -> dict[str, t.Any]:
     }
 
 
-def shadow_query(around: Surroundings) -> str:
-    """PromQL of what limits in shadow would have refused on the routes of the target, since their counters began."""
-    routes = "|".join(re2_escape(f"{namespace}/{name}") for _kind, namespace, name in around.near.routes)
-    return f"sum by (limit_name, user) (shadow_limited_calls{{limitador_namespace=~{promql_string(routes)}}})"
-
-
-def shadow_refusals(vector: t.Iterable[tuple[t.Mapping[str, str], str]]) -> list[dict[str, t.Any]]:
-    """The answer to :func:`shadow_query`, those first that refused most."""
-    found = [{"limit": one["limit_name"], "user": one.get("user", ""), "calls": int(float(calls))} for one, calls in vector]
-    return sorted((one for one in found if one["calls"]), key=lambda one: (-one["calls"], one["limit"], one["user"]))
-
-
 def _without_policy(around: Surroundings, target: Target, here: t.Sequence[Object]) -> str:
     """What becomes of requests that no AuthPolicy admits, in words."""
     what = f"{target.kind} {target.namespace}/{target.name}"
@@ -97,6 +85,18 @@ def paths_of(route: Object) -> list[str]:
             end = "…" if path.get("type", "PathPrefix") == "PathPrefix" else ""
             found.append(f"{match.get('method') or 'ANY'} {path.get('value', '/')}{end}")
     return list(dict.fromkeys(found))
+
+
+def shadow_query(around: Surroundings) -> str:
+    """PromQL of what limits in shadow would have refused on the routes of the target, since their counters began."""
+    routes = "|".join(re2_escape(f"{namespace}/{name}") for _kind, namespace, name in around.near.routes)
+    return f"sum by (limit_name, user) (shadow_limited_calls{{limitador_namespace=~{promql_string(routes)}}})"
+
+
+def shadow_refusals(vector: t.Iterable[tuple[t.Mapping[str, str], str]]) -> list[dict[str, t.Any]]:
+    """The answer to :func:`shadow_query`, those first that refused most."""
+    found = [{"limit": one["limit_name"], "user": one.get("user", ""), "calls": int(float(calls))} for one, calls in vector]
+    return sorted((one for one in found if one["calls"]), key=lambda one: (-one["calls"], one["limit"], one["user"]))
 
 
 def _report(policy: Object) -> dict[str, t.Any]:

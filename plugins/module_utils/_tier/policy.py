@@ -45,7 +45,7 @@ _REFUSALS = {
         "code": "invalid_api_key",
     },
     "unauthorized": {
-        "message": "This API key is not allowed here: it has expired, its groups or tier are not admitted, or it may not use this model.",
+        "message": "This API key is not allowed here: it has expired, or its groups or tier are not admitted, or it may not use this model.",
         "type": "permission_error",
         "param": None,
         "code": "key_not_allowed",
@@ -93,17 +93,15 @@ def auth_policy(
     target: Target,
     groups: t.Sequence[str],
     key_labels: t.Mapping[str, str],
-    evaluator: str = access.EVALUATORS[0],
-    key_models: bool = False,
     key_prefixes: t.Sequence[str] = KEY_PREFIXES,
     identity_headers: t.Mapping[str, str] | None = None,
+    evaluator: str = access.EVALUATORS[0],
+    key_models: bool = False,
 ) -> dict[str, t.Any]:
     """API keys from Secrets with ``key_labels``; known keys of other groups or tiers, and expired ones, get 403.
 
-    :param evaluator: one of access.EVALUATORS, which decides that.
-    :param key_models: whether some keys name the only models that they may use.
-    :param key_prefixes: what may stand before the key in the header Authorization.
-    :param identity_headers: headers for the model server and what they say, one of IDENTITY.
+    ``evaluator`` (one of access.EVALUATORS) decides that. ``key_models``: some keys name the only models that they may use.
+    ``key_prefixes`` may stand before the key in the header Authorization; ``identity_headers`` tell the model server one of IDENTITY each.
     """
     if not groups:
         raise GatewayError(

@@ -143,15 +143,6 @@ def test_matches_of_one_rule_become_one_patch() -> None:
     assert [list(value["typed_per_filter_config"]) for value in values] == [[envoy.EXT_AUTHZ], [envoy.ADMITTED]]
 
 
-def test_a_condition_of_the_whole_authentication_is_a_header_that_becomes_metadata(index: routes.RouteIndex) -> None:
-    found = settings(run(config(auth(predicates=["request.path != '/health'", "request.method != 'OPTIONS'"])), index))
-    (mutation,) = found[auth_when.SAY]["mutations"]["request_mutations"]
-    assert mutation["append"]["header"]["value"] == "%CEL((request.path != '/health') && (request.method != 'OPTIONS'))%"
-    assert mutation["append"]["append_action"] == "OVERWRITE_IF_EXISTS_OR_ADD"  # whatever a client sends
-    assert found.keys() == {auth_when.SAY, auth_when.KEEP, envoy.EXT_AUTHZ, envoy.ADMITTED}
-    assert settings(run(config(auth()), index)).keys() == {envoy.EXT_AUTHZ, envoy.ADMITTED}
-
-
 def test_what_passes_authentication_is_admitted_by_the_same_listener() -> None:
     """A listener that has no authentication yet has not this filter either: a route that is ahead of it opens nothing."""
     result = run(config(auth()), routes.index_routes([gateway()], [route()]))
@@ -161,3 +152,12 @@ def test_what_passes_authentication_is_admitted_by_the_same_listener() -> None:
     assert filters.index(envoy.ADMITTED) == filters.index(envoy.EXT_AUTHZ) + 1
     (mutation,) = envoy.admitted()["mutations"]["request_mutations"]
     assert mutation["append"]["header"] == {"key": "x-kuadrant-llm-admitted", "value": "1"}
+
+
+def test_a_condition_of_the_whole_authentication_is_a_header_that_becomes_metadata(index: routes.RouteIndex) -> None:
+    found = settings(run(config(auth(predicates=["request.path != '/health'", "request.method != 'OPTIONS'"])), index))
+    (mutation,) = found[auth_when.SAY]["mutations"]["request_mutations"]
+    assert mutation["append"]["header"]["value"] == "%CEL((request.path != '/health') && (request.method != 'OPTIONS'))%"
+    assert mutation["append"]["append_action"] == "OVERWRITE_IF_EXISTS_OR_ADD"  # whatever a client sends
+    assert found.keys() == {auth_when.SAY, auth_when.KEEP, envoy.EXT_AUTHZ, envoy.ADMITTED}
+    assert settings(run(config(auth()), index)).keys() == {envoy.EXT_AUTHZ, envoy.ADMITTED}

@@ -167,22 +167,6 @@ def test_streams_matter_only_where_tokens_are_limited(tiers: t.Any, streams: str
     assert f'local STREAMS = "{said}"' in filters(definition)[0]["typed_config"]["default_source_code"]["inline_string"]
 
 
-def test_an_allow_list_of_models_has_bodies_read_for_the_authorization_alone() -> None:
-    some = [{"name": "free", "models": ["m-*"]}]
-    assert made(wanted(some), around())[:2] == ["EnvoyFilter llm/llm-auth-models-gw", "no EnvoyFilter llm/llm-rate-limits-body-gw"]
-    assert made(wanted(REQUESTS, key_models=True), around())[0] == "EnvoyFilter llm/llm-auth-models-gw"
-    stale = {"metadata": {"namespace": "llm", "name": "llm-auth-models-gw"}}
-    without = dataclasses.replace(around(), filters=(stale,))
-    assert made(wanted(REQUESTS), without)[-1] == "no EnvoyFilter llm/llm-auth-models-gw"  # after the policy that compares its header
-    with pytest.raises(GatewayError, match="tier free allows only some models"):
-        compose(wanted(some), around(ENVOY_GATEWAY))
-
-
-def test_policies_of_one_name_have_filters_of_their_own() -> None:
-    want = wanted([{"name": "free", "models": ["m"], "tokens": [RATE]}], names=dict.fromkeys(("AuthPolicy", "RateLimitPolicy"), "same"))
-    assert made(want, around())[:2] == ["EnvoyFilter llm/same-models-gw", "EnvoyFilter llm/same-body-gw"]
-
-
 def guard(namespace: str = "llm", name: str = "gw-deny-by-default") -> dict[str, t.Any]:
     return {"metadata": {"namespace": namespace, "name": name}}
 
@@ -228,3 +212,19 @@ def test_paths_of_routes_are_told() -> None:
         {"method": "GET", "path": {"type": "RegularExpression", "value": "/v1/[a-z]+"}},
     ]
     assert paths_of({"spec": {"rules": [{"matches": matches}, {}]}}) == ["POST /v1/completions", "ANY /…", "GET /v1/[a-z]+"]
+
+
+def test_an_allow_list_of_models_has_bodies_read_for_the_authorization_alone() -> None:
+    some = [{"name": "free", "models": ["m-*"]}]
+    assert made(wanted(some), around())[:2] == ["EnvoyFilter llm/llm-auth-models-gw", "no EnvoyFilter llm/llm-rate-limits-body-gw"]
+    assert made(wanted(REQUESTS, key_models=True), around())[0] == "EnvoyFilter llm/llm-auth-models-gw"
+    stale = {"metadata": {"namespace": "llm", "name": "llm-auth-models-gw"}}
+    without = dataclasses.replace(around(), filters=(stale,))
+    assert made(wanted(REQUESTS), without)[-1] == "no EnvoyFilter llm/llm-auth-models-gw"  # after the policy that compares its header
+    with pytest.raises(GatewayError, match="tier free allows only some models"):
+        compose(wanted(some), around(ENVOY_GATEWAY))
+
+
+def test_policies_of_one_name_have_filters_of_their_own() -> None:
+    want = wanted([{"name": "free", "models": ["m"], "tokens": [RATE]}], names=dict.fromkeys(("AuthPolicy", "RateLimitPolicy"), "same"))
+    assert made(want, around())[:2] == ["EnvoyFilter llm/same-models-gw", "EnvoyFilter llm/same-body-gw"]
