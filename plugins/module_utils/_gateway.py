@@ -24,9 +24,11 @@ except ImportError:
 
 
 class GatewayClient:
-    """Chat completions for a ``model``; the key travels as ``Authorization: APIKEY <key>``."""
+    """Chat completions for a ``model``; the key travels as ``Authorization: <key_prefix> <key>``."""
 
-    def __init__(self, url: str, *, hostname: str | None, path: str, model: str, stream: bool, timeout: float) -> None:
+    def __init__(
+        self, url: str, *, hostname: str | None, path: str, model: str, stream: bool, timeout: float, key_prefix: str = "APIKEY"
+    ) -> None:
         self._session = requests.Session()
         self._url = url.rstrip("/") + path
         self._hostname = hostname
@@ -34,6 +36,7 @@ class GatewayClient:
         if stream:
             self._body["stream"] = True
         self._timeout = timeout
+        self._prefix = key_prefix
 
     def send(self, key: str | None) -> Answer:
         """One request. What the network does is an answer with status 0; the text never holds the key."""
@@ -41,7 +44,7 @@ class GatewayClient:
         def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
             # As an auth callable, so that a .netrc of the user cannot replace the header.
             if key is not None:
-                request.headers["Authorization"] = f"APIKEY {key}"
+                request.headers["Authorization"] = f"{self._prefix} {key}"
             return request
 
         headers = {"Host": self._hostname} if self._hostname else {}

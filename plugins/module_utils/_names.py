@@ -22,6 +22,9 @@ GROUPS_ANNOTATION = "kuadrant.io/groups"
 EXPIRY_ANNOTATION = "secret.kuadrant.io/expires-at"
 MODELS_ANNOTATION = "kuadrant.llm/models"
 
+#: Set by our AuthPolicies on every request that they admit; a Gateway that denies by default (role gateway) lets nothing else pass.
+ADMITTED_HEADER = "x-kuadrant-llm-admitted"
+
 
 def is_managed(obj: t.Mapping[str, t.Any]) -> bool:
     """Whether this collection created or adopted the object."""

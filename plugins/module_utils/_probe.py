@@ -19,6 +19,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import Gatewa
 
 EXCERPT = 200  # characters of an unexpected response that are shown
 PAUSE = 0.5  # seconds between two tries while a probe settles
+NO_POLICY = '"no_policy"'  # the code with which a Gateway that denies by default refuses
 UNREACHABLE = 0  # the "status" of a request that got no response
 
 
@@ -139,7 +140,7 @@ def judge(outcomes: t.Sequence[ProbeOutcome], url: str) -> None:
         said = f' saying "{_excerpt(answer.text, outcome.probe.key)}"' if answer.text else ""
         complaints.append(
             f'Probe "{outcome.probe.name}" failed at {url}: expected {_list(outcome.probe.expected)}, got {_list(outcome.statuses)}: '
-            f"request {number + 1} was answered {_title(answer.status)}{said}. {_remedy(answer.status, expected)}"
+            f"request {number + 1} was answered {_title(answer.status)}{said}. {_remedy(answer.status, expected, answer.text)}"
         )
     if complaints:
         raise GatewayError(" ".join(complaints))
@@ -160,11 +161,16 @@ def _title(status: int) -> str:
     return f"{status} {http.HTTPStatus(status).phrase}" if status in http.HTTPStatus._value2member_map_ else str(status)
 
 
-def _remedy(status: int, expected: int) -> str:
+def _remedy(status: int, expected: int, text: str) -> str:
     if status == UNREACHABLE:
         return "Check the url and that the gateway runs."
     if expected == 401 and status < 400:
         return "No AuthPolicy is enforced on this route: look at its status conditions."
+    if status == 403 and (expected == 401 or NO_POLICY in text):
+        return (
+            "No AuthPolicy is in effect on this route, and the gateway refuses what none admits: run role authorization again, "
+            "and look at the status conditions of the policy."
+        )
     if expected == 403 and status < 400:
         return "The AuthPolicy lets this key pass: look at its rules, and at the groups and expiry of the key."
     if expected == 429:
@@ -174,6 +180,6 @@ def _remedy(status: int, expected: int) -> str:
     return {
         401: "The gateway does not know this key: api_key_info tells whether its Secret carries the labels that the AuthPolicy selects.",
         403: "The key is known and not allowed: check its groups and expiry, and the AuthPolicy.",
-        404: "No route matches: check hostname and path, and the status of the HTTPRoute.",
+        404: "No route matches: check hostname and path, the status of the HTTPRoute, and whether llm_gateway_paths has the path.",
         429: "The quota of this user is used up: wait for the window to end, or use another key.",
     }.get(status, "Check the path and the request.")

@@ -13,7 +13,7 @@ version_added: 1.0.0
 author:
   - The kuadrant.llm authors (@kuadrant)
 description:
-  - Checks the description of a gateway, its tiers and its API keys together, before anything is changed.
+  - Checks the description of a gateway, its tiers, its API keys and its paths together, before anything is changed.
   - All problems are reported at once, each with the entry and the field, such as
     C(llm_gateway_tiers[2].requests[0].window).
   - Names every variable that begins with C(llm_gateway_) and that this collection does not know, and warns of variables that are nearly
@@ -175,6 +175,24 @@ options:
   overlap:
     description: How long the old value of a key works on after a rotation that has no C(overlap) of its own, for example V(1h).
     type: str
+  paths:
+    description:
+      - What of the model server a route leads to, as in C(llm_gateway_paths).
+    type: list
+    elements: dict
+    suboptions:
+      path:
+        description:
+          - The path, such as V(/v1/completions). It is compared as it is, without its query; upper and lower case differ.
+          - A segment V({name}) stands for any one segment, V(/*) at the end for one or more, and V(/*) alone for every path.
+        type: str
+        required: true
+      methods:
+        description: The methods that it is answered to. V(ANY) means all.
+        type: list
+        elements: str
+        choices: [ANY, GET, HEAD, POST, PUT, DELETE, CONNECT, OPTIONS, TRACE, PATCH]
+        default: [POST]
 seealso:
   - module: kuadrant.llm.api_key
   - module: kuadrant.llm.tier
@@ -251,6 +269,13 @@ keys:
       expires_at: "2099-01-01T00:00:00Z"
       state: present
       has_value: false
+paths:
+  description: The paths with every field filled in, each once.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - {path: /v1/models, methods: [GET]}
 problems:
   description: Every problem by itself.
   returned: failure

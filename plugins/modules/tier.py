@@ -106,6 +106,18 @@ options:
     default:
       app: llm-gateway
       kuadrant.io/auth-secret: "true"
+  key_prefixes:
+    description:
+      - What may stand before a key in the header C(Authorization). Libraries for OpenAI's API send C(Bearer).
+    type: list
+    elements: str
+    default: [APIKEY, Bearer]
+  identity_headers:
+    description:
+      - Headers that tell the model server who calls, such as C(x-user), each with C(userid), C(groups) or C(tier) as what it says.
+        What the client sent under these names is replaced.
+    type: dict
+    default: {}
   streams:
     description:
       - What becomes of a stream that would not tell how many tokens it cost, because the request does not set
@@ -233,6 +245,7 @@ problems:
 """
 
 import dataclasses
+import re
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -240,6 +253,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import NO_TIERS, parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import ADMITTED_HEADER
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import Effect
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.plan import Request
@@ -248,7 +262,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._tier import apply
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.access import EVALUATORS
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import NAMES, PolicySet, Surroundings, compose
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import Step, plan, shown
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import Target, shadows
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import IDENTITY, Target, shadows
 
 _NAME_OPTIONS = {
     "AuthPolicy": "auth_policy_name",
@@ -274,6 +288,8 @@ ARGUMENT_SPEC = {
     "evaluator": {"type": "str", "choices": list(EVALUATORS), "default": EVALUATORS[0]},
     "key_models": {"type": "bool", "default": False, "no_log": False},
     "key_labels": {"type": "dict", "default": {"app": "llm-gateway", "kuadrant.io/auth-secret": "true"}, "no_log": False},
+    "key_prefixes": {"type": "list", "elements": "str", "default": ["APIKEY", "Bearer"], "no_log": False},
+    "identity_headers": {"type": "dict", "default": {}},
     "streams": {"type": "str", "choices": ["inject", "refuse", "allow"], "default": "inject"},
     "adopt": {"type": "bool", "default": False},
     "allow_partial": {"type": "bool", "default": False},
@@ -324,7 +340,32 @@ def read_options(params: t.Mapping[str, t.Any]) -> PolicySet:
         raise GatewayError(f"llm_gateway_tiers: {NO_TIERS}.")
     groups = tuple(tier.name for tier in tiers) if params["groups"] is None else tuple(params["groups"])
     labels = {name: str(value) for name, value in params["key_labels"].items()}
-    return PolicySet(target, names, tiers, groups, labels, params["streams"], params["evaluator"], params["key_models"])
+    prefixes, headers = _callers(params)
+    return PolicySet(target, names, tiers, groups, labels, params["streams"], params["evaluator"], params["key_models"], prefixes, headers)
+
+
+def _callers(params: t.Mapping[str, t.Any]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """How callers show their keys, and what the model server is told of them; raises GatewayError that lists what is wrong."""
+    problems = []
+    prefixes = tuple(dict.fromkeys(params["key_prefixes"]))
+    if not prefixes:
+        problems.append("key_prefixes: is empty; name at least one, such as Bearer.")
+    if len({prefix.lower() for prefix in prefixes}) < len(prefixes):
+        problems.append("key_prefixes: two of them differ only in upper and lower case; keep one.")
+    problems += [
+        f"key_prefixes: {prefix!r} must be a word of letters, digits and hyphens, such as Bearer."
+        for prefix in prefixes
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", prefix)
+    ]
+    headers = {str(header).lower(): str(what) for header, what in params["identity_headers"].items()}
+    problems += [
+        f"identity_headers: {header!r} must be the name of a header, with one of {', '.join(IDENTITY)} as its value, not {what!r}."
+        for header, what in headers.items()
+        if not re.fullmatch(r"[a-z][a-z0-9-]*", header) or what not in IDENTITY or header in ("authorization", "host", ADMITTED_HEADER)
+    ]
+    if problems:
+        raise GatewayError(" ".join(problems), problems=problems)
+    return prefixes, headers
 
 
 def _require(kube: t.Any, target: Target, around: Surroundings, awaited: t.Sequence[Step]) -> None:

@@ -180,6 +180,21 @@ foreign:
       description: It V(overrides) those on the target there, is V(overridden) by them, or is V(merged) into them.
       type: str
       choices: [overrides, overridden, merged]
+denies_by_default:
+  description: Whether the Gateways of the target refuse what no AuthPolicy has admitted, as role C(kuadrant.llm.gateway) has it.
+  returned: success
+  type: bool
+without_policy:
+  description: What becomes of a request that no AuthPolicy admits, in words.
+  returned: success
+  type: str
+  sample: Gateway llm/vllm-gateway refuses with 403 what no AuthPolicy admits.
+paths:
+  description: Methods and paths that the routes of the target answer to. V(ANY) is all methods, and C(…) stands for whatever follows.
+  returned: success
+  type: list
+  elements: str
+  sample: [POST /v1/chat/completions, GET /v1/models]
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -293,8 +293,9 @@ def test_registry_that_refuses_is_quoted(role: Run, objects: t.Callable[..., Non
 def address(ansible: Run, objects: t.Callable[..., None], kubectl: Kubectl, kubeconfig: str) -> Run:
     """Ask for the address of a Gateway whose status says these addresses, without having given one."""
 
-    def ask(*addresses: dict[str, str]) -> Done:
-        objects(NAMESPACE, GATEWAY)
+    def ask(*addresses: dict[str, str], listener: dict[str, t.Any] | None = None) -> Done:
+        gateway = {**GATEWAY, "spec": {**GATEWAY["spec"], "listeners": [listener]}} if listener else GATEWAY
+        objects(NAMESPACE, gateway)
         status = json.dumps({"status": {"addresses": list(addresses)}})
         kubectl("patch", "gateway", "vllm-gateway", "-n", "llm", "--subresource=status", "--type=merge", "-p", status)
         plays = play(kubeconfig)
@@ -330,6 +331,22 @@ def test_gateway_that_cannot_be_reached_names_the_command(
     assert f"Gateway llm/vllm-gateway: {cause}" in said
     assert f"kubectl --kubeconfig {kubeconfig} -n llm port-forward service/vllm-gateway-nobody 8000:80" in said
     assert "cluster_gateway_url=http://127.0.0.1:8000" in said
+
+
+@pytest.mark.usefixtures("gateway_api")
+@pytest.mark.parametrize(
+    ("listener", "expected"),
+    [
+        ({"port": 443}, "https://203.0.113.7"),
+        ({"port": 8443, "hostname": "llm.example"}, "https://llm.example:8443"),
+        ({"port": 443, "hostname": "*.llm.example"}, "https://203.0.113.7"),
+    ],
+)
+def test_address_of_a_gateway_with_tls_is_https(address: Run, listener: dict[str, t.Any], expected: str) -> None:
+    tls = {"name": "https", "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "tls"}]}, **listener}
+    done = address({"type": "IPAddress", "value": "203.0.113.7"}, listener=tls)
+    assert done.returncode == 0, done.stdout
+    assert f"at {expected} it is" in re.sub(r"\s+", " ", done.stdout)
 
 
 @pytest.mark.usefixtures("gateway_api")

@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""Tiers and keys together, as ``gateway_config`` returns them."""
+"""Tiers, keys and paths together, as ``gateway_config`` returns them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,23 @@ import datetime as dt
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys import ApiKey, read_keys
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.paths import ANY, Path, parse_paths
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import Problems
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import DEMO_TIERS, NO_TIERS, Rate, Tier, read_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.variables import check_namespace, check_variables
 
 
 def read_config(
-    tiers: t.Any, keys: t.Any, *, overlap: t.Any = None, namespace: t.Any = None, variables: t.Iterable[str] = (), now: dt.datetime
+    tiers: t.Any,
+    keys: t.Any,
+    *,
+    overlap: t.Any = None,
+    paths: t.Any = None,
+    namespace: t.Any = None,
+    variables: t.Iterable[str] = (),
+    now: dt.datetime,
 ) -> dict[str, t.Any]:
-    """``{tiers: [...], keys: [...]}``, JSON-serialisable and without key values; ``tiers`` None means those of the demos.
+    """``{tiers: [...], keys: [...], paths: [...]}``, JSON-serialisable and without key values; ``tiers`` None means those of the demos.
 
     ``variables`` are the names of all that are set. Raises GatewayError that lists every problem.
     """
@@ -35,8 +43,13 @@ def read_config(
     # A tier that could not be read may still be meant by a key: do not report that key too.
     names = None if any(message.startswith("llm_gateway_tiers") for message in problems.messages) else [tier.name for tier in read]
     wanted = read_keys(keys, names, now, problems, "0s" if overlap is None else str(overlap))
+    allowed = parse_paths(paths, problems)
     problems.raise_if_any()
-    return {"tiers": [_tier_facts(tier) for tier in read], "keys": [_key_facts(key) for key in wanted]}
+    return {
+        "tiers": [_tier_facts(tier) for tier in read],
+        "keys": [_key_facts(key) for key in wanted],
+        "paths": [_path_facts(path) for path in allowed],
+    }
 
 
 def _tier_facts(tier: Tier) -> dict[str, t.Any]:
@@ -66,3 +79,7 @@ def _key_facts(key: ApiKey) -> dict[str, t.Any]:
         "expires_at": key.grant.expires_at,
         "has_value": key.value is not None,
     }
+
+
+def _path_facts(path: Path) -> dict[str, t.Any]:
+    return {"path": path.text, "methods": list(path.methods) or [ANY]}

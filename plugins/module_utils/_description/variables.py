@@ -18,6 +18,8 @@ PREFIX: t.Final = "llm_gateway_"
 
 #: All variables of the collection as a whole: those that users set, and those that its playbooks publish to one another.
 PUBLIC: t.Final = (
+    "llm_gateway_adjustments",
+    "llm_gateway_attributes",
     "llm_gateway_backend",
     "llm_gateway_budgets",
     "llm_gateway_class",

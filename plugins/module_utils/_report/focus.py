@@ -104,8 +104,8 @@ def to_focus(report: t.Mapping[str, t.Any], account: str, provider: str) -> str:
         "BillingPeriodEnd": _time(period[1]),
         **dict.fromkeys(("ChargeClass", "CommitmentDiscountStatus")),
         "InvoiceId": _ascii(f"{account}/{report['start']}/{report['end']}" if invoice is None else invoice["number"]),
-        "InvoiceIssuerName": _ascii(provider if invoice is None else invoice["issuer"]["name"]),
-        **dict.fromkeys(("ProviderName", "PublisherName"), _ascii(provider)),
+        # An issuer of another name than the provider's would be a third party, to which nothing may be billed here.
+        **dict.fromkeys(("InvoiceIssuerName", "ProviderName", "PublisherName"), _ascii(provider)),
         "PricingCategory": "Standard",
         "PricingCurrency": report["currency"],
         "ServiceCategory": "AI and Machine Learning",

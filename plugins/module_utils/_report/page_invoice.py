@@ -52,13 +52,14 @@ def amount_to_pay(report: ReportPart, numbers: Numbers) -> ET.Element:
     body += [
         [f"{tax['name']} {numbers.percent(tax['percent'])} %", tax["note"] or "", numbers.amount(tax["amount"])] for tax in owed["taxes"]
     ]
-    note = "once, to the smallest amount of the currency; a half goes up"
-    body.append(["Rounding", note, numbers.amount(owed["rounding"])])
+    how = "once, to the smallest amount of the currency; a half goes up"
+    body.append(["Rounding", how, numbers.amount(owed["rounding"])])
     foot: list[list[Child]] = [["To pay", "", h("strong", {}, numbers.amount(owed["amount"]))]]
     upper = owed["amount_upper"]
     if upper != owed["amount"]:
         foot.append(["At most", "", numbers.at_most(upper, owed["amount_assumed"])])
-    more = [] if report["invoice"] is None or not report["invoice"]["note"] else [h("p", {"class": "note"}, report["invoice"]["note"])]
+    note = "" if report["invoice"] is None else report["invoice"]["note"] or ""
+    more = [h("p", {"class": "note"}, line) for line in note.splitlines()]
     return h(
         "section",
         {"class": "pay"},

@@ -41,7 +41,7 @@ section > h2 { font-size: 1.2rem; }
 .parties h2 { color: var(--muted); font-size: .8rem; letter-spacing: .04em; text-transform: uppercase; }
 .parties p, .parties dd { overflow-wrap: anywhere; } .parties .name { font-weight: 600; }
 dl { display: grid; gap: .1rem .9rem; grid-template-columns: max-content 1fr; margin: 0; } dt { color: var(--muted); } dd { margin: 0; }
-.pay td:first-child { white-space: nowrap; } .pay .note { margin-top: .6rem; white-space: pre-line; }
+.pay td:first-child { white-space: nowrap; } .scroll + .note { margin-top: .6rem; }
 .tiles { background: none; border: 0; display: grid; gap: .9rem; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr));
   padding: 0; }
 .tile { background: var(--card); border: 1px solid var(--rule); border-left: 3px solid var(--accent); border-radius: 6px;
@@ -121,4 +121,19 @@ _CARDS = """
 """
 STYLE = _STYLE.replace("CARDS_OF_WIDE", _CARDS.replace("TABLE", "table.wide").strip("\n")).replace(
     "CARDS_OF_ALL", _CARDS.replace("TABLE", "table").strip("\n")
+)
+# For WeasyPrint, which lays out no grid as a browser does ...
+PDF_STYLE = """
+.parties { display: table; width: 100%; } .parties > div { display: table-cell; padding-right: 4mm; }
+.tiles { display: flex; flex-wrap: wrap; gap: 4mm; } .tiles > .tile { flex: 1 1 30mm; padding: 1.5mm 2mm; }
+.tile .figure { font-size: 11pt; } .plots { display: block; }
+figure { display: inline-block; margin: 0 1mm 2mm 0; padding: 2mm; vertical-align: top; width: 88mm; } figure.wide { width: 100%; }
+figcaption h2 { font-size: 9.5pt; } .lead, .period, .parties { font-size: 9pt; }
+"""
+# ... and gives drawings no style of the page around them: the rules of svg above, with the colours of paper.
+SVG_STYLE = (
+    "text { fill: #444444; font: 11px DejaVu Sans, Arial, sans-serif; stroke: none; } .background { fill: none; } "
+    ".axis .line { fill: none; stroke: #bbbbbb; } .axis.x text { text-anchor: middle; } .axis.y text { text-anchor: end; } "
+    ".guide { fill: none; stroke: #dddddd; } .vertical .axis.x .guide, .vertical .axis.x .line, .horizontal .axis.y .guide, "
+    ".horizontal .axis.y .line { stroke: none; } .color-0 { fill: #2f6db5; } .color-1 { fill: #d98324; } .color-2 { fill: #7a8798; }"
 )

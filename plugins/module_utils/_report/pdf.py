@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import logging
+import re
 import traceback
 import typing as t
 
@@ -21,9 +22,13 @@ from ansible.module_utils.basic import missing_required_lib
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.files import write_bytes
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_style import PDF_STYLE, SVG_STYLE
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
+
+# What a drawing begins with. In attributes of the page every ">" is escaped.
+_DRAWING = re.compile(r"(<svg\b[^>]*>)")
 
 
 def require_pdf() -> t.Any:
@@ -44,6 +49,7 @@ def require_pdf() -> t.Any:
 def write_pdf(module: AnsibleModule, path: str, page: str) -> dict[str, str] | None:
     """As write_text: the diff, or None where the file is of this page already, which its identifier says."""
     library = require_pdf()
+    page = _DRAWING.sub(rf"\1<style>{SVG_STYLE}</style>", page.replace("</style>", f"{PDF_STYLE}</style>", 1))
     identifier = hashlib.sha256(f"{library.__version__}\n{page}".encode("utf-8", "backslashreplace")).hexdigest()[:32].encode()
 
     def make() -> bytes:

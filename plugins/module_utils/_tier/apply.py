@@ -65,10 +65,11 @@ def look_around(kube: Kube, target: Target, kinds: t.Iterable[str], *, limiters:
     policies = {kind: all_of(POLICIES[kind]) for kind in kinds}
     filters = tuple(all_of(ENVOY_FILTERS, MANAGED_BY))
     gateways = [_data_plane(kube, Target("Gateway", name, namespace)) for namespace, name in near.gateways]
+    mine = tuple(one for one in routes if (one["kind"], one["metadata"]["namespace"], one["metadata"]["name"]) in near.routes)
     found = all_of(LIMITADORS) if limiters else []
     plain = tuple(f"{one['metadata']['namespace']}/{one['metadata']['name']}" for one in found if not (one.get("spec") or {}).get("image"))
     planes = tuple(one for one in gateways if one is not None)
-    return Surroundings(there, near, planes, policies, filters, tuple(unseen), plain)
+    return Surroundings(there, near, planes, policies, filters, tuple(unseen), plain, mine)
 
 
 def _data_plane(kube: Kube, target: Target) -> DataPlane | None:

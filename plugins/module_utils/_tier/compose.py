@@ -45,7 +45,8 @@ class DataPlane:
 class Surroundings:
     """What there is: the target (None: it is not there), what is near it, all policies by kind, the EnvoyFilters that this collection made.
 
-    ``unseen`` is what may not be listed. ``plain_limiters`` are Limitadors (namespace/name) with the image that comes with Kuadrant.
+    ``unseen`` is what may not be listed. ``plain_limiters`` are Limitadors (namespace/name) with the image that comes with Kuadrant;
+    ``routes`` are those of the target.
     """
 
     target: Object | None
@@ -55,6 +56,14 @@ class Surroundings:
     filters: tuple[Object, ...] = ()
     unseen: tuple[str, ...] = ()
     plain_limiters: tuple[str, ...] = ()
+    routes: tuple[Object, ...] = ()
+
+    @property
+    def denies_by_default(self) -> bool:
+        """Whether each Gateway of the target refuses what no AuthPolicy has admitted (role gateway)."""
+        there = {(one["metadata"]["namespace"], one["metadata"]["name"]) for one in self.filters}
+        found = [(one.gateway.namespace, f"{one.gateway.name}-deny-by-default") in there for one in self.gateways]
+        return bool(found) and all(found)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +78,8 @@ class PolicySet:
     streams: str = "inject"
     evaluator: str = EVALUATORS[0]
     key_models: bool = False
+    key_prefixes: tuple[str, ...] = policy.KEY_PREFIXES
+    identity_headers: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def compose(wanted: PolicySet, around: Surroundings) -> list[Wanted]:
@@ -100,6 +111,8 @@ def _definition(kind: str, name: str, wanted: PolicySet) -> Object | None:
             target=target,
             groups=wanted.groups,
             key_labels=wanted.key_labels,
+            key_prefixes=wanted.key_prefixes,
+            identity_headers=wanted.identity_headers,
             evaluator=wanted.evaluator,
             key_models=wanted.key_models,
         )

@@ -14,13 +14,13 @@ import re
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._names import is_managed
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import ADMITTED_HEADER, is_managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
 from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import promql_string, re2_escape
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.access import MODEL_HEADER
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import Surroundings
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import SAME_TARGET, find_foreign
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import COUNTERS, Target, is_shadow, is_unlimited
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import COUNTERS, Target, admits, is_shadow, is_unlimited
 
 Object: t.TypeAlias = t.Mapping[str, t.Any]
 
@@ -54,7 +54,37 @@ def target_facts(around: Surroundings, target: Target) -> dict[str, t.Any]:
         "limits": limits,
         "policies": policies_here,
         "foreign": foreign,
+        "denies_by_default": around.denies_by_default,
+        "without_policy": _without_policy(around, target, here),
+        "paths": [line for route in around.routes for line in paths_of(route)],
     }
+
+
+def _without_policy(around: Surroundings, target: Target, here: t.Sequence[Object]) -> str:
+    """What becomes of requests that no AuthPolicy admits, in words."""
+    what = f"{target.kind} {target.namespace}/{target.name}"
+    policies = [one for one in here if one["kind"] == "AuthPolicy"]
+    if not around.denies_by_default:
+        return f"{what} answers everybody wherever no AuthPolicy is in effect: its Gateway does not deny by default."
+    shut = [one["metadata"]["name"] for one in policies if not admits(one)]
+    if shut and not all(one.native for one in around.gateways):
+        return (
+            f"{what} refuses with 403 also what AuthPolicy {', '.join(shut)} admits: it does not set {ADMITTED_HEADER} in "
+            "response.success.headers, by which a Gateway that denies by default knows what is admitted."
+        )
+    missing = "" if policies else " There is none on it: where none on its routes stands in, every request is refused."
+    return f"{what} refuses with 403 what no AuthPolicy admits.{missing}"
+
+
+def paths_of(route: Object) -> list[str]:
+    """What a route answers to, such as ``POST /v1/completions``; a pattern is told as such."""
+    found = []
+    for rule in (route.get("spec") or {}).get("rules") or [{}]:
+        for match in rule.get("matches") or [{}]:
+            path = match.get("path") or {"type": "PathPrefix", "value": "/"}
+            end = "…" if path.get("type", "PathPrefix") == "PathPrefix" else ""
+            found.append(f"{match.get('method') or 'ANY'} {path.get('value', '/')}{end}")
+    return list(dict.fromkeys(found))
 
 
 def shadow_query(around: Surroundings) -> str:

@@ -17,7 +17,13 @@ import json
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._names import GROUPS_ANNOTATION, MANAGED_BY, TIER_ANNOTATION, USER_ANNOTATION
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import (
+    ADMITTED_HEADER,
+    GROUPS_ANNOTATION,
+    MANAGED_BY,
+    TIER_ANNOTATION,
+    USER_ANNOTATION,
+)
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier import access
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.access import MODEL_HEADER
 
@@ -26,6 +32,25 @@ if t.TYPE_CHECKING:
 
 # What the gateway knows of a caller, and the key annotation that says it.
 IDENTITY = {"userid": USER_ANNOTATION, "groups": GROUPS_ANNOTATION, "tier": TIER_ANNOTATION}
+
+# How a client may send its key, beside its usual name: OpenAI's libraries send Bearer.
+KEY_PREFIXES = ("APIKEY", "Bearer")
+
+# What clients of OpenAI's API understand. Authorino answers with it; the status is its own.
+_REFUSALS = {
+    "unauthenticated": {
+        "message": "No valid API key was given. Send it as 'Authorization: Bearer <key>'.",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "invalid_api_key",
+    },
+    "unauthorized": {
+        "message": "This API key is not allowed here: it has expired, or its groups or tier are not admitted, or it may not use this model.",
+        "type": "permission_error",
+        "param": None,
+        "code": "key_not_allowed",
+    },
+}
 
 # Limits count by these. Groups and tier are constant for a key, so they split no bucket; Limitador makes them metric labels.
 COUNTERS = {
@@ -68,12 +93,15 @@ def auth_policy(
     target: Target,
     groups: t.Sequence[str],
     key_labels: t.Mapping[str, str],
+    key_prefixes: t.Sequence[str] = KEY_PREFIXES,
+    identity_headers: t.Mapping[str, str] | None = None,
     evaluator: str = access.EVALUATORS[0],
     key_models: bool = False,
 ) -> dict[str, t.Any]:
     """API keys from Secrets with ``key_labels``; known keys of other groups or tiers, and expired ones, get 403.
 
     ``evaluator`` (one of access.EVALUATORS) decides that. ``key_models``: some keys name the only models that they may use.
+    ``key_prefixes`` may stand before the key in the header Authorization; ``identity_headers`` tell the model server one of IDENTITY each.
     """
     if not groups:
         raise GatewayError(
@@ -87,27 +115,60 @@ def auth_policy(
         target,
         {
             "rules": {
-                "authentication": {
-                    "api-key": {
-                        "apiKey": {"selector": {"matchLabels": dict(key_labels)}, "allNamespaces": True},
-                        "credentials": {"authorizationHeader": {"prefix": "APIKEY"}},
-                    }
-                },
+                "authentication": _authentication(key_labels, key_prefixes),
                 "authorization": access.rules(tiers, groups, evaluator, key_models=key_models),
                 "response": {
+                    **_refusals(key_prefixes),
                     "success": {
+                        "headers": _headers(identity_headers or {}),
                         "filters": {
                             "identity": {
                                 "json": {
                                     "properties": {key: {"selector": access.annotation_selector(name)} for key, name in IDENTITY.items()}
                                 }
                             }
-                        }
-                    }
+                        },
+                    },
                 },
             }
         },
     )
+
+
+def admits(policy: t.Mapping[str, t.Any]) -> bool:
+    """Whether what this AuthPolicy admits passes a Gateway that denies by default."""
+    spec = policy.get("spec") or {}
+    rules = (spec.get("overrides") or spec.get("defaults") or spec).get("rules") or {}
+    return ADMITTED_HEADER in (((rules.get("response") or {}).get("success") or {}).get("headers") or {})
+
+
+def _authentication(key_labels: t.Mapping[str, str], prefixes: t.Sequence[str]) -> dict[str, t.Any]:
+    """One entry for each prefix: Authorino takes one, and looks no key up for the others."""
+    keys = {"selector": {"matchLabels": dict(key_labels)}, "allNamespaces": True}
+    return {
+        "api-key" if position == 0 else f"api-key-{prefix.lower()}": {
+            "apiKey": keys,
+            "credentials": {"authorizationHeader": {"prefix": prefix}},
+        }
+        for position, prefix in enumerate(prefixes)
+    }
+
+
+def _refusals(prefixes: t.Sequence[str]) -> dict[str, t.Any]:
+    # Where headers are given, Authorino leaves the challenge to them.
+    challenge = {"www-authenticate": {"value": ", ".join(f'{prefix} realm="api-key"' for prefix in prefixes)}}
+    return {
+        case: {
+            "headers": {"content-type": {"value": "application/json"}, **(challenge if case == "unauthenticated" else {})},
+            "body": {"value": json.dumps({"error": error})},
+        }
+        for case, error in _REFUSALS.items()
+    }
+
+
+def _headers(identity: t.Mapping[str, str]) -> dict[str, t.Any]:
+    said = {header: {"plain": {"selector": access.annotation_selector(IDENTITY[what])}} for header, what in identity.items()}
+    return {ADMITTED_HEADER: {"plain": {"value": "1"}}, **said}
 
 
 def rate_limit_policy(tiers: t.Sequence[Tier], *, name: str, target: Target) -> dict[str, t.Any]:

@@ -142,7 +142,7 @@ def least(one: Series, target: ScrapeTarget, sides: Turns, start: int) -> int:
 
 def note(target: ScrapeTarget, what: Nouns) -> str:
     return (
-        f"{target.name} started again more than once, or two {what.target}s answer at that address; the lower figures hold for both. "
+        f"{target.name} started again, or two {what.target}s answer at that address; the lower figures hold for both. "
         f"Scrape each {what.target} by an address of its own"
     )
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import pytest
-from local_controller import routes
+from local_controller import envoy, routes
 from local_controller.refusals import explain
 
 from .configurations import AUTHPOLICY, FREE, RLP, SERVICES, TRLP, Json, auth, config, limit, rate_limit, route_patches, run, token_limit
@@ -175,7 +175,8 @@ def test_refused_by_name_and_closed(
     value = patch["patch"]["value"]
     assert patch["match"]["routeConfiguration"]["vhost"]["route"]["name"] == "llm.vllm-httproute.0"
     assert value["direct_response"]["status"] == 503
-    assert "typed_per_filter_config" not in value
+    # The answer is its own, with no policy: what refuses by default is off.
+    assert list(value["typed_per_filter_config"]) == [envoy.DENY_BY_DEFAULT]
     (header,) = value["response_headers_to_add"]
     kind, _colon, name = policies[0].partition(":")
     assert header["header"] == {"key": "x-kuadrant-refused", "value": f"{kind.split('.')[0]}/{name}"}
@@ -188,7 +189,7 @@ def test_only_the_affected_route_is_closed() -> None:
     result = run({"services": SERVICES, "actionSets": good["actionSets"] + bad["actionSets"]}, index)
     assert [refusal.route for refusal in result.refusals] == ["HTTPRoute llm/bad#rule-1"]
     *open_ones, other = (patch["patch"]["value"] for patch in route_patches(result))
-    assert ["direct_response" in one for one in open_ones] == [False, False]
+    assert ["direct_response" in one for one in open_ones] == [False, False, False]
     assert "direct_response" in other
 
 

@@ -37,7 +37,7 @@ def test_one_expression_that_envoy_lacks_and_all_limits_of_the_call_are_evaluate
     result = run(config(auth(), rate_limit(*limits, predicates=["request.path != '/'"])), index)
     assert result.refusals == []
     setting = settings(result)
-    assert list(setting) == [envoy.EXT_AUTHZ, envoy.STATE_AFTER_AUTH, envoy.RATE_LIMIT_AFTER_AUTH]
+    assert list(setting) == [envoy.EXT_AUTHZ, envoy.ADMITTED, envoy.STATE_AFTER_AUTH, envoy.RATE_LIMIT_AFTER_AUTH]
     program, inputs = sent(setting[envoy.RATE_LIMIT_AFTER_AUTH])
     assert program == {
         "actions": [
@@ -61,7 +61,7 @@ def test_one_expression_that_envoy_lacks_and_all_limits_of_the_call_are_evaluate
 
 def test_what_envoy_says_stays_with_envoy(index: routes.RouteIndex) -> None:
     setting = settings(run(config(auth(), rate_limit(limit("a", "auth.identity.tier == 'free'"))), index))
-    assert list(setting) == [envoy.EXT_AUTHZ, envoy.RATE_LIMIT_AFTER_AUTH]
+    assert list(setting) == [envoy.EXT_AUTHZ, envoy.ADMITTED, envoy.RATE_LIMIT_AFTER_AUTH]
     assert "limit.a__a1b2c3d4" in descriptors(setting[envoy.RATE_LIMIT_AFTER_AUTH])[0]
 
 
@@ -86,7 +86,7 @@ def test_bodies_token_limits_labels_and_failure_modes(index: routes.RouteIndex) 
 
 def test_before_authentication(index: routes.RouteIndex) -> None:
     setting = settings(run(config(rate_limit(limit("a", "request.path.split('?')[0] == '/x'")), auth()), index))
-    assert list(setting) == [envoy.STATE_BEFORE_AUTH, envoy.RATE_LIMIT_BEFORE_AUTH, envoy.EXT_AUTHZ]
+    assert list(setting) == [envoy.STATE_BEFORE_AUTH, envoy.RATE_LIMIT_BEFORE_AUTH, envoy.EXT_AUTHZ, envoy.ADMITTED]
 
 
 INPUTS: dict[str, set[str]] = {

@@ -30,6 +30,7 @@ def test_filters_and_clusters_do_not_depend_on_policies(index: routes.RouteIndex
         auth_when.SAY,
         auth_when.KEEP,
         envoy.EXT_AUTHZ,
+        envoy.ADMITTED,
         envoy.REQUEST_BODY_AFTER_AUTH,
         envoy.STATE_AFTER_AUTH,
         envoy.RATE_LIMIT_AFTER_AUTH,
@@ -85,7 +86,7 @@ def test_authentication_then_limits(index: routes.RouteIndex) -> None:
         "routeConfiguration": {"portNumber": 80, "vhost": {"domainName": "*", "route": {"name": "llm.vllm-httproute.0"}}},
     }
     setting = settings(result)
-    assert list(setting) == [envoy.EXT_AUTHZ, envoy.RATE_LIMIT_AFTER_AUTH]
+    assert list(setting) == [envoy.EXT_AUTHZ, envoy.ADMITTED, envoy.RATE_LIMIT_AFTER_AUTH]
     assert setting[envoy.EXT_AUTHZ]["check_settings"] == {"context_extensions": {"host": "auth-scope"}}
     assert setting[envoy.RATE_LIMIT_AFTER_AUTH]["domain"] == "llm/vllm-httproute"
     free, premium = f'({AUTH}.identity.tier == "free")', f"({AUTH}.identity.tier == \"premium\") && (request.method == 'POST')"
@@ -111,9 +112,9 @@ def test_a_limit_without_condition_always_asks(index: routes.RouteIndex) -> None
 
 def test_order_is_kept(index: routes.RouteIndex) -> None:
     before = settings(run(config(rate_limit(limit("all")), auth()), index))
-    assert list(before) == [envoy.RATE_LIMIT_BEFORE_AUTH, envoy.EXT_AUTHZ]
+    assert list(before) == [envoy.RATE_LIMIT_BEFORE_AUTH, envoy.EXT_AUTHZ, envoy.ADMITTED]
     after = settings(run(config(auth(), rate_limit(limit("all"))), index))
-    assert list(after) == [envoy.EXT_AUTHZ, envoy.RATE_LIMIT_AFTER_AUTH]
+    assert list(after) == [envoy.EXT_AUTHZ, envoy.ADMITTED, envoy.RATE_LIMIT_AFTER_AUTH]
 
 
 def test_action_predicates_of_a_rate_limit_join_each_condition(index: routes.RouteIndex) -> None:
@@ -138,7 +139,19 @@ def test_metric_labels_are_a_second_descriptor(index: routes.RouteIndex) -> None
 def test_matches_of_one_rule_become_one_patch() -> None:
     index = routes.index_routes([gateway()], [route(rules=[{"matches": [{}, {}]}])])
     sets = [{"name": action_set_name(match=number), "actions": [auth()]} for number in (1, 2)]
-    assert len(route_patches(run({"services": SERVICES, "actionSets": sets}, index))) == 1
+    values = [patch["patch"]["value"] for patch in route_patches(run({"services": SERVICES, "actionSets": sets}, index))]
+    assert [list(value["typed_per_filter_config"]) for value in values] == [[envoy.EXT_AUTHZ], [envoy.ADMITTED]]
+
+
+def test_what_passes_authentication_is_admitted_by_the_same_listener() -> None:
+    """A listener that has no authentication yet has not this filter either: a route that is ahead of it opens nothing."""
+    result = run(config(auth()), routes.index_routes([gateway()], [route()]))
+    filters = [
+        patch["patch"]["value"]["name"] for patch in result.patches if patch["applyTo"] == "HTTP_FILTER" and "value" in patch["patch"]
+    ]
+    assert filters.index(envoy.ADMITTED) == filters.index(envoy.EXT_AUTHZ) + 1
+    (mutation,) = envoy.admitted()["mutations"]["request_mutations"]
+    assert mutation["append"]["header"] == {"key": "x-kuadrant-llm-admitted", "value": "1"}
 
 
 def test_a_condition_of_the_whole_authentication_is_a_header_that_becomes_metadata(index: routes.RouteIndex) -> None:
@@ -146,5 +159,5 @@ def test_a_condition_of_the_whole_authentication_is_a_header_that_becomes_metada
     (mutation,) = found[auth_when.SAY]["mutations"]["request_mutations"]
     assert mutation["append"]["header"]["value"] == "%CEL((request.path != '/health') && (request.method != 'OPTIONS'))%"
     assert mutation["append"]["append_action"] == "OVERWRITE_IF_EXISTS_OR_ADD"  # whatever a client sends
-    assert found.keys() == {auth_when.SAY, auth_when.KEEP, envoy.EXT_AUTHZ}
-    assert settings(run(config(auth()), index)).keys() == {envoy.EXT_AUTHZ}
+    assert found.keys() == {auth_when.SAY, auth_when.KEEP, envoy.EXT_AUTHZ, envoy.ADMITTED}
+    assert settings(run(config(auth()), index)).keys() == {envoy.EXT_AUTHZ, envoy.ADMITTED}

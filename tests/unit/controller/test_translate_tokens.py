@@ -40,7 +40,14 @@ def test_token_limits_ask_first_and_report_when_the_stream_is_done(index: routes
     result = run(config(auth(), *FREE, *PRO), index)
     assert result.refusals == []
     setting = settings(result)
-    assert list(setting) == [envoy.EXT_AUTHZ, envoy.RESPONSE_BODY, envoy.RESPONSE_STREAM, envoy.RATE_LIMIT_AFTER_AUTH, *SIZES]
+    assert list(setting) == [
+        envoy.EXT_AUTHZ,
+        envoy.ADMITTED,
+        envoy.RESPONSE_BODY,
+        envoy.RESPONSE_STREAM,
+        envoy.RATE_LIMIT_AFTER_AUTH,
+        *SIZES,
+    ]
     asking, reporting = setting[envoy.RATE_LIMIT_AFTER_AUTH]["rate_limits"]
     assert "hits_addend" not in asking
     assert "apply_on_stream_done" not in asking
@@ -114,7 +121,14 @@ def test_each_side_of_authentication_asks_by_itself(index: routes.RouteIndex) ->
     assert list(descriptors(before)[0]) == ["limit.all__a1b2c3d4"]
     assert FREE_KEY in descriptors(after)[0]
     anonymous = settings(run(config(*token_limit("all"), auth()), index, strict=False))
-    assert list(anonymous) == [envoy.RESPONSE_BODY, envoy.RESPONSE_STREAM, envoy.RATE_LIMIT_BEFORE_AUTH, envoy.EXT_AUTHZ, *SIZES]
+    assert list(anonymous) == [
+        envoy.RESPONSE_BODY,
+        envoy.RESPONSE_STREAM,
+        envoy.RATE_LIMIT_BEFORE_AUTH,
+        envoy.EXT_AUTHZ,
+        envoy.ADMITTED,
+        *SIZES,
+    ]
 
 
 def test_a_limit_per_model_reads_the_request_body(index: routes.RouteIndex) -> None:
@@ -136,12 +150,18 @@ def test_a_limit_per_model_reads_the_request_body(index: routes.RouteIndex) -> N
     assert asks[model] == ("metadata.filter_metadata['kuadrant.llm.request_body']['/model']", False)
     assert meters[model] == (f"{ECHO}['{model}']", False)
     early = settings(run(config(rate_limit(limit("big", f"{model} == 'big'")), auth()), index))
-    assert list(early) == [envoy.REQUEST_BODY_BEFORE_AUTH, envoy.RATE_LIMIT_BEFORE_AUTH, envoy.EXT_AUTHZ, envoy.REQUEST_SIZE]
+    assert list(early) == [
+        envoy.REQUEST_BODY_BEFORE_AUTH,
+        envoy.RATE_LIMIT_BEFORE_AUTH,
+        envoy.EXT_AUTHZ,
+        envoy.ADMITTED,
+        envoy.REQUEST_SIZE,
+    ]
 
 
 def test_bodies_are_not_read_where_no_limit_needs_them(index: routes.RouteIndex) -> None:
     setting = settings(run(config(auth(), rate_limit(limit("free", "auth.identity.tier == 'free'"))), index))
-    assert list(setting) == [envoy.EXT_AUTHZ, envoy.RATE_LIMIT_AFTER_AUTH]
+    assert list(setting) == [envoy.EXT_AUTHZ, envoy.ADMITTED, envoy.RATE_LIMIT_AFTER_AUTH]
 
 
 def test_a_label_of_the_answer_comes_with_the_report(index: routes.RouteIndex) -> None:

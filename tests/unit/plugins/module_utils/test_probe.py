@@ -107,6 +107,7 @@ def outcome(expected: tuple[int, ...], *answers: Answer, key: str | None = None)
         (200, 400, "Check the path and the request"),
         (200, 0, "Check the url and that the gateway runs"),
         (401, 200, "No AuthPolicy is enforced"),
+        (401, 403, "the gateway refuses what none admits"),
         (403, 200, "lets this key pass"),
         (429, 200, "The limit was not reached"),
     ],
@@ -115,6 +116,11 @@ def test_judge_gives_a_remedy(expected: int, got: int, remedy: str) -> None:
     with pytest.raises(GatewayError) as caught:
         judge([outcome((expected,), Answer(got))], URL)
     assert remedy in caught.value.message
+
+
+def test_judge_tells_a_refusal_by_default_from_a_key_that_is_not_allowed() -> None:
+    with pytest.raises(GatewayError, match="No AuthPolicy is in effect on this route"):
+        judge([outcome((200,), Answer(403, '{"error": {"code": "no_policy"}}'))], URL)
 
 
 def test_judge_tells_it_all_but_the_key() -> None:

@@ -31,6 +31,10 @@ RESPONSE_BODY = "envoy.filters.http.json_to_metadata.kuadrant_llm_response"
 RESPONSE_STREAM = "envoy.filters.http.sse_to_metadata.kuadrant_llm_response"
 STATE_BEFORE_AUTH = "envoy.filters.http.set_filter_state.kuadrant_llm_before_auth"
 STATE_AFTER_AUTH = "envoy.filters.http.set_filter_state.kuadrant_llm_after_auth"
+# The filter of role gateway that refuses whatever no policy has admitted, and the header that it knows that by.
+DENY_BY_DEFAULT = "kuadrant.llm/deny-by-default"
+ADMITTED = "envoy.filters.http.header_mutation.kuadrant_llm_admitted"
+_ADMITTED_HEADER = "x-kuadrant-llm-admitted"
 # Where Envoy's rate limit filter keeps the metadata that the limiter answers with.
 RATE_LIMIT_METADATA = "envoy.filters.http.ratelimit"
 # In the response's namespace: it was a stream of events.
@@ -103,6 +107,7 @@ def infrastructure(
         _rate_limit_filter(RATE_LIMIT_BEFORE_AUTH, rate_limit),
         *(_http_filter(name, config) for name, config in auth_when.FILTERS.items()),
         _ext_authz_filter(auth),
+        _http_filter(ADMITTED, {"@type": f"{_TYPE}.filters.http.header_mutation.v3.HeaderMutation"}),
         _http_filter(REQUEST_BODY_AFTER_AUTH, request_body_setting(["/model"])),
         _http_filter(STATE_AFTER_AUTH, _state({"auth": EXT_AUTHZ, "body": cel.REQUEST_BODY_NAMESPACE})),
         _rate_limit_filter(RATE_LIMIT_AFTER_AUTH, rate_limit),
@@ -141,6 +146,7 @@ def refuse(route: EnvoyRoute, policies: t.Sequence[str]) -> Patch:
         route,
         {
             "direct_response": {"status": 503, "body": {"inline_string": body}},
+            "typed_per_filter_config": {DENY_BY_DEFAULT: switched_off()},
             "response_headers_to_add": [
                 {"header": {"key": "x-kuadrant-refused", "value": names.replace("%", "%%")}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
             ],
@@ -153,6 +159,18 @@ def auth_setting(scope: str) -> dict[str, t.Any]:
     return {
         "@type": f"{_TYPE}.filters.http.ext_authz.v3.ExtAuthzPerRoute",
         "check_settings": {"context_extensions": {"host": scope}},
+    }
+
+
+def admitted() -> dict[str, t.Any]:
+    """The per-route setting of ADMITTED: whatever has passed authentication was admitted.
+
+    A filter of the same listener, so that a listener that has no authentication yet admits nothing.
+    """
+    header = {"header": {"key": _ADMITTED_HEADER, "value": "1"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    return {
+        "@type": f"{_TYPE}.filters.http.header_mutation.v3.HeaderMutationPerRoute",
+        "mutations": {"request_mutations": [{"append": header}]},
     }
 
 
@@ -193,6 +211,11 @@ def switched_on() -> dict[str, t.Any]:
         "is_optional": True,
         "config": {"@type": "type.googleapis.com/xds.type.v3.TypedStruct", "value": {}},
     }
+
+
+def switched_off() -> dict[str, t.Any]:
+    """The per-route setting of a filter that is on elsewhere, or is not there at all."""
+    return {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "is_optional": True, "disabled": True}
 
 
 def _state(namespaces: t.Mapping[str, str]) -> dict[str, t.Any]:

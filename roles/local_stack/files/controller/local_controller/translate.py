@@ -157,7 +157,7 @@ def _settings(actions: tuple[Json, ...], services: Json, request_data: dict[str,
             raise
     settings = _limit_settings(plan.before_auth, request_data, envoy.BEFORE_AUTH, totals_only=totals_only)
     if plan.auth_scope is not None:
-        settings |= plan.auth_when | {envoy.EXT_AUTHZ: envoy.auth_setting(plan.auth_scope)}
+        settings |= plan.auth_when | {envoy.EXT_AUTHZ: envoy.auth_setting(plan.auth_scope), envoy.ADMITTED: envoy.admitted()}
     settings |= _limit_settings(plan.after_auth, request_data, envoy.AFTER_AUTH, totals_only=totals_only)
     if strict:
         labels = [Label.of(key, text) for key, text in request_data.items()]

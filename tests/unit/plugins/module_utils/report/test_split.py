@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import pathlib
+import sys
 import typing as t
 from decimal import Decimal
 
@@ -21,6 +22,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._report.focus import 
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.make import Source, make_statement
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page import to_html
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.part import Part
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.pdf import write_pdf
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.split import write_parts
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.statement import Statement
 
@@ -177,7 +179,7 @@ def test_focus_rows_of_an_invoice_add_up_to_what_is_to_be_paid() -> None:
     rows = list(csv.DictReader(to_focus(found, "a", "b").splitlines(keepends=True)))
     assert sum(Decimal(row["BilledCost"]) for row in rows) == Decimal(found["payable"]["amount"])
     assert {row["InvoiceId"] for row in rows} == {"N-9"}
-    assert {row["InvoiceIssuerName"] for row in rows} == {"Example Ltd"}
+    assert {row["InvoiceIssuerName"] for row in rows} == {"b"} == {row["ProviderName"] for row in rows}
     assert {row["ChargeCategory"] for row in rows} == {"Usage", "Credit", "Tax", "Adjustment"}
     # Without an invoice nothing is added to what was used.
     plain = report(end=START + DAY)
@@ -206,3 +208,21 @@ def test_numbers_are_written_as_in_the_locale() -> None:
 def test_what_does_not_exist_is_refused(more: dict[str, t.Any], message: str) -> None:
     with pytest.raises(GatewayError, match=message):
         statement(**more)
+
+
+def test_a_pdf_is_of_the_page_and_is_not_made_again(tmp_path: pathlib.Path) -> None:
+    pytest.importorskip("weasyprint")
+    page, path = to_html(statement(only={"user": "amara"}).report(), "ACME"), tmp_path / "bill.pdf"
+    writer = t.cast("t.Any", Writer(tmp_path))
+    assert write_pdf(writer, str(path), page) is not None
+    made = path.read_bytes()
+    assert made.startswith(b"%PDF-")
+    assert write_pdf(writer, str(path), page) is None
+    assert write_pdf(writer, str(path), page.replace("ACME", "EMCA")) is not None
+    assert path.read_bytes() != made
+
+
+def test_a_missing_library_for_pdf_is_named(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    with pytest.raises(GatewayError, match=r"PDF: Failed to import the required Python library \(weasyprint\)"):
+        write_pdf(t.cast("t.Any", Writer(tmp_path)), str(tmp_path / "bill.pdf"), "<p>")

@@ -14,6 +14,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import Gatewa
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.body import body_filter, envoy_routes, why_bodies
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import NAMES, DataPlane, PolicySet, Surroundings, compose
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import Topology
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.inspection import paths_of, target_facts
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import Target
 
 ISTIO = DataPlane(Target("Gateway", "gw", "llm"), "istio.io/gateway-controller", native=False)
@@ -164,6 +165,53 @@ def test_on_a_gateway_the_filters_hold_for_all_routes_and_on_a_route_for_its_rul
 def test_streams_matter_only_where_tokens_are_limited(tiers: t.Any, streams: str, said: str) -> None:
     definition = body_filter(parse_tiers(tiers), name="x", gateway=ISTIO.gateway, streams=streams)
     assert f'local STREAMS = "{said}"' in filters(definition)[0]["typed_config"]["default_source_code"]["inline_string"]
+
+
+def guard(namespace: str = "llm", name: str = "gw-deny-by-default") -> dict[str, t.Any]:
+    return {"metadata": {"namespace": namespace, "name": name}}
+
+
+@pytest.mark.parametrize(
+    ("filters", "gateways", "denies"),
+    [
+        ((), (ISTIO,), False),
+        ((guard(),), (), False),
+        ((guard(),), (ISTIO,), True),
+        ((guard("other"),), (ISTIO,), False),
+        ((guard(),), (ISTIO, dataclasses.replace(ISTIO, gateway=Target("Gateway", "second", "llm"))), False),
+    ],
+)
+def test_a_target_denies_by_default_if_each_of_its_gateways_does(filters: t.Any, gateways: t.Any, denies: bool) -> None:
+    assert dataclasses.replace(around(), filters=filters, gateways=gateways).denies_by_default is denies
+
+
+OPEN = {"kind": "AuthPolicy", "metadata": {"namespace": "llm", "name": "a"}, "spec": {"targetRef": {"kind": "Gateway", "name": "gw"}}}
+ADMITTING = {**OPEN, "spec": {**OPEN["spec"], "rules": {"response": {"success": {"headers": {"x-kuadrant-llm-admitted": {}}}}}}}
+
+
+@pytest.mark.parametrize(
+    ("policies", "changes", "said"),
+    [
+        ([], {"filters": ()}, "Gateway llm/gw answers everybody wherever no AuthPolicy is in effect"),
+        ([], {}, "Gateway llm/gw refuses with 403 what no AuthPolicy admits. There is none on it"),
+        ([ADMITTING], {}, "Gateway llm/gw refuses with 403 what no AuthPolicy admits."),
+        ([OPEN], {}, "refuses with 403 also what AuthPolicy a admits"),
+        ([OPEN], {"gateways": (NATIVE,)}, "Gateway llm/gw refuses with 403 what no AuthPolicy admits."),
+    ],
+)
+def test_what_becomes_of_requests_without_policy_is_said(policies: t.Any, changes: t.Any, said: str) -> None:
+    where = dataclasses.replace(around(), filters=(guard(),), policies={"AuthPolicy": policies})
+    facts = target_facts(dataclasses.replace(where, **changes), Target("Gateway", "gw", "llm"))
+    assert said in facts["without_policy"]
+
+
+def test_paths_of_routes_are_told() -> None:
+    matches = [
+        {"method": "POST", "path": {"type": "Exact", "value": "/v1/completions"}},
+        {"path": {"type": "PathPrefix", "value": "/"}},
+        {"method": "GET", "path": {"type": "RegularExpression", "value": "/v1/[a-z]+"}},
+    ]
+    assert paths_of({"spec": {"rules": [{"matches": matches}, {}]}}) == ["POST /v1/completions", "ANY /…", "GET /v1/[a-z]+"]
 
 
 def test_an_allow_list_of_models_has_bodies_read_for_the_authorization_alone() -> None:

@@ -21,8 +21,8 @@ def tiers() -> list[Tier]:
     return parse_tiers([{"name": "free", "requests": [{"limit": 2, "window": "2m"}, {"limit": 9, "window": "1h"}]}, {"name": "open"}])
 
 
-def auth(groups: t.Sequence[str] = ("free", 'say "hi"')) -> dict[str, t.Any]:
-    return policy.auth_policy(tiers(), name="llm-auth", target=GATEWAY, groups=groups, key_labels=LABELS)
+def auth(groups: t.Sequence[str] = ("free", 'say "hi"'), **options: t.Any) -> dict[str, t.Any]:
+    return policy.auth_policy(tiers(), name="llm-auth", target=GATEWAY, groups=groups, key_labels=LABELS, **options)
 
 
 def test_auth_policy_asks_for_labelled_keys() -> None:
@@ -30,12 +30,30 @@ def test_auth_policy_asks_for_labelled_keys() -> None:
     assert (definition["apiVersion"], definition["kind"]) == ("kuadrant.io/v1", "AuthPolicy")
     assert definition["metadata"] == {"name": "llm-auth", "namespace": "llm", "labels": {"app.kubernetes.io/managed-by": "kuadrant.llm"}}
     assert definition["spec"]["targetRef"] == {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "vllm-gateway"}
+    keys = {"selector": {"matchLabels": LABELS}, "allNamespaces": True}
     assert definition["spec"]["rules"]["authentication"] == {
-        "api-key": {
-            "apiKey": {"selector": {"matchLabels": LABELS}, "allNamespaces": True},
-            "credentials": {"authorizationHeader": {"prefix": "APIKEY"}},
-        }
+        "api-key": {"apiKey": keys, "credentials": {"authorizationHeader": {"prefix": "APIKEY"}}},
+        "api-key-bearer": {"apiKey": keys, "credentials": {"authorizationHeader": {"prefix": "Bearer"}}},
     }
+
+
+def test_auth_policy_says_what_it_admits_and_who_calls() -> None:
+    definition = auth(identity_headers={"x-user": "userid"})
+    assert definition["spec"]["rules"]["response"]["success"]["headers"] == {
+        "x-kuadrant-llm-admitted": {"plain": {"value": "1"}},
+        "x-user": {"plain": {"selector": r"auth.identity.metadata.annotations.secret\.kuadrant\.io/user-id"}},
+    }
+    assert policy.admits(definition)
+    assert not policy.admits({"spec": {"rules": {"response": {"success": {"headers": {"x-user": {}}}}}}})
+    assert policy.admits({"spec": {"defaults": definition["spec"]}})
+
+
+@pytest.mark.parametrize(("case", "code"), [("unauthenticated", "invalid_api_key"), ("unauthorized", "key_not_allowed")])
+def test_auth_policy_refuses_as_openai_does(case: str, code: str) -> None:
+    refusal = auth()["spec"]["rules"]["response"][case]
+    assert refusal["headers"]["content-type"] == {"value": "application/json"}
+    assert json.loads(refusal["body"]["value"])["error"]["code"] == code
+    assert ("www-authenticate" in refusal["headers"]) is (case == "unauthenticated")
 
 
 def test_auth_policy_hands_over_user_groups_and_tier_and_nothing_else() -> None:
