@@ -206,7 +206,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="llm-", ignore_cleanup_errors=True) as scratch:  # a short path: unix sockets lie under it
         load = Load(build(Path(scratch)))
         state = Path(running) if running else Path(scratch) / "s"
-        variables = json.dumps({"local_stack_state_dir": str(state), "local_stack_port_base": port_base})
+        # The floor is a route without a policy, which the Gateway would refuse.
+        opened = {"llm_gateway_deny_by_default": False}
+        variables = json.dumps({"local_stack_state_dir": str(state), "local_stack_port_base": port_base, **opened})
         if not running:
             play("site.yml", "-e", variables)
         try:
