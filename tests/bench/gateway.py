@@ -4,9 +4,10 @@
 
 """What policies cost a request: figures for build/bench/gateway.json and a table, no assertions. Run by `make bench-gateway`.
 
-A local stack of its own is started from the cache and removed at the end; LLM_TEST_STATE_DIR and LLM_BENCH_PORT_BASE name one that runs.
-All sets of policies are there at once, each on a route of its own, and the load goes round them in short turns, so that what else the
-machine does meets all alike. The floor is the route without a policy, in the same rounds; a rate is said as a ratio to it.
+A local stack of its own is started from the cache and removed at the end; LLM_TEST_STATE_DIR and LLM_BENCH_PORT_BASE name one that runs,
+which then has no policies on its Gateway any more. All sets of policies are there at once, each on a route of its own, and the load goes
+round them in short turns, so that what else the machine does meets all alike. The floor is the route without a policy, in the same rounds;
+a rate is said as a ratio to it.
 
 The load is a small client of the repository (tests/bench/load, on fasthttp): the usual tools send one key only, while limits and the search
 for a key depend on how many there are, and one in Python takes more processor time than the gateway. It runs on the same cores; its time is
@@ -205,7 +206,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="llm-", ignore_cleanup_errors=True) as scratch:  # a short path: unix sockets lie under it
         load = Load(build(Path(scratch)))
         state = Path(running) if running else Path(scratch) / "s"
-        variables = json.dumps({"local_stack_state_dir": str(state), "local_stack_port_base": port_base})
+        # The floor is a route without a policy, which the Gateway would refuse.
+        opened = {"llm_gateway_deny_by_default": False}
+        variables = json.dumps({"local_stack_state_dir": str(state), "local_stack_port_base": port_base, **opened})
         if not running:
             play("site.yml", "-e", variables)
         try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._doctor.model import Finding, Object, Snapshot, named, resource_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import is_managed
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
 
 
@@ -59,6 +60,16 @@ def check_gateway(snapshot: Snapshot) -> t.Iterator[Finding]:
             _message(listener, "Conflicted"),
             "One of the listeners does not answer.",
             scope.command(f"edit {resource_of(gateway)}"),
+        )
+    filters = [one["metadata"]["name"] for one in snapshot.of("EnvoyFilter", scope.namespace)]
+    if is_managed(gateway) and snapshot.knows("EnvoyFilter") and f"{scope.gateway}-deny-by-default" not in filters:
+        yield Finding(
+            "open-by-default",
+            "warning",
+            named(gateway),
+            "No filter denies what no policy admits.",
+            "A route in its first seconds, and every route without an AuthPolicy, answers whoever asks.",
+            "ansible-playbook kuadrant.llm.site, without llm_gateway_deny_by_default: false",
         )
     yield from _routes(gateway, snapshot)
 

@@ -59,12 +59,16 @@ def _discounts(discounts: t.Sequence[Adjustment], charges: t.Iterable[Charge], a
     """One line for each user, group and tier that a discount covers, of all they pay within the time of the discount."""
     parts: dict[tuple[str, Account], list[Charge]] = {}
     by_name = {one.name: one for one in discounts}
+    covered: dict[Account, list[Adjustment]] = {}
     for charge in charges if discounts else ():
         if charge.price is None:
             continue
         account = charge.account._replace(model=None)
-        for one in discounts:
-            if one.holds(charge.start) and one.covers(account, attributes.of(account)):
+        if account not in covered:
+            tags = attributes.of(account)
+            covered[account] = [one for one in discounts if one.covers(account, tags)]
+        for one in covered[account]:
+            if one.holds(charge.start):
                 parts.setdefault((one.name, account), []).append(charge)
     found = []
     for (name, account), members in parts.items():

@@ -37,7 +37,7 @@ def _within(before: Count, now: Count, floor: int, ceiling: int | None) -> Count
         lower = min(inside(before.lower, now.lower), inside(before.upper, now.lower))
     if now.upper is None:
         return Count(lower, None if ceiling is None else max(0, ceiling - max(before.lower, floor)), now.notes)
-    full = [floor] if ceiling is None else [floor, ceiling - now.upper]
+    # From ``floor`` on as much as fits; where less than that was used at most, the end is where most does.
     candidates = [before.lower, *([] if before.upper is None else [before.upper])]
-    candidates += [used for used in full if used > before.lower and (before.upper is None or used < before.upper)]
+    candidates += [floor] if floor > before.lower and (before.upper is None or floor < before.upper) else []
     return Count(lower, max(inside(used, now.upper) for used in candidates), now.notes)

@@ -45,7 +45,7 @@ _REFUSALS = {
         "code": "invalid_api_key",
     },
     "unauthorized": {
-        "message": "This API key is not allowed: it has expired, its groups or tier are not admitted, or it may not use this model.",
+        "message": "This API key is not allowed here: it has expired, or its groups or tier are not admitted, or this model is not for it.",
         "type": "permission_error",
         "param": None,
         "code": "key_not_allowed",

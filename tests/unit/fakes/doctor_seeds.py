@@ -71,6 +71,10 @@ SEEDS: dict[str, tuple[Change, str]] = {
     "certificate of a listener is missing": (resolved_refs, "listener-reference"),
     "two listeners meet": (listener("Conflicted", "True"), "listener-conflict"),
     "Gateway waits to be deleted": (metadata("Gateway", **DELETED), "object-ending"),
+    "nothing denies by default": (
+        both(metadata("Gateway", labels={"app.kubernetes.io/managed-by": "kuadrant.llm"}), without("EnvoyFilter")),
+        "open-by-default",
+    ),
     "no route": (without("HTTPRoute"), "route-missing"),
     "route of another Gateway": (spec("HTTPRoute", parentRefs=[{"name": "other"}]), "route-missing"),
     "route is not accepted": (lambda state: first(state, "HTTPRoute")["status"].clear(), "route-not-accepted"),
@@ -174,6 +178,7 @@ SEEDS: dict[str, tuple[Change, str]] = {
 
 #: What follows from the seed itself, so that it is no false alarm.
 CONSEQUENCES: dict[str, set[str]] = {
+    "nothing denies by default": {"streams-unmetered"},
     "no Gateway": {"policy-target-missing"},
     "another Gateway only": {"policy-target-missing"},
 }

@@ -130,7 +130,7 @@ def healthy() -> State:
             "RateLimitPolicy": [enforced(policy.rate_limit_policy(TIERS, name="llm-rate-limits", target=TARGET))],
             "TokenRateLimitPolicy": [enforced(policy.token_rate_limit_policy(TIERS, name="llm-token-limits", target=TARGET))],
             "TelemetryPolicy": [],
-            "EnvoyFilter": [obj("EnvoyFilter", "llm-rate-limits-body-gw")],
+            "EnvoyFilter": [obj("EnvoyFilter", name) for name in ("llm-rate-limits-body-gw", "gw-deny-by-default")],
             "Kuadrant": [obj("Kuadrant", "kuadrant", "kuadrant-system", spec={}, status=READY)],
             "Authorino": [obj("Authorino", "authorino", "kuadrant-system", spec={"clusterWide": True}, status=READY)],
             "Limitador": [obj("Limitador", "limitador", "kuadrant-system", spec={"limits": [{"max_value": 2}]}, status=READY)],
