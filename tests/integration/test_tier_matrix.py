@@ -24,14 +24,15 @@ Run = t.Callable[..., dict[str, t.Any]]
 
 
 def rate(limit: int, window: str, per: str = "user", model: str | None = None) -> dict[str, t.Any]:
-    return {"limit": limit, "window": window, "per": per, "model": model}
+    return {"limit": limit, "window": window, "per": per, "model": model, "shadow": False}
 
 
-CREATED = [{"name": "free", "requests": [rate(2, "10s"), rate(20, "1h")], "tokens": []}, {"name": "open", "requests": [], "tokens": []}]
-MODIFIED = [
-    {"name": "free", "requests": [rate(3, "10s")], "tokens": [rate(100, "1m")]},
-    {"name": "gold", "requests": [rate(50, "1m", "group", "simulated-model")], "tokens": []},
-]
+def tier(name: str, requests: list[dict[str, t.Any]], tokens: list[dict[str, t.Any]]) -> dict[str, t.Any]:
+    return {"name": name, "requests": requests, "tokens": tokens}
+
+
+CREATED = [tier("free", [rate(2, "10s"), rate(20, "1h")], []), tier("open", [], [])]
+MODIFIED = [tier("free", [rate(3, "10s")], [rate(100, "1m")]), tier("gold", [rate(50, "1m", "group", "simulated-model")], [])]
 NONE = dict.fromkeys(("AuthPolicy", "RateLimitPolicy", "TokenRateLimitPolicy", "EnvoyFilter"), "none")
 
 STEPS = [
