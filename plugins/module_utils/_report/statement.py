@@ -89,7 +89,8 @@ class Statement:
             # One that is of several parts would show each of them what the others have spent.
             keys = parts_of.get(_budget_of(fact), set())
             if len(keys) == 1:
-                budgets.setdefault(next(iter(keys)), []).append(fact)
+                (key,) = keys
+                budgets.setdefault(key, []).append(fact)
         for key, bill in bills.items():
             part = Part(((by, key),)) if self.of is None else self.of.within(by, key)
             mine = {_who(account) for account in bill.rated.usage}
