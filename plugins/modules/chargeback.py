@@ -707,7 +707,7 @@ reconciliation:
 undecided:
   description:
     - Requests that were served without a decision, as in M(kuadrant.llm.usage_info), with C(cost), what they would have cost at the average
-      of a request that was decided, without fees. They are on nobody's bill.
+      of a request that was decided, without fees. They are on no user's bill.
   returned: success
   type: dict
   sample: {requests: 293, requests_upper: 293, requests_assumed: 293, share_percent: "5.6", cost: "0.59"}

@@ -44,7 +44,7 @@ def plan_keys(
     if purge:
         names = {key.name for key in wanted}
         ours = [key for name, key in sorted(current.items()) if name not in names and _is_ours(key, labels) and not key.revoked_at]
-        # A key by which somebody checks the gateway at this moment goes by itself; one that was left behind has expired.
+        # A key of a check that runs at this moment goes by itself; one that was left behind has expired.
         surplus = [key for key in ours if not key.carries(CHECK) or is_past(key.grant.expires_at, now)]
         actions += [_removal(key, "it is not in the list (purge)") for key in surplus]
     problems = [problem for action in actions for problem in contradictions(action, labels, now, adopt=adopt)]

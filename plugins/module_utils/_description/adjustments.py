@@ -20,7 +20,8 @@ from decimal import Decimal
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.attributes import Tags, read_tags
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.document import read_percent
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import Account, read_amount, read_moment
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import Account, read_moment
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import read_amount
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At, Problems
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 
@@ -102,7 +103,7 @@ def _read(item: dict[str, t.Any], at: At, tiers: t.Collection[str], attributes: 
         at.add("tier", f"{account.tier!r} is not one of the tiers {', '.join(sorted(tiers))}")
     tags = {} if item.get("attributes") is None else read_tags(item["attributes"], "attributes", at)
     for unknown in sorted(set(tags) - set(attributes)):
-        at.add(f"attributes.{unknown}", "no user, group or tier has this attribute, so that it would be for nobody")
+        at.add(f"attributes.{unknown}", "no user, group or tier has this attribute, so that it would cover no usage")
     if kind is None:
         return None
     if kind not in _NEEDS:

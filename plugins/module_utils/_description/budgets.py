@@ -13,9 +13,8 @@ import typing as t
 from decimal import Decimal
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import Account
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import parse_amount
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import read_amount
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At, Problems
-from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 
 BUDGETS = "llm_gateway_budgets"
 OF = ("user", "group", "tier")
@@ -62,13 +61,8 @@ def parse_budgets(raw: t.Any, tiers: t.Collection[str] = ()) -> list[Budget]:
 
 
 def _read_amount(value: t.Any, at: At) -> Decimal | None:
-    if value is None:
-        at.add("amount", "is required")
-        return None
-    try:
-        amount = parse_amount(value)
-    except GatewayError as exc:
-        at.add("amount", exc.message)
+    amount = read_amount(value, "amount", at, required=True)
+    if amount is None:
         return None
     if not amount:
         at.add("amount", "must be more than 0; to refuse all requests, use a limit")

@@ -29,7 +29,7 @@ CURRENCIES: t.Final = frozenset(
         "VES VND VUV WST XAF XCD XDR XOF XPF YER ZAR ZMW ZWL",
     )
 )
-# Decimals of the minor unit where they are not two. XDR has none in the standard, because nobody pays in it.
+# Decimals of the minor unit where they are not two. XDR has none in the standard, because it is no means of payment.
 _WITH_DECIMALS: t.Final[dict[int, str]] = {
     0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
     3: "BHD IQD JOD KWD LYD OMR TND",

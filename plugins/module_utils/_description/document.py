@@ -14,7 +14,7 @@ import re
 import typing as t
 from decimal import Decimal
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import parse_amount
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import read_amount
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At, Problems
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 
@@ -162,14 +162,8 @@ def _read_taxes(raw: t.Any, at: At) -> tuple[Tax, ...]:
 
 def read_percent(value: t.Any, at: At) -> Decimal | None:
     """From 0 to 100; what is wrong goes to ``at``."""
-    if value is None:
-        at.add("percent", "is required")
-        return None
-    try:
-        # A whole number is as good as its text.
-        percent = parse_amount(value)
-    except GatewayError as exc:
-        at.add("percent", exc.message)
+    percent = read_amount(value, "percent", at, required=True)
+    if percent is None:
         return None
     if percent > 100:
         at.add("percent", f"{value!r} is more than 100")

@@ -17,7 +17,7 @@ from decimal import Decimal
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.currencies import parse_currency
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.meters import METERS
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import PRICE_FIELDS, Price, parse_amount
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import PRICE_FIELDS, Price, read_amount
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At, Problems
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.volume import VOLUME, Steps, read_volume, whole_units
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, kind_of
@@ -324,16 +324,6 @@ def _read_prices(raw: t.Any, at: At) -> dict[str, Price]:
             inner.add(field, f"{meter} have a price already, per {prices[meter].per}; keep one of them")
         prices[meter] = Price(amount, per)
     return prices
-
-
-def read_amount(value: t.Any, field: str, at: At) -> Decimal | None:
-    if value is None:
-        return None
-    try:
-        return parse_amount(value)
-    except GatewayError as exc:
-        at.add(field, exc.message)
-        return None
 
 
 def _read_included(raw: t.Any, prices: t.Mapping[str, Price], at: At) -> dict[str, int]:

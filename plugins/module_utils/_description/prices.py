@@ -15,6 +15,9 @@ from decimal import Decimal, InvalidOperation
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.meters import LIMITED_REQUESTS, REQUESTS, TOKENS, UNMETERED_REQUESTS
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 
+if t.TYPE_CHECKING:
+    from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At
+
 # Field of a price: its meter, and for how many units of it the price is.
 PRICE_FIELDS: t.Final[dict[str, tuple[str, int]]] = {
     "request": (REQUESTS, 1),
@@ -35,6 +38,19 @@ class Price:
     def unit(self) -> Decimal:
         """For one unit; exact, because ``per`` is a power of ten."""
         return self.amount.scaleb(-(len(str(self.per)) - 1))
+
+
+def read_amount(value: t.Any, field: str, at: At, *, required: bool = False) -> Decimal | None:
+    """As :func:`parse_amount`; what is wrong goes to ``at``, and None is returned."""
+    if value is None:
+        if required:
+            at.add(field, "is required")
+        return None
+    try:
+        return parse_amount(value)
+    except GatewayError as exc:
+        at.add(field, exc.message)
+        return None
 
 
 def parse_amount(value: t.Any, *, floats: bool = False) -> Decimal:

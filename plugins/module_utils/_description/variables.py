@@ -63,7 +63,7 @@ PUBLIC: t.Final = (
     "llm_gateway_versions",
 )
 
-# A variable of a role that looks like a known one is a slip; one that looks like none may be somebody's own.
+# A variable of a role that looks like a known one is a slip; one that looks like none may be the user's own.
 _SLIP, _GUESS = 0.9, 0.6
 
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")

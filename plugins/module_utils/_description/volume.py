@@ -12,9 +12,8 @@ import re
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.meters import METERS
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import Price, parse_amount
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import Price, read_amount
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At
-from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 
 VOLUME = "volume"
 # By meter: above how many units a month, and the price from there on, in ascending order.
@@ -59,13 +58,7 @@ def _read_steps(raw: t.Any, meter: str, per: int, floor: int, at: At) -> t.Itera
         inner = at.under(f"{meter}[{index}]")
         inner.only_fields(item, ("above", "price"))
         above = whole_units(item.get("above"))
-        amount = None
-        try:
-            if item.get("price") is None:
-                raise GatewayError("is required")
-            amount = parse_amount(item["price"])
-        except GatewayError as exc:
-            inner.add("price", exc.message)
+        amount = read_amount(item.get("price"), "price", inner, required=True)
         if above is None:
             inner.add("above", f"{item.get('above')!r} must be a whole number of units a month, not negative and below 10^18")
         elif above <= floor:

@@ -40,7 +40,7 @@ _PROBLEMS: t.Final = (
         "no user is named",
         "key-without-user",
         "error",
-        "Every call with it is answered 403; nobody could be billed.",
+        "Every call with it is answered 403; no one could be billed.",
         "annotate secret {name} secret.kuadrant.io/user-id=<user>",
     ),
     (

@@ -23,7 +23,7 @@ KINDS: t.Final = ("AuthPolicy", "RateLimitPolicy", "TokenRateLimitPolicy", "Tele
 _SITE = "ansible-playbook kuadrant.llm.site"
 _LACKING = {
     "AuthPolicy": "Whoever asks is answered, without a key.",
-    "RateLimitPolicy": "Requests are neither limited nor counted, so nobody can be billed for them.",
+    "RateLimitPolicy": "Requests are neither limited nor counted, so they are on no bill.",
     "TokenRateLimitPolicy": "Tokens are neither limited nor counted.",
     "TelemetryPolicy": "Usage has no labels of users.",
 }

@@ -13,7 +13,7 @@
 - A payer that an entry names is a member as long as the entry holds.
 
 Days, because they are what a scraped counter and a ledger's close both tell for sure, whoever asks, and for which part of the month. What
-no scrape saw moves nobody. Where it is unknown whether a use is of that day, or a day was not measured, there are two sets for it:
+no scrape saw moves no user. Where it is unknown whether a use is of that day, or a day was not measured, there are two sets for it:
 what is sure, and what may be.
 """
 
