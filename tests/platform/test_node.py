@@ -4,8 +4,8 @@
 
 """The playbook site on a real node: pods of images that are built here, Istio's own gateway pod, and every answer of the demos through it.
 
-Kuadrant's filter is in no package registry, so the image of kuadrant-operator has one that does nothing, and the controller of the local stack
-beside the cluster translates its configuration, as everywhere in the tests.
+Kuadrant's filter is in no package registry, so the image of kuadrant-operator has one that does nothing, and the controller of the local
+stack beside the cluster translates its configuration, as everywhere in the tests.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def real(kubectl: Kubectl) -> None:
     """Only where pods run."""
     runtimes = kubectl("get", "nodes", "-o", "jsonpath={.items[*].status.nodeInfo.containerRuntimeVersion}")
     if not runtimes.startswith("containerd://"):
-        pytest.skip("the nodes of this cluster are simulated: `make cluster` starts a real one where it can, and says what keeps it from it")
+        pytest.skip("the nodes of this cluster are simulated: `make cluster` starts a real one where it can, and says why where it cannot")
 
 
 def passed(done: Done[str]) -> Done[str]:
@@ -67,7 +67,7 @@ def test_every_pod_runs_and_is_ready(kubectl: Kubectl, eventually: t.Callable[..
 
     eventually(lambda: unready() == [], 60, unready)
     images = {one["image"] for pod in pods(kubectl) for one in pod["status"]["containerStatuses"]}
-    for name in ("pilot", "proxyv2", "kuadrant-operator", "authorino", "limitador", "limitador-operator", "prometheus", "llm-d-inference-sim"):
+    for name in ("pilot", "proxyv2", "kuadrant-operator", "authorino", "limitador", "prometheus", "llm-d-inference-sim"):
         assert any(f"/{name}:" in image for image in images), f"no pod runs {name}: {sorted(images)}"
 
 

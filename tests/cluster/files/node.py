@@ -141,11 +141,18 @@ async def run(name: str, forwards: list[str], command: list[str]) -> int:
     child = await asyncio.create_subprocess_exec("unshare", "-m", "-p", "-u", "-i", "--fork", "--kill-child", "--mount-proc", *command)
     loop = asyncio.get_running_loop()
     # unshare itself takes no notice of signals while it waits; the end of it is the end of its child, and so of all processes inside.
+    stopped = asyncio.Event()
+
+    def stop() -> None:
+        stopped.set()
+        child.kill()
+
     for received in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(received, child.kill)
+        loop.add_signal_handler(received, stop)
     for listener, host, port in sockets:
         await asyncio.start_server(lambda reader, writer, host=host, port=port: relay(reader, writer, host, port), sock=listener)
-    return await child.wait()
+    code = await child.wait()
+    return 0 if stopped.is_set() else code
 
 
 def main() -> int:
