@@ -126,7 +126,7 @@ def counter_losses(target: ScrapeTarget, series: t.Collection[Series]) -> Losses
     still = {moment for of_kind in standing.values() for moment in itertools.compress(scrapes, of_kind.proofs())}
     went_on: set[int] = set()
     ended: set[int] = set()
-    for (first, life), (last, next_life) in itertools.pairwise(_known_lives(target)):
+    for (first, life), (last, next_life) in itertools.pairwise(target.known_lives):
         within = scrapes[first:last]
         if life.same(next_life):
             went_on.update(within)
@@ -178,15 +178,10 @@ def count(one: Series, target: ScrapeTarget, lost: Losses, start: int, what: Nou
 def _taken_over(target: ScrapeTarget, start: int) -> dict[int, Life]:
     """Scrapes that met other counters than the ones before, with their life: it began before the period, and before the other was left."""
     found: dict[int, Life] = {}
-    for (first, life), (last, following) in itertools.pairwise(_known_lives(target)):
-        if not life.same(following) and following.since <= start and following.since < target.scrapes[first] - CLOCKS_MS:
+    for first, last, following in target.ends_of_lives:
+        if following.since <= start and following.since < target.scrapes[first] - CLOCKS_MS:
             found.update(dict.fromkeys(target.scrapes[first + 1 : last + 1], following))
     return found
-
-
-def _known_lives(target: ScrapeTarget) -> list[tuple[int, Life]]:
-    """By the position of the scrape that showed it."""
-    return [(index, life) for index, moment in enumerate(target.scrapes) if (life := target.lives.get(moment)) is not None]
 
 
 def usual_interval(scrapes: t.Sequence[int]) -> int | None:

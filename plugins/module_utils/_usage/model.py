@@ -9,6 +9,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import typing as t
 
 # Above this, a float64 cannot tell a count from the next one.
@@ -57,6 +59,17 @@ class ScrapeTarget:
     labels: dict[str, str]
     scrapes: tuple[int, ...]
     lives: t.Mapping[int, Life] = dataclasses.field(default_factory=dict)
+
+    # Of the target, but asked for each of its thousands of counters.
+    @functools.cached_property
+    def known_lives(self) -> tuple[tuple[int, Life], ...]:
+        """By the position of the scrape that showed it."""
+        return tuple((index, life) for index, moment in enumerate(self.scrapes) if (life := self.lives.get(moment)) is not None)
+
+    @functools.cached_property
+    def ends_of_lives(self) -> tuple[tuple[int, int, Life], ...]:
+        """Positions of the last scrape that showed a life and of the first one that showed the next, and that next life."""
+        return tuple((first, last, after) for (first, life), (last, after) in itertools.pairwise(self.known_lives) if not life.same(after))
 
     @property
     def name(self) -> str:
