@@ -14,11 +14,14 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger import records, seal
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.read import state
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.signature import may_sign, require_signature
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger, next_entry
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 
 if t.TYPE_CHECKING:
+    from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.options import Trust
     from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import LedgerEntry, Period
+    from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.signature import Signer
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage
 
 CLOSED = "closed"
@@ -51,14 +54,26 @@ class CloseResult:
 
 
 class Closing:
-    """One run. ``measure`` gives the usage of a period, ``source`` says from which counters. ``dry_run``: everything but the writing."""
+    """One run. ``measure`` gives the usage of a period, ``source`` says from which counters. ``dry_run``: everything but the writing.
 
-    def __init__(self, ledger: Ledger, measure: t.Callable[[Period], PeriodUsage], source: Record, *, dry_run: bool = False) -> None:
+    :param signer: signs each head.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        measure: t.Callable[[Period], PeriodUsage],
+        source: Record,
+        *,
+        dry_run: bool = False,
+        signer: Signer | None = None,
+    ) -> None:
         self.outcomes: list[CloseResult] = []
         self._ledger = ledger
         self._measure = measure
         self._source = source
         self._dry_run = dry_run
+        self._signer = signer
         self._entries = ledger.entries()
         self.head = ledger.head(self._entries)
 
@@ -66,6 +81,17 @@ class Closing:
     def periods(self) -> list[Period]:
         """What is closed."""
         return [entry.period for entry in self._entries if not entry.correction]
+
+    def sign_head(self, trust: Trust) -> bool:
+        """Sign what is there already, if it has to be; whether it had. Raises GatewayError if it must not be signed."""
+        if trust.signer is None:
+            require_signature(self._ledger, self._entries, trust.signers)
+            return False
+        if not may_sign(self._ledger, self._entries, trust.signer, trust.signers, unsigned=trust.sign_unsigned):
+            return False
+        if not self._dry_run:
+            self._ledger.sign(self._entries[-1], trust.signer.sign(self.head))
+        return True
 
     def close(self, periods: t.Iterable[Period]) -> None:
         """Close each, or measure it again if it is closed. What was closed before an error stays closed."""
@@ -97,7 +123,7 @@ class Closing:
         before = self.head
         content, self.head = seal.seal_all(rows, before)
         if not self._dry_run:
-            self._ledger.append(entry, content)
+            self._ledger.append(entry, content, None if self._signer is None else self._signer.sign(self.head))
         self._entries.append(entry)
         return CloseResult(entry.period, action, entry.path, self.head, self.head.seq - before.seq - 1, corrections)
 

@@ -59,6 +59,11 @@ class LedgerEntry:
         suffix = _SUFFIX if self.correction else ""
         return f"{self.period.text[:7]}/{self.number:06d}_{self.period.text}_{self.period.unit}{suffix}.jsonl"
 
+    @property
+    def signature_path(self) -> str:
+        """The signature of its last line, if it has one."""
+        return f"{self.path}.sig"
+
 
 def parse_name(name: str) -> LedgerEntry | None:
     """The entry that a file's name stands for; None if it is no file of a ledger."""

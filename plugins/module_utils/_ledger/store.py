@@ -155,17 +155,43 @@ class Ledger:
         finally:
             os.close(handle)
 
-    def append(self, entry: LedgerEntry, content: bytes) -> None:
-        """Add one file. Only within :meth:`writing`."""
+    def append(self, entry: LedgerEntry, content: bytes, signature: bytes | None = None) -> None:
+        """Add one file. Only within :meth:`writing`. Its signature comes first, so that no close that has one is ever seen without it."""
         final = self.path(entry.path)
         folder = os.path.dirname(final)
-        temporary = os.path.join(folder, f".{os.path.basename(final)}{_UNFINISHED}")
         with self._failing("write"):
             if not os.path.isdir(folder):
                 os.mkdir(folder)
                 _sync(self.directory)
             if os.path.exists(final):
                 raise GatewayError(f"{final} is there already. Closes are never written again.")
+            if signature is None:
+                # What a run that was killed between the two left of a close that then was not made.
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.path(entry.signature_path))
+        if signature is not None:
+            self.sign(entry, signature)
+        self._write(final, content)
+
+    def sign(self, entry: LedgerEntry, signature: bytes) -> None:
+        """Put a signature beside a file. Only within :meth:`writing`."""
+        self._write(self.path(entry.signature_path), signature)
+
+    def signature(self, entry: LedgerEntry) -> bytes | None:
+        """The signature beside a file; None if there is none."""
+        try:
+            with self._failing("read"), open(self.path(entry.signature_path), "rb") as stream:
+                return stream.read()
+        except GatewayError as exc:
+            if isinstance(exc.__cause__, FileNotFoundError):
+                return None
+            raise
+
+    def _write(self, final: str, content: bytes) -> None:
+        """As a whole, or not at all."""
+        folder = os.path.dirname(final)
+        temporary = os.path.join(folder, f".{os.path.basename(final)}{_UNFINISHED}")
+        with self._failing("write"):
             with open(temporary, "wb") as stream:
                 stream.write(content)
                 stream.flush()

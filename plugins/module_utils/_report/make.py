@@ -25,8 +25,11 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.document
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import PriceBook, of_tiers, parse_price_book
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, UnknownUsageError, failing_to
-from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.chain import check_anchor, check_links
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.anchor import require_anchor
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.chain import check_links
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.options import parse_trust
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.read import read_period
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.signature import require_signature
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.adjust import adjust
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.budget import budget_facts
@@ -243,14 +246,14 @@ def from_prometheus(module: AnsibleModule, wanted: Pricing, timeline: str) -> St
 def from_ledger(module: AnsibleModule, wanted: Pricing, timeline: str) -> Statement:
     directory = module.params["ledger_dir"]
     action = "read the ledger"
+    trust = parse_trust(module)
     with failing_to(action):
         ledger = Ledger(directory)
         entries = ledger.entries()
         if not entries:
             raise GatewayError(f"ledger_dir: {directory} has no close. Close a period with module usage_ledger first.")
-        anchor = module.params["ledger_anchor"]
-        if anchor is not None and check_anchor(ledger, entries, anchor) is None:
-            raise GatewayError(f"ledger_anchor: there is no {anchor}. Module usage_ledger notes the head there when it closes a period.")
+        require_anchor(ledger, entries, trust.anchors)
+        require_signature(ledger, entries, trust.signers)
         begins = min(entry.period.start for entry in entries)
         question = parse_question({**module.params, "wait_for_scrape": 0}, max(entry.period.end for entry in entries), _CLOSED)
         # Also what is read for budgets, and for what was included and used up before.
