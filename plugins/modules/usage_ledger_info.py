@@ -33,7 +33,8 @@ options:
   verify:
     description:
       - Whether to check every line against its hash and the line before it, every total against its lines, and every correction against
-        the line that it names, and every signature. Reads the whole ledger. RV(verified.signatures) names who signed.
+        the line that it names, every step of a bill against those before it, and every signature. Reads the whole ledger.
+        RV(verified.signatures) names who signed.
     type: bool
     default: false
   expected_head:
@@ -76,6 +77,22 @@ closes:
       end: "2026-11-25T00:00:00Z"
       correction: false
       file: 2026-11/000024_2026-11-24_day.jsonl
+bills:
+  description: Every step of a bill that M(kuadrant.llm.usage_ledger_bill) recorded, in the order in which they were added.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - start: "2026-11-01T00:00:00Z"
+      end: "2026-12-01T00:00:00Z"
+      step: issued
+      by: carol
+      at: "2026-12-03T09:12:44Z"
+      note: ""
+      invoice: LLM-2026-11
+      documents: {chargeback.csv: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08}
+      carries: []
+      file: 2026-11/000033_2026-11-01T00_2026-12-01T00_bill.jsonl
 missing:
   description: Times between the first and the last close that no close covers, as C(start) and C(end).
   returned: success
@@ -120,6 +137,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, failing_to, reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.anchor import require_anchor
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.bills import read_steps
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.check import verify
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.options import REQUIRED_BY, TRUST_SPEC, parse_trust
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import unclosed
@@ -150,7 +168,7 @@ def main() -> None:
         whole = module.params["verify"] or module.params["expected_head"]
         checked = verify(ledger, module.params["expected_head"], trust.signers) if whole else None
         head = ledger.head(entries) if checked is None else checked.head
-        closed = [entry.period for entry in entries if not entry.correction]
+        closed = [entry.period for entry in entries if entry.closes]
         module.exit_json(
             changed=False,
             closes=[
@@ -162,6 +180,11 @@ def main() -> None:
                     "file": entry.path,
                 }
                 for entry in entries
+                if entry.counts
+            ],
+            bills=[
+                {"start": format_time(one.period.start), "end": format_time(one.period.end), **one.as_dict(), "file": one.entry.path}
+                for one in read_steps(ledger, entries)
             ],
             missing=[{"start": format_time(start), "end": format_time(end)} for start, end in unclosed(closed)],
             head={"seq": head.seq, "sha256": head.sha256},

@@ -31,6 +31,8 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import A
 ROOT = pathlib.Path(__file__).parents[2]
 
 CASES = 40
+# The steps of a bill, the first one twice.
+STEPS = (("draft", "ann"), ("draft", "ann"), ("review", "bob"), ("issue", "carol"))
 
 
 @pytest.fixture(scope="module")
@@ -168,15 +170,34 @@ def test_day_is_closed_by_playbook_and_read_from_the_ledger(
     assert done.returncode == 0, done.stdout + done.stderr
     (path,) = ledger.rglob("*.jsonl")
     before = path.read_bytes()
+    bill = {
+        **variables,
+        "bill_start": format_time(midnight),
+        "bill_end": format_time(midnight + 86_400_000),
+        "bill_output_dir": str(tmp_path / "bill"),
+        "chargeback_tiers": [{"name": "free", "price": {"request": "1"}}],
+        "chargeback_output_formats": ["csv", "html"],
+    }
     try:
         head = json.loads(kubectl("get", "-n", "default", "configmap/ledger-head-of-test", "-o", "json"))["data"]
         assert head == {name: str(value) for name, value in json.loads(before.splitlines()[-1]).items() if name in ("seq", "sha256")}
         again = playbook("kuadrant.llm.close_period", variables)
+        steps = [playbook(f"kuadrant.llm.{name}_bill", {**bill, "bill_by": by}) for name, by in STEPS]
     finally:
         kubectl("delete", "-n", "default", "configmap/ledger-head-of-test", "--ignore-not-found")
     assert re.search(r"changed=0\b", again.stdout), again.stdout
     assert "Signed by SHA256:" in done.stdout
-    assert [found.read_bytes() for found in ledger.rglob("*.jsonl")] == [before]
+    for step, changes in zip(steps, (True, False, True, True), strict=True):
+        assert step.returncode == 0, step.stdout
+        assert bool(re.search(r"changed=[1-9]", step.stdout)) is changes, step.stdout
+    # A draft without its documents, then with them.
+    assert [json.loads(path.read_text())["step"] for path in sorted(ledger.rglob("*_bill.jsonl"))] == [
+        "draft",
+        "draft",
+        "reviewed",
+        "issued",
+    ]
+    assert [found.read_bytes() for found in ledger.rglob("*_day.jsonl")] == [before]
     measured = period_usage(read_usage(Prometheus(backfilled), question(None, midnight, midnight + 86_400_000)))
     closed = read_period(str(ledger), midnight, midnight + 86_400_000)
     assert set(closed.lines) == set(measured.lines)

@@ -13,6 +13,7 @@ import itertools
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.bills import check_steps
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.read import apply_record
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.records import (
     CORRECTION,
@@ -63,10 +64,11 @@ def verify(ledger: Ledger, expected_head: str | None = None, signers: Signers | 
         seen = seen or any(record["sha256"] == expected_head for record in records)
         if entry.correction:
             _check_corrections(ledger, entry, records, closes, states)
-        else:
+        elif entry.closes:
             closes[entry.number] = entry
             _check_close(ledger, entry, records)
     _check_overlaps(ledger, list(closes.values()))
+    check_steps(ledger, entries)
     if not seen:
         raise GatewayError(
             f"{ledger.directory}: no line has the expected hash {expected_head}. The ledger is intact in itself and is another one than "

@@ -13,8 +13,8 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger import records, seal
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.bills import issued_over, read_steps
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.read import state
-from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.signature import may_sign, require_signature
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger, next_entry
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 
@@ -80,24 +80,28 @@ class Closing:
     @property
     def periods(self) -> list[Period]:
         """What is closed."""
-        return [entry.period for entry in self._entries if not entry.correction]
+        return [entry.period for entry in self._entries if entry.closes]
 
     def sign_head(self, trust: Trust) -> bool:
         """Sign what is there already, if it has to be; whether it had. Raises GatewayError if it must not be signed."""
-        if trust.signer is None:
-            require_signature(self._ledger, self._entries, trust.signers)
-            return False
-        if not may_sign(self._ledger, self._entries, trust.signer, trust.signers, unsigned=trust.sign_unsigned):
-            return False
-        if not self._dry_run:
-            self._ledger.sign(self._entries[-1], trust.signer.sign(self.head))
-        return True
+        return trust.sign_head(self._ledger, self._entries, self.head, dry_run=self._dry_run)
 
     def close(self, periods: t.Iterable[Period]) -> None:
         """Close each, or measure it again if it is closed. What was closed before an error stays closed."""
         closed = set(self.periods)
         for period in periods:
             self.outcomes.append(self._recheck(period) if period in closed else self._close(period))
+
+    def issued(self) -> list[str]:
+        """What to note of corrections of periods whose bill was issued."""
+        steps = read_steps(self._ledger, [entry for entry in self._entries if not entry.counts])
+        over = [(one, issued_over(steps, one.period)) for one in self.outcomes if one.action == CORRECTED]
+        return [
+            f"{one.period} was corrected in {one.path}. Its bill was issued by {bill.by} at {bill.at} and does not change; "
+            "the next one carries it."
+            for one, bill in over
+            if bill is not None
+        ]
 
     def _close(self, period: Period) -> CloseResult:
         entry = next_entry(self._entries, period)

@@ -13,10 +13,21 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import connect
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.anchor import Anchor, ConfigMapAnchor, FileAnchor
-from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.signature import Signer, Signers, read_signer, read_signers
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.signature import (
+    Signer,
+    Signers,
+    may_sign,
+    read_signer,
+    read_signers,
+    require_signature,
+)
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
+
+    from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import LedgerEntry
+    from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.seal import Head
+    from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
 
 TRUST_SPEC: dict[str, t.Any] = {
     "ledger_anchor": {"type": "path"},
@@ -44,6 +55,17 @@ class Trust:
     signers: Signers | None = None
     signer: Signer | None = None
     sign_unsigned: bool = False
+
+    def sign_head(self, ledger: Ledger, entries: t.Sequence[LedgerEntry], head: Head, *, dry_run: bool) -> bool:
+        """Sign what is there already, if it has to be; whether it had. Raises GatewayError if it must not be signed."""
+        if self.signer is None:
+            require_signature(ledger, entries, self.signers)
+            return False
+        if not may_sign(ledger, entries, self.signer, self.signers, unsigned=self.sign_unsigned):
+            return False
+        if not dry_run:
+            ledger.sign(entries[-1], self.signer.sign(head))
+        return True
 
 
 def parse_trust(module: AnsibleModule) -> Trust:

@@ -86,14 +86,15 @@ def run(request: CloseRequest, prometheus: Prometheus, *, dry_run: bool) -> dict
                 for anchor, head in noted:
                     if closing.head != head:
                         anchor.write(closing.head)
-    removed = [f"{path} was left behind by a run that was killed, and removed; its period was not closed then." for path in unfinished]
+    notes = [f"{path} was left behind by a run that was killed, and removed; its period was not closed then." for path in unfinished]
     result = _result(closing)
+    notes += closing.issued()
     anchored = any(closing.head != head for _anchor, head in noted)
     return {
         **result,
         "changed": result["changed"] or anchored or signs,
         "signed_by": None if trust.signer is None else fingerprint(trust.signer.public),
-        "notes": removed,
+        "notes": notes,
     }
 
 

@@ -20,7 +20,7 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger import seal
-from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import LedgerEntry, Period, parse_name
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import BILL, LedgerEntry, Period, parse_name
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.records import CLOSE, RECHECK, supported
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 
@@ -231,7 +231,8 @@ def checked_header(entry: LedgerEntry, header: seal.Record, where: str) -> seal.
     supported(header, where)
     period = entry.period
     says = (header["kind"], header["close"], header["unit"], header["start"], header["end"])
-    if says != (RECHECK if entry.correction else CLOSE, entry.number, period.unit, format_time(period.start), format_time(period.end)):
+    kind = RECHECK if entry.correction else CLOSE if entry.closes else BILL
+    if says != (kind, entry.number, period.unit, format_time(period.start), format_time(period.end)):
         raise GatewayError(f"{where}: is of close {header['close']}, {header['unit']} {header['start']}: the file was renamed.")
     return header
 
