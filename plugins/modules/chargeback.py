@@ -30,7 +30,7 @@ description:
 author:
   - The kuadrant.llm authors (@kuadrant)
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.actiongroup_llm_gateway
   - kuadrant.llm._ledger
