@@ -188,6 +188,13 @@ options:
         type: list
         elements: int
         default: [50, 80, 100]
+      on_reached:
+        description:
+          - What M(kuadrant.llm.budget_enforcement) does when the amount is spent. V(report) does nothing, V(limit) moves the keys to a
+            slower tier, V(refuse) to one whose limit is 0.
+        type: str
+        choices: [report, limit, refuse]
+        default: report
   adjustments:
     description:
       - Credits, discounts and minimum commitments, as in the collection-wide variable C(llm_gateway_adjustments). Each is a line of the

@@ -259,7 +259,8 @@ def _bucket_length(timeline: str, length: int) -> int:
     return {"hour": _HOUR, "day": _DAY}[timeline]
 
 
-def from_prometheus(module: AnsibleModule, wanted: Pricing, timeline: str) -> Statement:
+def from_prometheus(module: AnsibleModule, wanted: Pricing, timeline: str, period: t.Mapping[str, t.Any] | None = None) -> Statement:
+    """:param period: options that say which, where the module has none of them."""
     prometheus = connect_prometheus(module)
 
     def read(question: Question) -> PeriodUsage:
@@ -267,7 +268,7 @@ def from_prometheus(module: AnsibleModule, wanted: Pricing, timeline: str) -> St
 
     action = "measure usage"
     with failing_to(action):
-        question = parse_question(module.params, prometheus.now_ms())
+        question = parse_question({**module.params, **(period or {})}, prometheus.now_ms())
         # Whatever has to be waited for decides where the period ends, and so where it has to be cut.
         usage = read_usage(prometheus, question)
         check_namespaces(prometheus, question, usage)
