@@ -277,6 +277,10 @@ api_keys:
       description: The name of its last rotation. Null if there was none.
       type: str
       returned: unless the key was absent already
+    suspended_from:
+      description: The tier that the key gets back, where M(kuadrant.llm.budget_enforcement) has moved it because a budget is spent.
+      type: str
+      returned: for a key that was moved
     revoked_at:
       description: When the key was revoked. Null if it was not.
       type: str

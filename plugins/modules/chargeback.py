@@ -30,7 +30,10 @@ description:
 author:
   - The kuadrant.llm authors (@kuadrant)
 extends_documentation_fragment:
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
+  - kuadrant.llm._attributes.actiongroup_llm_gateway
+  - kuadrant.llm._ledger
   - kuadrant.llm._usage.source
   - kuadrant.llm._usage
 requirements:
@@ -185,6 +188,13 @@ options:
         type: list
         elements: int
         default: [50, 80, 100]
+      on_reached:
+        description:
+          - What M(kuadrant.llm.budget_enforcement) does when the amount is spent. V(report) does nothing, V(limit) moves the keys to a
+            slower tier, V(refuse) to one whose limit is 0.
+        type: str
+        choices: [report, limit, refuse]
+        default: report
   adjustments:
     description:
       - Credits, discounts and minimum commitments, as in the collection-wide variable C(llm_gateway_adjustments). Each is a line of the
@@ -369,12 +379,8 @@ options:
   ledger_dir:
     description:
       - Folder of a ledger that M(kuadrant.llm.usage_ledger) keeps. The usage comes from its closes, and Prometheus is not asked.
-      - Every line of the files that are read is checked against its hash and the line before it.
-    type: path
-  ledger_anchor:
-    description:
-      - With O(ledger_dir), the file in which M(kuadrant.llm.usage_ledger) notes the head of the ledger, kept where those who may write
-        the ledger may not write. A ledger that was written again, one whose last closes were removed, and an older copy are errors.
+      - Every line of the files that are read is checked against its hash and the line before it. With O(ledger_anchor),
+        O(ledger_anchor_configmap) or O(ledger_signers), the end of the ledger is checked as well.
     type: path
   timeline:
     description:
@@ -781,6 +787,8 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.options import REQUIRED_BY, TRUST_SPEC
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import MISSING_PRICES
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.export import to_csv, to_json
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.files import check_destination, check_folder, write_text
@@ -810,10 +818,9 @@ _ENDS = {"csv": ".csv", "json": ".json", "focus": "-focus.csv", "html": ".html"}
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **ARGUMENT_SPEC,
+            **argument_spec(**{**ARGUMENT_SPEC, **TRUST_SPEC}),
             "prometheus_url": {"type": "str"},
             "ledger_dir": {"type": "path"},
-            "ledger_anchor": {"type": "path"},
             "tiers": {"type": "list", "elements": "dict"},
             "currency": {"type": "str", "default": "USD"},
             # Their entries are checked by the rules of the description, which name the entry and the field.
@@ -842,6 +849,7 @@ def main() -> None:
         mutually_exclusive=[*MUTUALLY_EXCLUSIVE, ("prometheus_url", "ledger_dir")],
         required_one_of=[*REQUIRED_ONE_OF, ("prometheus_url", "ledger_dir"), ("tiers", "price_book")],
         required_together=[("split_by", "output_dir")],
+        required_by={name: REQUIRED_BY[name] for name in REQUIRED_BY if name in TRUST_SPEC},
         supports_check_mode=True,
     )
     with reporting(module):

@@ -22,7 +22,11 @@ description:
 author:
   - The kuadrant.llm authors (@kuadrant)
 extends_documentation_fragment:
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
+  - kuadrant.llm._attributes.actiongroup_llm_gateway
+  - kuadrant.llm._ledger
+  - kuadrant.llm._ledger.signing
   - kuadrant.llm._usage.source
 attributes:
   check_mode:
@@ -42,12 +46,6 @@ options:
       - One run writes at a time; another one fails and says so.
     type: path
     required: true
-  ledger_anchor:
-    description:
-      - A file elsewhere in which the head of the ledger is noted after each close, such as in a folder that only this task may write. Its
-        folder must exist.
-      - A ledger that does not have the head that was noted before is an error, and nothing is closed.
-    type: path
   period:
     description:
       - Whether to close whole hours or whole days, in UTC. Where hours of a day are closed already, its other hours are closed as hours.
@@ -97,6 +95,14 @@ EXAMPLES = r"""
     ledger_dir: /srv/llm-ledger
     start: "2026-11-01T00:00:00Z"
     end: "2026-11-03T00:00:00Z"
+
+- name: Close, sign the head, and note it in the cluster
+  kuadrant.llm.usage_ledger:
+    prometheus_url: http://127.0.0.1:18001
+    ledger_dir: /srv/llm-ledger
+    ledger_signing_key: /etc/llm-ledger/signing-key.pem
+    ledger_anchor_configmap: llm-ledger-head
+    ledger_anchor_namespace: llm-finance
 
 - name: Close hours
   kuadrant.llm.usage_ledger:
@@ -153,6 +159,11 @@ head:
   returned: always
   type: dict
   sample: {seq: 168, sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08}
+signed_by:
+  description: Fingerprint of the key that heads were signed with. V(null) without O(ledger_signing_key).
+  returned: success
+  type: str
+  sample: SHA256:Yn8kkmDo4pN8hTmoJmkr1PPqpDQEhLYgKtvHCwH0ksY
 notes:
   description: What else happened, such as the removal of what a killed run left behind.
   returned: success
@@ -164,26 +175,30 @@ notes:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.options import REQUIRED_BY, SIGNING_SPEC, TRUST_SPEC, parse_trust
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.run import parse_close_request, run
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import SOURCE_SPEC, connect_prometheus, pass_on_warnings
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={
+        argument_spec=argument_spec(
             **SOURCE_SPEC,
-            "ledger_dir": {"type": "path", "required": True},
-            "ledger_anchor": {"type": "path"},
-            "period": {"type": "str", "choices": ["hour", "day"], "default": "day"},
-            "start": {"type": "str"},
-            "end": {"type": "str"},
-            "delay": {"type": "str", "default": "5m"},
-            "close_unscraped": {"type": "bool", "default": False},
-        },
+            **TRUST_SPEC,
+            **SIGNING_SPEC,
+            ledger_dir={"type": "path", "required": True},
+            period={"type": "str", "choices": ["hour", "day"], "default": "day"},
+            start={"type": "str"},
+            end={"type": "str"},
+            delay={"type": "str", "default": "5m"},
+            close_unscraped={"type": "bool", "default": False},
+        ),
+        required_by=REQUIRED_BY,
         supports_check_mode=True,
     )
     with reporting(module):
-        request = parse_close_request(module.params)
+        request = parse_close_request(module.params, parse_trust(module))
         prometheus = connect_prometheus(module)
         result = run(request, prometheus, dry_run=module.check_mode)
         pass_on_warnings(module, prometheus)

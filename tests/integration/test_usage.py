@@ -10,6 +10,7 @@ import collections
 import json
 import pathlib
 import re
+import subprocess
 import typing as t
 from decimal import Decimal
 
@@ -30,6 +31,8 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import A
 ROOT = pathlib.Path(__file__).parents[2]
 
 CASES = 40
+# The steps of a bill, the first one twice.
+STEPS = (("draft", "ann"), ("draft", "ann"), ("review", "bob"), ("issue", "carol"))
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +146,13 @@ def test_few_samples_give_what_all_of_them_give(backfilled: str, histories: list
     assert sum(used) > 10
 
 
-def test_day_is_closed_by_playbook_and_read_from_the_ledger(backfilled: str, playbook: t.Any, tmp_path: pathlib.Path) -> None:
+def test_day_is_closed_by_playbook_and_read_from_the_ledger(
+    backfilled: str, playbook: t.Any, kubeconfig: str, kubectl: t.Any, tmp_path: pathlib.Path
+) -> None:
+    """Signed, and with its head noted in a ConfigMap of the API server."""
+    key = tmp_path / "key.pem"
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(key)], check=True, capture_output=True)
+    key.chmod(0o600)
     midnight = START - START % 86_400_000
     ledger = tmp_path / "ledger"
     variables = {
@@ -152,14 +161,43 @@ def test_day_is_closed_by_playbook_and_read_from_the_ledger(backfilled: str, pla
         "chargeback_close_start": format_time(midnight),
         "chargeback_close_end": format_time(midnight + 86_400_000),
         "close_period_verify": True,
+        "llm_gateway_kubeconfig": kubeconfig,
+        "chargeback_ledger_anchor_configmap": "ledger-head-of-test",
+        "chargeback_ledger_anchor_namespace": "default",
+        "chargeback_ledger_signing_key": str(key),
     }
     done = playbook("kuadrant.llm.close_period", variables)
     assert done.returncode == 0, done.stdout + done.stderr
     (path,) = ledger.rglob("*.jsonl")
     before = path.read_bytes()
-    again = playbook("kuadrant.llm.close_period", variables)
+    bill = {
+        **variables,
+        "bill_start": format_time(midnight),
+        "bill_end": format_time(midnight + 86_400_000),
+        "bill_output_dir": str(tmp_path / "bill"),
+        "chargeback_tiers": [{"name": "free", "price": {"request": "1"}}],
+        "chargeback_output_formats": ["csv", "html"],
+    }
+    try:
+        head = json.loads(kubectl("get", "-n", "default", "configmap/ledger-head-of-test", "-o", "json"))["data"]
+        assert head == {name: str(value) for name, value in json.loads(before.splitlines()[-1]).items() if name in ("seq", "sha256")}
+        again = playbook("kuadrant.llm.close_period", variables)
+        steps = [playbook(f"kuadrant.llm.{name}_bill", {**bill, "bill_by": by}) for name, by in STEPS]
+    finally:
+        kubectl("delete", "-n", "default", "configmap/ledger-head-of-test", "--ignore-not-found")
     assert re.search(r"changed=0\b", again.stdout), again.stdout
-    assert [found.read_bytes() for found in ledger.rglob("*.jsonl")] == [before]
+    assert "Signed by SHA256:" in done.stdout
+    for step, changes in zip(steps, (True, False, True, True), strict=True):
+        assert step.returncode == 0, step.stdout
+        assert bool(re.search(r"changed=[1-9]", step.stdout)) is changes, step.stdout
+    # A draft without its documents, then with them.
+    assert [json.loads(path.read_text())["step"] for path in sorted(ledger.rglob("*_bill.jsonl"))] == [
+        "draft",
+        "draft",
+        "reviewed",
+        "issued",
+    ]
+    assert [found.read_bytes() for found in ledger.rglob("*_day.jsonl")] == [before]
     measured = period_usage(read_usage(Prometheus(backfilled), question(None, midnight, midnight + 86_400_000)))
     closed = read_period(str(ledger), midnight, midnight + 86_400_000)
     assert set(closed.lines) == set(measured.lines)

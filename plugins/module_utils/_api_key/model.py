@@ -25,6 +25,7 @@ class StoredKey:
     labels: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     owner: str | None = None
     rotation: str | None = None
+    suspended_from: str | None = None  # the tier that it had, and gets back, where a budget is spent
     revoked_at: str | None = None
     fingerprints: tuple[str, ...] = ()  # of the values that were revoked
     refreshing: bool = False  # a refresh was begun and not finished

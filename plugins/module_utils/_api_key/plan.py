@@ -92,6 +92,10 @@ def _revocation(before: StoredKey | None, key: ApiKey, namespace: str, labels: t
 
 def _change(before: StoredKey, key: ApiKey, wanted: Grant, labels: t.Mapping[str, str], now: datetime.datetime) -> KeyAction:
     grant = dataclasses.replace(wanted, expires_at=before.grant.expires_at) if key.keep_expiry else wanted
+    suspended_from = before.suspended_from
+    if suspended_from is not None:
+        # Whoever has spent a budget stays where they were put; the tier that they get back is the wanted one.
+        suspended_from, grant = grant.tier, dataclasses.replace(grant, tier=before.grant.tier)
     rotates = key.rotation not in (None, before.rotation)
     after = dataclasses.replace(
         before,
@@ -100,12 +104,13 @@ def _change(before: StoredKey, key: ApiKey, wanted: Grant, labels: t.Mapping[str
         labels={**before.labels, **key_labels(labels)},
         owner=before.owner if key.owner is None else key.owner or None,
         rotation=before.rotation if key.rotation is None else key.rotation,
+        suspended_from=suspended_from,
         refreshing=False,
         leaking=False,
         revoked_at=None,
     )
     same = after.value == before.value  # a new value makes Authorino read the whole Secret again; an equal one makes it ignore the event
-    follow, drop = _earlier_values(before, after, now, overlaps=rotates and bool(key.overlap))
+    follow, drop = earlier_values(before, after, now, overlaps=rotates and bool(key.overlap))
     interrupted = any(old.value == before.value for old in before.previous)
     reasons = [
         *_reasons(before, after, rotates=rotates),
@@ -126,17 +131,17 @@ def _change(before: StoredKey, key: ApiKey, wanted: Grant, labels: t.Mapping[str
         drop=drop,
     )
     if not rotates or not key.overlap:
-        return dataclasses.replace(action, after=dataclasses.replace(after, previous=_living(before, action)))
+        return dataclasses.replace(action, after=dataclasses.replace(after, previous=living_values(before, action)))
     keep = next((old for old in before.previous if old.value == before.value and old.name not in drop), None)
     if keep is None and before.value and not interrupted:  # else its overlap is over: the gateway refuses the old value already
         until = earlier(stamp(now + key.overlap), grant.expires_at)
         keep = previous_of(before, dataclasses.replace(grant, expires_at=until), after.labels)
-    living = _living(before, action)
+    living = living_values(before, action)
     living += (keep,) if keep and all(old.name != keep.name for old in living) else ()
     return dataclasses.replace(action, keep=keep, overlap=key.overlap, after=dataclasses.replace(after, previous=living))
 
 
-def _earlier_values(
+def earlier_values(
     before: StoredKey, after: StoredKey, now: datetime.datetime, *, overlaps: bool
 ) -> tuple[tuple[tuple[StoredKey, StoredKey], ...], tuple[str, ...]]:
     """Which earlier values change along with the key (before and after), and the names of those that go."""
@@ -154,7 +159,7 @@ def _earlier_values(
     return tuple(follow), tuple(drop)
 
 
-def _living(before: StoredKey, action: KeyAction) -> tuple[StoredKey, ...]:
+def living_values(before: StoredKey, action: KeyAction) -> tuple[StoredKey, ...]:
     """The earlier values that are left afterwards."""
     changed = {after.name: after for _before, after in action.follow}
     return tuple(changed.get(old.name, old) for old in before.previous if old.name not in action.drop)
@@ -178,6 +183,8 @@ def _reasons(before: StoredKey, after: StoredKey, *, rotates: bool) -> t.Iterato
     for field in ("user", "tier", "groups", "expires_at", "models"):
         if getattr(after.grant, field) != getattr(before.grant, field):
             yield f"{field} changes"
+    if after.suspended_from != before.suspended_from:
+        yield "the tier that it gets back changes"
     if after.owner != before.owner:
         yield "owner changes"
     if rotates:

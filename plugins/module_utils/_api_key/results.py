@@ -29,6 +29,7 @@ def describe(key: StoredKey) -> dict[str, t.Any]:
         "owner": key.owner,
         "expires_at": grant.expires_at,
         "rotation": key.rotation,
+        **({} if key.suspended_from is None else {"suspended_from": key.suspended_from}),
         "revoked_at": key.revoked_at,
         "fingerprint": fingerprint(key.value) if key.value else None,
         "revoked_fingerprints": list(key.fingerprints),

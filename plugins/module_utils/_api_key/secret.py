@@ -31,6 +31,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._names import (
 
 OWNER = "kuadrant.llm/owner"
 ROTATION = "kuadrant.llm/rotation"
+SUSPENDED_FROM = "kuadrant.llm/suspended-from"
 CHANGED_AT = "kuadrant.llm/changed-at"
 REVOKED_AT = "kuadrant.llm/revoked-at"
 FINGERPRINTS = "kuadrant.llm/revoked-fingerprints"
@@ -67,6 +68,7 @@ def annotations_of(key: StoredKey) -> dict[str, str | None]:
         MODELS_ANNOTATION: ",".join(grant.models) or None,
         OWNER: key.owner,
         ROTATION: key.rotation,
+        SUSPENDED_FROM: key.suspended_from,
         REVOKED_AT: key.revoked_at,
         FINGERPRINTS: ",".join(key.fingerprints) or None,
     }
@@ -134,6 +136,7 @@ def from_secret(secret: t.Mapping[str, t.Any]) -> StoredKey:
         labels=metadata.get("labels") or {},
         owner=annotations.get(OWNER),
         rotation=annotations.get(ROTATION),
+        suspended_from=annotations.get(SUSPENDED_FROM),
         revoked_at=annotations.get(REVOKED_AT),
         fingerprints=tuple(filter(None, annotations.get(FINGERPRINTS, "").split(","))),
         refreshing=REFRESHING in annotations,

@@ -27,8 +27,10 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_
 
 LIST = "llm_gateway_adjustments"
 CREDIT, DISCOUNT, MINIMUM = "credit", "discount", "minimum"
+# What an earlier bill should have had, which nobody writes: it comes from the ledger.
+CORRECTION = "correction"
 # Lines of a bill that are no usage and no fee.
-ADJUSTMENTS: t.Final = (DISCOUNT, CREDIT, MINIMUM)
+ADJUSTMENTS: t.Final = (DISCOUNT, CREDIT, MINIMUM, CORRECTION)
 _OF = ("user", "group", "tier")
 _FIELDS = ("name", "kind", *_OF, "attributes", "amount", "percent", "on", "valid_from", "valid_until", "reason")
 # Fields beside those that all have, by kind: required, and possible.

@@ -19,16 +19,21 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems
 BUDGETS = "llm_gateway_budgets"
 OF = ("user", "group", "tier")
 THRESHOLDS = (50, 80, 100)
+REPORT, LIMIT, REFUSE = ON_REACHED = ("report", "limit", "refuse")
 
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """``amount`` of the bill's currency a calendar month, in UTC, for one user, group or tier; thresholds are in percent."""
+    """``amount`` of the bill's currency a calendar month, in UTC, for one user, group or tier; thresholds are in percent.
+
+    ``on_reached`` is what module budget_enforcement does when it is spent.
+    """
 
     of: str
     name: str
     amount: Decimal
     thresholds: tuple[int, ...] = THRESHOLDS
+    on_reached: str = REPORT
 
     def covers(self, account: Account) -> bool:
         """Whether what the account owes counts against it."""
@@ -44,10 +49,13 @@ def parse_budgets(raw: t.Any, tiers: t.Collection[str] = ()) -> list[Budget]:
     budgets: dict[tuple[str, str], Budget] = {}
     for index, entry in problems.entries(BUDGETS, raw):
         at = problems.at(f"{BUDGETS}[{index}]")
-        at.only_fields(entry, (*OF, "amount", "thresholds"))
+        at.only_fields(entry, (*OF, "amount", "thresholds", "on_reached"))
         named = [(of, name) for of in OF if (name := at.text(entry, of, required=False)) is not None]
         amount = _read_amount(entry.get("amount"), at)
         thresholds = _read_thresholds(entry.get("thresholds"), at)
+        on_reached = REPORT if entry.get("on_reached") is None else entry["on_reached"]
+        if on_reached not in ON_REACHED:
+            at.add("on_reached", f"{on_reached!r} is not one of {', '.join(ON_REACHED)}")
         if len(named) != 1:
             at.add("user", "name exactly one user, group or tier")
         elif named[0][0] == "tier" and tiers and named[0][1] not in tiers:
@@ -55,7 +63,7 @@ def parse_budgets(raw: t.Any, tiers: t.Collection[str] = ()) -> list[Budget]:
         elif named[0] in budgets:
             at.add(named[0][0], f"{named[0][1]!r} has a budget already; keep one of them")
         elif amount is not None:
-            budgets[named[0]] = Budget(*named[0], amount, thresholds)
+            budgets[named[0]] = Budget(*named[0], amount, thresholds, on_reached)
     problems.raise_if_any()
     return list(budgets.values())
 

@@ -13,6 +13,7 @@ import itertools
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.bills import check_steps
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.read import apply_record
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.records import (
     CORRECTION,
@@ -23,6 +24,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.records impor
     read_totals,
 )
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.seal import Head, Record
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.signature import Signers, check_signatures
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
 
@@ -33,17 +35,23 @@ if t.TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Verified:
-    """An intact ledger: how much was read, and its head."""
+    """An intact ledger: how much was read, its head, who signed it, and how many files follow after the last signature."""
 
     files: int
     lines: int
     head: Head
+    signatures: tuple[dict[str, t.Any], ...] = ()
+    unsigned: int = 0
+
+    def as_dict(self) -> dict[str, t.Any]:
+        return {"files": self.files, "lines": self.lines, "signatures": list(self.signatures), "unsigned": self.unsigned}
 
 
-def verify(ledger: Ledger, expected_head: str | None = None) -> Verified:
+def verify(ledger: Ledger, expected_head: str | None = None, signers: Signers | None = None) -> Verified:
     """Raises GatewayError naming the first file and line that is not as it was written.
 
     :param expected_head: the hash of an earlier head, kept elsewhere. A chain cannot tell by itself that its last files were removed.
+    :param signers: whose signatures there may be, and one of which the last line must have; None: anybody's.
     """
     head, lines = Head(), 0
     closes: dict[int, LedgerEntry] = {}
@@ -56,16 +64,19 @@ def verify(ledger: Ledger, expected_head: str | None = None) -> Verified:
         seen = seen or any(record["sha256"] == expected_head for record in records)
         if entry.correction:
             _check_corrections(ledger, entry, records, closes, states)
-        else:
+        elif entry.closes:
             closes[entry.number] = entry
             _check_close(ledger, entry, records)
     _check_overlaps(ledger, list(closes.values()))
+    check_steps(ledger, entries)
     if not seen:
         raise GatewayError(
             f"{ledger.directory}: no line has the expected hash {expected_head}. The ledger is intact in itself and is another one than "
             "the hash was noted of, or closes were removed from its end. Compare it with its copy."
         )
-    return Verified(len(entries), lines, head)
+    signatures = check_signatures(ledger, entries, signers)
+    last = max((one["seq"] for one in signatures), default=0)
+    return Verified(len(entries), lines, head, tuple(signatures), sum(ledger.header(entry)["seq"] > last for entry in entries))
 
 
 def _check_close(ledger: Ledger, entry: LedgerEntry, records: t.Sequence[Record]) -> None:

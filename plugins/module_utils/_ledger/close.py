@@ -13,12 +13,15 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger import records, seal
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.bills import issued_over, read_steps
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.read import state
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger, next_entry
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 
 if t.TYPE_CHECKING:
+    from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.options import Trust
     from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import LedgerEntry, Period
+    from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.signature import Signer
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage
 
 CLOSED = "closed"
@@ -51,27 +54,54 @@ class CloseResult:
 
 
 class Closing:
-    """One run. ``measure`` gives the usage of a period, ``source`` says from which counters. ``dry_run``: everything but the writing."""
+    """One run. ``measure`` gives the usage of a period, ``source`` says from which counters. ``dry_run``: everything but the writing.
 
-    def __init__(self, ledger: Ledger, measure: t.Callable[[Period], PeriodUsage], source: Record, *, dry_run: bool = False) -> None:
+    :param signer: signs each head.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        measure: t.Callable[[Period], PeriodUsage],
+        source: Record,
+        *,
+        dry_run: bool = False,
+        signer: Signer | None = None,
+    ) -> None:
         self.outcomes: list[CloseResult] = []
         self._ledger = ledger
         self._measure = measure
         self._source = source
         self._dry_run = dry_run
+        self._signer = signer
         self._entries = ledger.entries()
         self.head = ledger.head(self._entries)
 
     @property
     def periods(self) -> list[Period]:
         """What is closed."""
-        return [entry.period for entry in self._entries if not entry.correction]
+        return [entry.period for entry in self._entries if entry.closes]
+
+    def sign_head(self, trust: Trust) -> bool:
+        """Sign what is there already, if it has to be; whether it had. Raises GatewayError if it must not be signed."""
+        return trust.sign_head(self._ledger, self._entries, self.head, dry_run=self._dry_run)
 
     def close(self, periods: t.Iterable[Period]) -> None:
         """Close each, or measure it again if it is closed. What was closed before an error stays closed."""
         closed = set(self.periods)
         for period in periods:
             self.outcomes.append(self._recheck(period) if period in closed else self._close(period))
+
+    def issued(self) -> list[str]:
+        """What to note of corrections of periods whose bill was issued."""
+        steps = read_steps(self._ledger, [entry for entry in self._entries if not entry.counts])
+        over = [(one, issued_over(steps, one.period)) for one in self.outcomes if one.action == CORRECTED]
+        return [
+            f"{one.period} was corrected in {one.path}. Its bill was issued by {bill.by} at {bill.at} and does not change; "
+            "the next one carries it."
+            for one, bill in over
+            if bill is not None
+        ]
 
     def _close(self, period: Period) -> CloseResult:
         entry = next_entry(self._entries, period)
@@ -97,7 +127,7 @@ class Closing:
         before = self.head
         content, self.head = seal.seal_all(rows, before)
         if not self._dry_run:
-            self._ledger.append(entry, content)
+            self._ledger.append(entry, content, None if self._signer is None else self._signer.sign(self.head))
         self._entries.append(entry)
         return CloseResult(entry.period, action, entry.path, self.head, self.head.seq - before.seq - 1, corrections)
 

@@ -4,7 +4,10 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""Hours and days in UTC, which of them are closed, and which are to be closed next. Times are milliseconds since the epoch."""
+"""Hours and days in UTC, which of them are closed, and which are to be closed next. Times are milliseconds since the epoch.
+
+A bill is of a period of its own, of any number of whole hours.
+"""
 
 from __future__ import annotations
 
@@ -19,39 +22,56 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_
 
 HOUR = "hour"
 DAY = "day"
+BILL = "bill"
 LENGTHS = {HOUR: 3_600_000, DAY: 86_400_000}
 
 _SUFFIX = "_correction"
 _NAME = re.compile(r"(\d{6})_(\d{4}-\d\d-\d\d)(?:T(\d\d))?_(hour|day)(_correction)?\.jsonl", re.ASCII)
+_BILL_NAME = re.compile(r"(\d{6})_(\d{4}-\d\d-\d\dT\d\d)_(\d{4}-\d\d-\d\dT\d\d)_bill\.jsonl", re.ASCII)
 _MANY = 12
 
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Period:
-    """One hour or one day that begins at ``start``."""
+    """One hour or one day that begins at ``start``; that of a bill goes until ``until``."""
 
     start: int
     unit: str
+    until: int = 0
 
     @property
     def end(self) -> int:
-        return self.start + LENGTHS[self.unit]
+        return self.until if self.unit == BILL else self.start + LENGTHS[self.unit]
 
     def __str__(self) -> str:
         return f"{self.unit} {self.text}"
 
     @property
     def text(self) -> str:
+        if self.unit == BILL:
+            return f"{format_time(self.start)[:13]}_{format_time(self.until)[:13]}"
         return format_time(self.start)[: 10 if self.unit == DAY else 13]
 
 
 @dataclasses.dataclass(frozen=True)
 class LedgerEntry:
-    """One file of a ledger: its number in the chain, its period, and whether it corrects an earlier close of that period."""
+    """One file of a ledger: its number in the chain, its period, and whether it corrects an earlier close of that period.
+
+    One that is neither a close nor a correction is a step of the bill of its period.
+    """
 
     number: int
     period: Period
     correction: bool = False
+
+    @property
+    def closes(self) -> bool:
+        return not self.correction and self.period.unit != BILL
+
+    @property
+    def counts(self) -> bool:
+        """Whether it has usage."""
+        return self.period.unit != BILL
 
     @property
     def path(self) -> str:
@@ -59,12 +79,17 @@ class LedgerEntry:
         suffix = _SUFFIX if self.correction else ""
         return f"{self.period.text[:7]}/{self.number:06d}_{self.period.text}_{self.period.unit}{suffix}.jsonl"
 
+    @property
+    def signature_path(self) -> str:
+        """The signature of its last line, if it has one."""
+        return f"{self.path}.sig"
+
 
 def parse_name(name: str) -> LedgerEntry | None:
     """The entry that a file's name stands for; None if it is no file of a ledger."""
     found = _NAME.fullmatch(name)
     if found is None:
-        return None
+        return _parse_bill_name(name)
     number, day, hour, unit, suffix = found.groups()
     if (hour is None) != (unit == DAY):
         return None
@@ -73,6 +98,17 @@ def parse_name(name: str) -> LedgerEntry | None:
     except GatewayError:
         return None
     return LedgerEntry(int(number), Period(start, unit), suffix is not None)
+
+
+def _parse_bill_name(name: str) -> LedgerEntry | None:
+    found = _BILL_NAME.fullmatch(name)
+    if found is None:
+        return None
+    try:
+        start, end = (parse_time(f"{text}:00:00Z", "start") for text in found.groups()[1:])
+    except GatewayError:
+        return None
+    return LedgerEntry(int(found[1]), Period(start, BILL, end))
 
 
 def periods_due(closed: t.Iterable[Period], unit: str, now: int, start: int | None = None, end: int | None = None) -> list[Period]:

@@ -13,6 +13,7 @@ import itertools
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.meters import METERS
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.bills import read_steps, too_late
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import LedgerEntry, Period, cover
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.records import (
     CORRECTION,
@@ -35,18 +36,24 @@ if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.seal import Record
 
 
-def read_period(directory: str, start: int, end: int) -> PeriodUsage:
-    """Usage in (start, end], summed per user, model and meter. Raises GatewayError if closes do not cover it exactly once."""
-    return read_periods(directory, (start, end))[0]
+def read_period(directory: str, start: int, end: int, *, upto: int | None = None) -> PeriodUsage:
+    """Usage in (start, end], summed per user, model and meter. Raises GatewayError if closes do not cover it exactly once.
+
+    Corrections that came after the bill of their period was issued are not in it.
+
+    :param upto: all corrections up to this number are, also those.
+    """
+    return read_periods(directory, (start, end), upto=upto)[0]
 
 
-def read_periods(directory: str, bounds: t.Sequence[int]) -> list[PeriodUsage]:
+def read_periods(directory: str, bounds: t.Sequence[int], *, upto: int | None = None) -> list[PeriodUsage]:
     """The same for each interval between ``bounds``, in order: by day for a plot, or cut where a price changes."""
     ledger = Ledger(directory)
     entries = ledger.entries()
-    closes = {entry.period: entry for entry in entries if not entry.correction}
-    rechecks = _rechecks(entries)
-    every = [entry.period for entry in entries if not entry.correction]
+    closes = {entry.period: entry for entry in entries if entry.closes}
+    steps = read_steps(ledger, entries)
+    rechecks = _rechecks(entry for entry in entries if (not too_late(steps, entry) if upto is None else entry.number <= upto))
+    every = [entry.period for entry in entries if entry.closes]
     found = []
     for start, end in itertools.pairwise(bounds):
         total = _Sum()
@@ -85,7 +92,7 @@ def apply_record(counts: Counts, records: t.Iterable[Record]) -> None:
 
 def state(ledger: Ledger, entries: t.Sequence[LedgerEntry], period: Period) -> tuple[LedgerEntry, Counts, Facts]:
     """A closed period as the ledger has it now, and the entry of its close."""
-    close = next(entry for entry in entries if entry.period == period and not entry.correction)
+    close = next(entry for entry in entries if entry.period == period and entry.closes)
     counts, facts, _corrections = corrected(ledger, ledger.header(close), _rechecks(entries).get(period, []))
     return close, counts, facts
 

@@ -17,6 +17,7 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.meters import METERS
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import BILL
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.seal import Record
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Measured, order
@@ -189,7 +190,7 @@ def read_bounded(count: t.Sequence[t.Any]) -> Count:
 
 def supported(header: Record, where: str) -> None:
     """Raises GatewayError for a header that this collection cannot read."""
-    if header.get("kind") not in (CLOSE, RECHECK):
+    if header.get("kind") not in (CLOSE, RECHECK, BILL):
         raise GatewayError(f"{where}: does not begin with the header of a close.")
     if header.get("version") != VERSION:
         raise GatewayError(

@@ -13,10 +13,12 @@ import dataclasses
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, UnknownUsageError, failing_to
-from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.chain import check_anchor, write_anchor
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.anchor import Anchor, check_anchor
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.close import UNCHANGED, Closing
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.options import Trust
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import Period, periods_due
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.seal import Head
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.signature import fingerprint
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time, parse_duration, parse_time
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import PeriodUsage, period_usage, unknown_usage
@@ -32,10 +34,7 @@ SHOWN = 100
 
 @dataclasses.dataclass(frozen=True)
 class CloseRequest:
-    """The options; times in milliseconds. ``delay``: how long after its end a period may be closed.
-
-    ``anchor``: the file elsewhere in which the head is noted.
-    """
+    """The options; times in milliseconds. ``delay``: how long after its end a period may be closed."""
 
     directory: str
     unit: str
@@ -44,10 +43,10 @@ class CloseRequest:
     delay: int
     close_unscraped: bool
     source: Question
-    anchor: str | None = None
+    trust: Trust = dataclasses.field(default_factory=Trust)
 
 
-def parse_close_request(params: t.Mapping[str, t.Any]) -> CloseRequest:
+def parse_close_request(params: t.Mapping[str, t.Any], trust: Trust) -> CloseRequest:
     """Raises GatewayError naming the option."""
     if params["end"] is not None and params["start"] is None:
         raise GatewayError("end: needs a start. Without both, everything that is due since the last close is closed.")
@@ -59,35 +58,44 @@ def parse_close_request(params: t.Mapping[str, t.Any]) -> CloseRequest:
         delay=parse_duration(params["delay"], "delay"),
         close_unscraped=params["close_unscraped"],
         source=parse_source(params),
-        anchor=params["ledger_anchor"],
+        trust=trust,
     )
 
 
 def run(request: CloseRequest, prometheus: Prometheus, *, dry_run: bool) -> dict[str, t.Any]:
     """Close what is asked for. Gives the result of the module without ``diff``. Raises GatewayError, with what was closed before."""
-    ledger = Ledger(request.directory)
+    ledger, trust = Ledger(request.directory), request.trust
     closing: Closing | None = None
-    noted: Head | None = None
+    noted: list[tuple[Anchor, Head | None]] = []
+    signs = False
     # In check mode nothing is made, not even the lock.
     only_writer: contextlib.AbstractContextManager[list[str]] = contextlib.nullcontext([]) if dry_run else ledger.writing()
     with only_writer as unfinished:
         try:
             with failing_to(f"close periods in {request.directory}"):
-                if request.anchor is not None:
-                    noted = check_anchor(ledger, ledger.entries(), request.anchor)
-                closing = Closing(ledger, _measure(request, prometheus), _source(request.source), dry_run=dry_run)
+                noted = [(anchor, check_anchor(ledger, ledger.entries(), anchor)) for anchor in trust.anchors]
+                closing = Closing(ledger, _measure(request, prometheus), _source(request.source), dry_run=dry_run, signer=trust.signer)
+                signs = closing.sign_head(trust)
                 closing.close(periods_due(closing.periods, request.unit, prometheus.now_ms() - request.delay, request.start, request.end))
         except GatewayError as exc:
             done = _result(closing) if closing is not None else {}
             raise GatewayError(exc.message, **exc.details, **done) from exc
         finally:
             # What was closed before an error stays closed.
-            if closing is not None and request.anchor is not None and not dry_run and closing.head != noted:
-                write_anchor(request.anchor, closing.head)
-    removed = [f"{path} was left behind by a run that was killed, and removed; its period was not closed then." for path in unfinished]
+            if closing is not None and not dry_run:
+                for anchor, head in noted:
+                    if closing.head != head:
+                        anchor.write(closing.head)
+    notes = [f"{path} was left behind by a run that was killed, and removed; its period was not closed then." for path in unfinished]
     result = _result(closing)
-    anchored = request.anchor is not None and closing.head != noted
-    return {**result, "changed": result["changed"] or anchored, "notes": removed}
+    notes += closing.issued()
+    anchored = any(closing.head != head for _anchor, head in noted)
+    return {
+        **result,
+        "changed": result["changed"] or anchored or signs,
+        "signed_by": None if trust.signer is None else fingerprint(trust.signer.public),
+        "notes": notes,
+    }
 
 
 def _measure(request: CloseRequest, prometheus: Prometheus) -> t.Callable[[Period], PeriodUsage]:

@@ -20,7 +20,7 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger import seal
-from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import LedgerEntry, Period, parse_name
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import BILL, LedgerEntry, Period, parse_name
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.records import CLOSE, RECHECK, supported
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
 
@@ -155,17 +155,43 @@ class Ledger:
         finally:
             os.close(handle)
 
-    def append(self, entry: LedgerEntry, content: bytes) -> None:
-        """Add one file. Only within :meth:`writing`."""
+    def append(self, entry: LedgerEntry, content: bytes, signature: bytes | None = None) -> None:
+        """Add one file. Only within :meth:`writing`. Its signature comes first, so that no close that has one is ever seen without it."""
         final = self.path(entry.path)
         folder = os.path.dirname(final)
-        temporary = os.path.join(folder, f".{os.path.basename(final)}{_UNFINISHED}")
         with self._failing("write"):
             if not os.path.isdir(folder):
                 os.mkdir(folder)
                 _sync(self.directory)
             if os.path.exists(final):
                 raise GatewayError(f"{final} is there already. Closes are never written again.")
+            if signature is None:
+                # What a run that was killed between the two left of a close that then was not made.
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.path(entry.signature_path))
+        if signature is not None:
+            self.sign(entry, signature)
+        self._write(final, content)
+
+    def sign(self, entry: LedgerEntry, signature: bytes) -> None:
+        """Put a signature beside a file. Only within :meth:`writing`."""
+        self._write(self.path(entry.signature_path), signature)
+
+    def signature(self, entry: LedgerEntry) -> bytes | None:
+        """The signature beside a file; None if there is none."""
+        try:
+            with self._failing("read"), open(self.path(entry.signature_path), "rb") as stream:
+                return stream.read()
+        except GatewayError as exc:
+            if isinstance(exc.__cause__, FileNotFoundError):
+                return None
+            raise
+
+    def _write(self, final: str, content: bytes) -> None:
+        """As a whole, or not at all."""
+        folder = os.path.dirname(final)
+        temporary = os.path.join(folder, f".{os.path.basename(final)}{_UNFINISHED}")
+        with self._failing("write"):
             with open(temporary, "wb") as stream:
                 stream.write(content)
                 stream.flush()
@@ -205,7 +231,8 @@ def checked_header(entry: LedgerEntry, header: seal.Record, where: str) -> seal.
     supported(header, where)
     period = entry.period
     says = (header["kind"], header["close"], header["unit"], header["start"], header["end"])
-    if says != (RECHECK if entry.correction else CLOSE, entry.number, period.unit, format_time(period.start), format_time(period.end)):
+    kind = RECHECK if entry.correction else CLOSE if entry.closes else BILL
+    if says != (kind, entry.number, period.unit, format_time(period.start), format_time(period.end)):
         raise GatewayError(f"{where}: is of close {header['close']}, {header['unit']} {header['start']}: the file was renamed.")
     return header
 

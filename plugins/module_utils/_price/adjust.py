@@ -4,7 +4,9 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""Credits, discounts and minimum commitments as charges, so that they are lines of the bill and parts of a bill add up to the whole.
+"""Credits, discounts, minimum commitments and corrections of earlier bills as charges.
+
+So they are lines of the bill, and parts of a bill add up to the whole.
 
 The ``cost`` of such a line goes with the lower figures of the usage, its ``cost_upper`` with the upper ones, so that sums hold for both:
 the discount of a bounded cost is larger, and what is missing to a minimum smaller, in the upper figures.
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.adjustments import CREDIT, DISCOUNT, MINIMUM, Adjustment
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.adjustments import CORRECTION, CREDIT, DISCOUNT, MINIMUM, Adjustment
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.attributes import Attributes
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import Account
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import Price
@@ -53,6 +55,29 @@ def adjust(
         elif one.kind == MINIMUM:
             found += _minimum(one, [*charges, *taken_off], before, attributes, (start, end), (missed_before, missed_within))
     return sorted(found, key=lambda charge: charge.order)
+
+
+def corrections(before: t.Iterable[Charge], after: t.Iterable[Charge], start: int, end: int, name: str, note: str) -> list[Charge]:
+    """One line for each user, group and tier of whom a bill of [start, end) that was issued should have been another one.
+
+    :param name: of the bill that was issued; ``note``: what was corrected.
+    """
+    costs: dict[Account, list[Cost]] = {}
+    for index, charges in enumerate((before, after)):
+        for charge in charges:
+            account = charge.account._replace(model=None)
+            both = costs.setdefault(account, [_NOTHING, _NOTHING])
+            both[index] += charge.cost
+    found = []
+    for account, (old, new) in costs.items():
+        upper, likely = (
+            None if one is None or other is None else EXACT.subtract(other, one)
+            for one, other in ((old.upper, new.upper), (old.likely, new.likely))
+        )
+        cost = Cost(EXACT.subtract(new.lower, old.lower), upper, None if likely == upper else likely)
+        if cost.lower or upper != 0:
+            found.append(_line(Adjustment(name, CORRECTION, account, {}, note), account, start, end, cost, note))
+    return found
 
 
 def _discounts(discounts: t.Sequence[Adjustment], charges: t.Iterable[Charge], attributes: Attributes) -> list[Charge]:

@@ -25,7 +25,7 @@ import typing as t
 from decimal import Decimal
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description import meters
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.adjustments import ADJUSTMENTS, MINIMUM
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.adjustments import ADJUSTMENTS, CORRECTION, CREDIT, DISCOUNT
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import FEE
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import Price
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_of
@@ -120,11 +120,12 @@ def to_focus(report: t.Mapping[str, t.Any], account: str, provider: str) -> str:
 def _adjusted(line: t.Mapping[str, t.Any], common: t.Mapping[str, t.Any], period: tuple[int, int]) -> dict[str, t.Any]:
     """A credit, a discount or what is missing to a minimum: nothing was consumed, and nothing has a price."""
     times = tuple(parse_time(line[name], name) for name in ("start", "end"))
-    category = "Adjustment" if line["meter"] == MINIMUM else "Credit"
+    category = "Credit" if line["meter"] in (CREDIT, DISCOUNT) else "Adjustment"
     named = f"{line['meter'].capitalize()} {line['price_entry']}"
     row = _without_price(common, category, named, Decimal(line["cost"]), times if times[0] < times[1] else period)
     upper = None if line["cost_upper"] is None else _decimal(Decimal(line["cost_upper"]))
     bounds = {"x_BilledCostUpper": upper, "x_BilledCostAssumed": _assumed_cost(line)}
+    row["ChargeClass"] = "Correction" if line["meter"] == CORRECTION else None
     return {**row, **_whose(line), **bounds, "x_Notes": harmless("; ".join(line["notes"])) or None}
 
 

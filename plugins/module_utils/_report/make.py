@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import typing as t
 
@@ -25,10 +26,14 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.document
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import PriceBook, of_tiers, parse_price_book
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, UnknownUsageError, failing_to
-from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.chain import check_anchor, check_links
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.anchor import require_anchor
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.bills import issued_over, latest, read_steps, too_late
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.chain import check_links
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.options import parse_trust
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.read import read_period
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.signature import require_signature
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import Ledger
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.adjust import adjust
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.adjust import adjust, corrections
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.budget import budget_facts
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import Rated, cuts, rate, with_tier
@@ -45,6 +50,9 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import ch
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
+    from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.bills import BillStep
+    from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.periods import LedgerEntry
+    from ansible_collections.kuadrant.llm.plugins.module_utils._price.charge import Charge
     from ansible_collections.kuadrant.llm.plugins.module_utils._price.membership import Seen
     from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import Question
 
@@ -80,6 +88,7 @@ class Source:
     :param grain: milliseconds; it does not know more exactly what happened when.
     :param closes: what of a ledger it comes from.
     :param causes: where unattributed tokens come from. None: the parts know.
+    :param carried: what an earlier bill, which was issued, should have had.
     """
 
     start: int
@@ -92,6 +101,20 @@ class Source:
     grain: int = 1
     closes: tuple[dict[str, t.Any], ...] = ()
     causes: tuple[str, ...] | None = None
+    carried: tuple[Carried, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Carried:
+    """Corrections of a period that was issued: its usage as it was billed so far, and with them.
+
+    ``name`` refers to the bill that was issued, ``note`` to the corrections.
+    """
+
+    before: Source
+    after: Source
+    name: str
+    note: str
 
 
 def parse_pricing(params: t.Mapping[str, t.Any]) -> Pricing:
@@ -139,26 +162,10 @@ def make_report(source: Source, wanted: Pricing, timeline: str) -> dict[str, t.A
 
 def make_statement(source: Source, wanted: Pricing, timeline: str) -> Statement:
     start, end = source.start, source.end
-    books = [wanted.book, *([] if wanted.other is None else [wanted.other])]
-    whole_month = bool(wanted.budgets) or any(one.kind == MINIMUM for one in wanted.adjustments)
-    edges = cuts(books, start, end, whole_month=whole_month)
-    if source.begins is not None and edges[0][0] < source.begins < start:
-        marks = sorted({source.begins, *(edge for pair in edges for edge in pair)})
-        edges = list(itertools.pairwise(marks))
-    with failing_to(source.action):
-        parts = [source.known] if source.known is not None and edges == [(start, end)] else read_parts(source.read, edges, start)
-        seen = _seen(source, wanted.book.marks) if any(book.charges_fees for book in books) else []
-    earlier, periods = [part for part in parts if part.start < start], [part for part in parts if part.start >= start]
-
-    def rated(book: PriceBook) -> tuple[Rated, Rated]:
-        found = rate(book, parts, start, wanted.tiers, seen)
-        missed = {"missed_before": missed_cost(part.unseen for part in earlier), "missed_within": missed_cost([found.unseen])}
-        lines = adjust(wanted.adjustments, found.charges, found.earlier, wanted.attributes, start, end, **missed)
-        charges = sorted((*found.charges, *lines), key=lambda charge: charge.order)
-        return found, dataclasses.replace(found, charges=tuple(charges))
-
+    read = _read(source, wanted)
+    periods = [part for part in read.parts if part.start >= start]
     with failing_to("price the usage"):
-        used, billed = rated(wanted.book)
+        used, billed = _rated(source, wanted, wanted.book, read)
     if wanted.require_prices and used.missing:
         raise GatewayError(f"Failed to price the usage: {used.missing_text}")
     taxes = () if wanted.invoice is None else wanted.invoice.taxes
@@ -166,10 +173,10 @@ def make_statement(source: Source, wanted: Pricing, timeline: str) -> Statement:
     other = None
     if wanted.other is not None:
         with failing_to("price the usage under what_if_price_book"):
-            other = dataclasses.replace(bill, rated=rated(wanted.other)[1])
+            other = dataclasses.replace(bill, rated=_rated(source, wanted, wanted.other, read)[1])
     # Only what was missed in the month of the budgets is in their bounds.
     month = month_of(end - 1)[0]
-    missed = missed_cost(part.unseen for part in parts if part.end > month)
+    missed = missed_cost(part.unseen for part in read.parts if part.end > month)
     statement = Statement(
         bill,
         wanted.book,
@@ -181,11 +188,52 @@ def make_statement(source: Source, wanted: Pricing, timeline: str) -> Statement:
         other=other,
         timeline=tuple(timespan(one, lambda account: with_tier(account, wanted.tiers)) for one in _timeline(source, timeline)),
         closes=source.closes,
-        earlier=tuple(earlier),
+        earlier=read.earlier(start),
         causes=source.causes,
         invoice=wanted.invoice,
     )
     return statement if wanted.only is None else statement.only(wanted.only)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Parts:
+    """What was read of a source: its parts where prices change, and who was seen when, for fees."""
+
+    parts: list[PeriodUsage]
+    seen: list[Seen]
+
+    def earlier(self, start: int) -> tuple[PeriodUsage, ...]:
+        return tuple(part for part in self.parts if part.start < start)
+
+
+def _read(source: Source, wanted: Pricing) -> _Parts:
+    start, end = source.start, source.end
+    books = [wanted.book, *([] if wanted.other is None else [wanted.other])]
+    whole_month = bool(wanted.budgets) or any(one.kind == MINIMUM for one in wanted.adjustments)
+    edges = cuts(books, start, end, whole_month=whole_month)
+    if source.begins is not None and edges[0][0] < source.begins < start:
+        marks = sorted({source.begins, *(edge for pair in edges for edge in pair)})
+        edges = list(itertools.pairwise(marks))
+    with failing_to(source.action):
+        parts = [source.known] if source.known is not None and edges == [(start, end)] else read_parts(source.read, edges, start)
+        return _Parts(parts, _seen(source, wanted.book.marks) if any(book.charges_fees for book in books) else [])
+
+
+def _rated(source: Source, wanted: Pricing, book: PriceBook, read: _Parts) -> tuple[Rated, Rated]:
+    """The usage alone, and with all that the bill has beside it."""
+    start, end = source.start, source.end
+    found = rate(book, read.parts, start, wanted.tiers, read.seen)
+    missed = {"missed_before": missed_cost(part.unseen for part in read.earlier(start)), "missed_within": missed_cost([found.unseen])}
+    lines = adjust(wanted.adjustments, found.charges, found.earlier, wanted.attributes, start, end, **missed)
+    lines += [line for one in source.carried for line in _corrections(one, wanted, book)]
+    charges = sorted((*found.charges, *lines), key=lambda charge: charge.order)
+    return found, dataclasses.replace(found, charges=tuple(charges))
+
+
+def _corrections(carried: Carried, wanted: Pricing, book: PriceBook) -> list[Charge]:
+    """What an issued bill would have been with the corrections, less what it was."""
+    before, after = (_rated(source, wanted, book, _read(source, wanted))[1].charges for source in (carried.before, carried.after))
+    return corrections(before, after, carried.after.start, carried.after.end, carried.name, carried.note)
 
 
 def _seen(source: Source, more: t.Iterable[int]) -> list[Seen]:
@@ -211,7 +259,8 @@ def _bucket_length(timeline: str, length: int) -> int:
     return {"hour": _HOUR, "day": _DAY}[timeline]
 
 
-def from_prometheus(module: AnsibleModule, wanted: Pricing, timeline: str) -> Statement:
+def from_prometheus(module: AnsibleModule, wanted: Pricing, timeline: str, period: t.Mapping[str, t.Any] | None = None) -> Statement:
+    """:param period: options that say which, where the module has none of them."""
     prometheus = connect_prometheus(module)
 
     def read(question: Question) -> PeriodUsage:
@@ -219,7 +268,7 @@ def from_prometheus(module: AnsibleModule, wanted: Pricing, timeline: str) -> St
 
     action = "measure usage"
     with failing_to(action):
-        question = parse_question(module.params, prometheus.now_ms())
+        question = parse_question({**module.params, **(period or {})}, prometheus.now_ms())
         # Whatever has to be waited for decides where the period ends, and so where it has to be cut.
         usage = read_usage(prometheus, question)
         check_namespaces(prometheus, question, usage)
@@ -243,16 +292,18 @@ def from_prometheus(module: AnsibleModule, wanted: Pricing, timeline: str) -> St
 def from_ledger(module: AnsibleModule, wanted: Pricing, timeline: str) -> Statement:
     directory = module.params["ledger_dir"]
     action = "read the ledger"
+    trust = parse_trust(module)
     with failing_to(action):
         ledger = Ledger(directory)
         entries = ledger.entries()
         if not entries:
             raise GatewayError(f"ledger_dir: {directory} has no close. Close a period with module usage_ledger first.")
-        anchor = module.params["ledger_anchor"]
-        if anchor is not None and check_anchor(ledger, entries, anchor) is None:
-            raise GatewayError(f"ledger_anchor: there is no {anchor}. Module usage_ledger notes the head there when it closes a period.")
-        begins = min(entry.period.start for entry in entries)
-        question = parse_question({**module.params, "wait_for_scrape": 0}, max(entry.period.end for entry in entries), _CLOSED)
+        require_anchor(ledger, entries, trust.anchors)
+        require_signature(ledger, entries, trust.signers)
+        steps = read_steps(ledger, entries)
+        usage = [entry for entry in entries if entry.counts and not too_late(steps, entry)]
+        begins = min(entry.period.start for entry in usage)
+        question = parse_question({**module.params, "wait_for_scrape": 0}, max(entry.period.end for entry in usage), _CLOSED)
         # Also what is read for budgets, and for what was included and used up before.
         check_links(ledger, entries, month_of(question.start)[0], question.end)
 
@@ -261,13 +312,15 @@ def from_ledger(module: AnsibleModule, wanted: Pricing, timeline: str) -> Statem
                 raise UnknownUsageError(f"the ledger begins at {format_time(begins)}; what was used before is unknown")
             return read_period(directory, start, end)
 
-        within = [entry for entry in entries if entry.period.end > question.start and entry.period.start < question.end]
+        within = [entry for entry in usage if entry.period.end > question.start and entry.period.start < question.end]
+        step = latest(steps, question.start, question.end)
         source = Source(
             question.start,
             question.end,
             action,
             read,
             begins=begins,
+            carried=tuple(_carried(ledger, entries, steps, () if step is None else step.carries, begins)),
             grain=max((entry.period.end - entry.period.start for entry in within), default=1),
             closes=tuple(
                 {
@@ -281,3 +334,32 @@ def from_ledger(module: AnsibleModule, wanted: Pricing, timeline: str) -> Statem
             ),
         )
     return make_statement(source, wanted, timeline)
+
+
+def _carried(
+    ledger: Ledger, entries: t.Sequence[LedgerEntry], steps: t.Sequence[BillStep], numbers: t.Iterable[int], begins: int
+) -> t.Iterator[Carried]:
+    """For each bill that was issued, the corrections of it that another bill carries, checked."""
+    bills: dict[int, tuple[BillStep, list[LedgerEntry]]] = {}
+    for number in sorted(numbers):
+        entry = entries[number - 1]
+        issued = issued_over(steps, entry.period)
+        if issued is not None:
+            bills.setdefault(issued.number, (issued, []))[1].append(entry)
+    for over, corrected in bills.values():
+        start, end = over.period.start, over.period.end
+        check_links(ledger, entries, month_of(start)[0], end)
+        first, last = corrected[0].number - 1, corrected[-1].number
+        before, after = (
+            Source(start, end, "read the ledger", functools.partial(_read_upto, ledger.directory, begins, upto), begins=begins)
+            for upto in (first, last)
+        )
+        name = f"close {over.number}" if over.invoice is None else over.invoice
+        files = ", ".join(entry.path for entry in corrected)
+        yield Carried(before, after, name, f"of {format_time(start)} to {format_time(end)}, issued {over.at}: {files}")
+
+
+def _read_upto(directory: str, begins: int, upto: int, start: int, end: int) -> PeriodUsage:
+    if end <= begins:
+        raise UnknownUsageError(f"the ledger begins at {format_time(begins)}; what was used before is unknown")
+    return read_period(directory, start, end, upto=upto)

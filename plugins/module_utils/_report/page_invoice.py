@@ -12,11 +12,17 @@ import typing as t
 import xml.etree.ElementTree as ET
 from decimal import Decimal
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.adjustments import ADJUSTMENTS, CREDIT, DISCOUNT, MINIMUM
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.adjustments import (
+    ADJUSTMENTS,
+    CORRECTION,
+    CREDIT,
+    DISCOUNT,
+    MINIMUM,
+)
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_elements import Child, ReportPart, h, table
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_text import Numbers
 
-KINDS = {DISCOUNT: "discount", CREDIT: "credit", MINIMUM: "minimum"}
+KINDS = {DISCOUNT: "discount", CREDIT: "credit", MINIMUM: "minimum", CORRECTION: "correction"}
 
 
 def parties(report: ReportPart) -> ET.Element | None:

@@ -10,72 +10,9 @@ import hashlib
 import json
 import pathlib
 import shutil
-import typing as t
 
 import pytest
-
-from ansible_collections.kuadrant.llm.plugins.modules import chargeback, usage_ledger, usage_ledger_info
-
-Server = t.Any  # the fake of tests/unit/conftest.py
-Run = t.Callable[..., dict[str, t.Any]]
-Result = dict[str, t.Any]
-
-PERIOD = {"start": "1970-01-01T00:00:00Z", "end": "1970-01-01T03:00:00Z"}
-TIERS = [{"name": "free", "price": {"request": "1"}}]
-
-
-class Drill:
-    """A ledger of three hours, and its anchor beside it."""
-
-    def __init__(self, run: Run, url: str, folder: pathlib.Path) -> None:
-        self.run, self.url, self.ledger, self.anchor = run, url, folder / "ledger", folder / "safe" / "head.json"
-        self.anchor.parent.mkdir()
-
-    def close(self, end: str = "03", **more: t.Any) -> Result:
-        hours = {"start": PERIOD["start"], "end": f"1970-01-01T{end}:00:00Z"}
-        options = {"ledger_dir": str(self.ledger), "ledger_anchor": str(self.anchor), "period": "hour", **hours, **more}
-        return self.run(usage_ledger.main, prometheus_url=self.url, **options)
-
-    def bill(self, *, anchored: bool = True, **period: str) -> Result:
-        anchor = {"ledger_anchor": str(self.anchor)} if anchored else {}
-        return self.run(chargeback.main, ledger_dir=str(self.ledger), tiers=TIERS, **{**PERIOD, **period}, **anchor)
-
-    @property
-    def files(self) -> list[pathlib.Path]:
-        return sorted(self.ledger.rglob("*.jsonl"))
-
-    def rewrite(self, number: int, *, until: int) -> None:
-        """Halve what one file has, and make every hash right again up to another file."""
-        before: str | None = None
-        for path in self.files[number:until]:
-            lines = []
-            for line in path.read_text().splitlines():
-                record = json.loads(line)
-                del record["sha256"]
-                if path == self.files[number]:
-                    if "totals" in record:
-                        record["totals"]["exact"] = {
-                            meter: [who, [count // 2 for count in counts]] for meter, (who, counts) in record["totals"]["exact"].items()
-                        }
-                    else:
-                        record["lower"] = record["upper"] = record["upper"] // 2
-                record["prev"] = before or record["prev"]
-                body = json.dumps(record, sort_keys=True, separators=(",", ":"))[:-1]
-                before = hashlib.sha256(body.encode()).hexdigest()
-                lines.append(f'{body},"sha256":"{before}"}}\n')
-            path.write_text("".join(lines))
-
-
-@pytest.fixture
-def drill(prometheus: Server, run_module: Run, tmp_path: pathlib.Path) -> Drill:
-    scrapes = range(30_000, 11_400_000, 30_000)
-    prometheus.now = 11_400_000
-    prometheus.add("limitador_up", *((moment, 1) for moment in scrapes))
-    prometheus.add("authorized_calls", *((moment, moment // 300_000) for moment in scrapes if moment >= 300_000), user="ann", tier="free")
-    made = Drill(run_module, prometheus.url, tmp_path)
-    closed = made.close()
-    assert closed["changed"] is True, closed
-    return made
+from ledger_drill import Drill
 
 
 def test_a_ledger_as_it_was_written_is_billed(drill: Drill) -> None:
@@ -110,7 +47,7 @@ def test_a_ledger_that_was_written_again_to_its_end_is_found_by_its_anchor(drill
     for result in (
         drill.bill(),
         drill.close(),
-        drill.run(usage_ledger_info.main, ledger_dir=str(drill.ledger), ledger_anchor=str(drill.anchor)),
+        drill.info(ledger_anchor=str(drill.anchor)),
     ):
         assert f"{drill.files[2]}: is not what {drill.anchor} has noted of line" in result["msg"]
 
