@@ -75,8 +75,8 @@ class GatewayClient:
         except requests.exceptions.SSLError:
             return Answer(
                 UNREACHABLE,
-                "its certificate is not trusted, or is for another name (name the authority that signed it in llm_gateway_ca_path, and what "
-                "clients call the gateway in llm_gateway_tls.hostnames)",
+                "its certificate is not trusted, or is for another name (name the authority that signed it in llm_gateway_ca_path, and "
+                "what clients call the gateway in llm_gateway_tls.hostnames)",
             )
         except requests.exceptions.Timeout:
             return Answer(UNREACHABLE, f"no answer in {self._timeout:g} seconds")

@@ -127,7 +127,7 @@ def run(module: AnsibleModule, kube: Kube, now: dt.datetime) -> dict[str, t.Any]
     if why:
         issued = _certificate.issue(names, params["days"], now)
         texts = {"tls.crt": issued.certificate, "tls.key": issued.key, "ca.crt": issued.authority}
-        secret = {
+        secret: dict[str, t.Any] = {
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {"name": name, "namespace": namespace, "labels": dict(MANAGED_BY)},

@@ -31,6 +31,7 @@ PUBLIC: t.Final = (
     "llm_gateway_digests",
     "llm_gateway_exists",
     "llm_gateway_extra_paths",
+    "llm_gateway_failure_mode",
     "llm_gateway_hostname",
     "llm_gateway_hosts",
     "llm_gateway_https_port",

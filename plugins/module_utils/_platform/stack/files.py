@@ -45,7 +45,8 @@ def plan(params: Map, run: Run) -> list[Change]:
     """What has to be done, in the order in which to do it: folders, links, what is issued once, files.
 
     ``params``: ``directories`` (paths), ``links`` (``{path, target}``), ``issued`` (``{path, argv, chdir}``), ``token`` (path or None),
-    ``accounts`` (``{user, group}``, who has a token beside the administrator) and ``files`` (``{path, content, mode, keep}``, the mode as octal digits). Raises GatewayError for what is in the way.
+    ``accounts`` (``{user, group}``, who has a token beside the administrator) and ``files`` (``{path, content, mode, keep}``, the mode as
+    octal digits). Raises GatewayError for what is in the way.
     """
     changes = [change for path in params["directories"] for change in _directory(Path(path))]
     changes += [change for link in params["links"] for change in _link(Path(link["path"]), str(link["target"]))]
