@@ -19,7 +19,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.config i
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.variables import likely_slips
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 
-_OPTIONS = ("tiers", "keys", "namespace", "overlap", "paths")
+_OPTIONS = ("tiers", "keys", "namespace", "overlap", "paths", "tls")
 
 _ROLES = Path(__file__).parents[2] / "roles"
 
@@ -50,6 +50,7 @@ class ActionModule(ActionBase):
                     keys,
                     overlap=args.get("overlap"),
                     paths=args.get("paths"),
+                    tls=args.get("tls"),
                     namespace=args.get("namespace"),
                     variables=variables,
                     now=dt.datetime.now(dt.UTC),

@@ -27,9 +27,22 @@ class GatewayClient:
     """Chat completions for a ``model``; the key travels as ``Authorization: <key_prefix> <key>``."""
 
     def __init__(
-        self, url: str, *, hostname: str | None, path: str, model: str, stream: bool, timeout: float, key_prefix: str = "APIKEY"
+        self,
+        url: str,
+        *,
+        hostname: str | None,
+        path: str,
+        model: str,
+        stream: bool,
+        timeout: float,
+        key_prefix: str = "APIKEY",
+        ca_path: str | None = None,
     ) -> None:
         self._session = requests.Session()
+        # What the system and REQUESTS_CA_BUNDLE say, unless there is an authority of this gateway.
+        self._verify = ca_path or None
+        if hostname and url.startswith("https:"):
+            self._session.mount("https://", _named_adapter(hostname))
         self._url = url.rstrip("/") + path
         self._hostname = hostname
         self._body = {"model": model, "messages": [{"role": "user", "content": "ping"}], "max_tokens": 1}
@@ -50,11 +63,21 @@ class GatewayClient:
         headers = {"Host": self._hostname} if self._hostname else {}
         try:
             with self._session.post(
-                self._url, json=self._body, headers=headers, auth=authorize, timeout=self._timeout, allow_redirects=False
+                self._url,
+                json=self._body,
+                headers=headers,
+                auth=authorize,
+                timeout=self._timeout,
+                allow_redirects=False,
+                verify=self._verify,
             ) as response:
                 return Answer(response.status_code, response.text[: 10 * EXCERPT], tokens_of(response.text))
         except requests.exceptions.SSLError:
-            return Answer(UNREACHABLE, "its certificate is not trusted (set REQUESTS_CA_BUNDLE to the authority that signed it)")
+            return Answer(
+                UNREACHABLE,
+                "its certificate is not trusted, or is for another name (name the authority that signed it in llm_gateway_ca_path, and "
+                "what clients call the gateway in llm_gateway_tls.hostnames)",
+            )
         except requests.exceptions.Timeout:
             return Answer(UNREACHABLE, f"no answer in {self._timeout:g} seconds")
         except requests.exceptions.ConnectionError:
@@ -64,6 +87,13 @@ class GatewayClient:
 
     def close(self) -> None:
         self._session.close()
+
+
+def _named_adapter(hostname: str) -> requests.adapters.HTTPAdapter:
+    """Asks for the certificate of ``hostname``, whatever address the request goes to."""
+    adapter = requests.adapters.HTTPAdapter()
+    adapter.init_poolmanager(1, 1, server_hostname=hostname, assert_hostname=hostname)
+    return adapter
 
 
 @contextlib.contextmanager

@@ -59,6 +59,11 @@ options:
       - Whether to ask for a stream, as clients do that do not ask for its usage.
     type: bool
     default: false
+  ca_path:
+    description:
+      - A file with the certificates, in PEM form, of the authorities that may have signed the certificate of an HTTPS gateway.
+      - If omitted, those that this machine trusts.
+    type: path
   key_prefix:
     description:
       - What stands before a key in the header C(Authorization).
@@ -207,6 +212,7 @@ ARGUMENT_SPEC = {
     "path": {"type": "str", "default": "/v1/chat/completions"},
     "model": {"type": "str", "required": True},
     "stream": {"type": "bool", "default": False},
+    "ca_path": {"type": "path"},
     "key_prefix": {"type": "str", "default": "APIKEY", "no_log": False},
     "probes": {"type": "list", "elements": "dict", "required": True, "options": PROBE_SPEC, "mutually_exclusive": [("key", "key_secret")]},
     "settle": {"type": "float", "default": 0},
@@ -238,7 +244,7 @@ def with_keys(module: AnsibleModule, probes: list[Probe]) -> list[Probe]:
 
 def run(module: AnsibleModule, probes: list[Probe]) -> list[ProbeOutcome]:
     params = module.params
-    options = {name: params[name] for name in ("hostname", "path", "model", "stream", "key_prefix", "timeout")}
+    options = {name: params[name] for name in ("hostname", "path", "model", "stream", "key_prefix", "ca_path", "timeout")}
     with gateway_client(module, params["url"], **options) as client:
         return [
             ProbeOutcome(probe, (), skipped=True)

@@ -193,6 +193,34 @@ options:
         elements: str
         choices: [ANY, GET, HEAD, POST, PUT, DELETE, CONNECT, OPTIONS, TRACE, PATCH]
         default: [POST]
+  tls:
+    description:
+      - Where the certificate of the Gateway comes from, as in C(llm_gateway_tls). Without it, or empty, the Gateway speaks HTTP.
+    type: dict
+    suboptions:
+      secret:
+        description: Name of a Secret of type C(kubernetes.io/tls) in the namespace of the Gateway.
+        type: str
+      issuer:
+        description: An issuer of cert-manager, with C(name) and, if it is no C(Issuer), C(kind) and C(group).
+        type: dict
+      self_signed:
+        description: Make a certificate for trying.
+        type: bool
+        default: false
+      hostnames:
+        description: What the certificate is for, hostnames and IP addresses.
+        type: list
+        elements: str
+        default: []
+      port:
+        description: Port of the HTTPS listener.
+        type: int
+        default: 443
+      redirect:
+        description: Whether there is an HTTP listener that leads to HTTPS.
+        type: bool
+        default: true
 seealso:
   - module: kuadrant.llm.api_key
   - module: kuadrant.llm.tier

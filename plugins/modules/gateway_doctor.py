@@ -80,6 +80,11 @@ options:
     description:
       - The address of the gateway. If omitted, no request is sent.
     type: str
+  ca_path:
+    description:
+      - A file with the certificates, in PEM form, of the authorities that may have signed the certificate of an HTTPS gateway.
+      - If omitted, those that this machine trusts.
+    type: path
   hostname:
     description:
       - The C(Host) header to send, where the route is bound to a hostname that does not resolve to the gateway.
@@ -249,6 +254,7 @@ ARGUMENT_SPEC = {
     "prometheus_ca_cert": {"type": "path"},
     "prometheus_validate_certs": {"type": "bool", "default": True},
     "gateway_url": {"type": "str"},
+    "ca_path": {"type": "path"},
     "hostname": {"type": "str"},
     "path": {"type": "str", "default": "/v1/chat/completions"},
     "model": {"type": "str", "default": "simulated-model"},
@@ -318,7 +324,7 @@ def _probes(module: AnsibleModule, kube: Kube, scope: Scope) -> list[Probed]:
     if params["probe_key"] and not module.check_mode:
         key = params["probe_key"], value_of(kube, scope.namespace, params["probe_key"])
         module.no_log_values.add(key[1])
-    options = {name: params[name] for name in ("hostname", "path", "model", "timeout")}
+    options = {name: params[name] for name in ("hostname", "path", "model", "ca_path", "timeout")}
     with gateway_client(module, params["gateway_url"], stream=False, **options) as client:
         return probe(params["gateway_url"], client.send, key)
 

@@ -26,6 +26,7 @@ options:
     description:
       - Which objects, each with C(apiVersion), C(kind) and C(metadata).
       - With a name, the one object. Without, all that have its labels, in its namespace, or in all namespaces if it has none.
+      - With C(names) in C(metadata), one for each, C(<name>) in C(metadata.namespace), or C(<namespace>/<name>).
     type: list
     elements: dict
     required: true

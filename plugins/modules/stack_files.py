@@ -67,6 +67,20 @@ options:
   token:
     description: The file in which the API server finds the token of the administrator. Created with a new token if it does not exist.
     type: path
+  accounts:
+    description: Who has a token in that file beside the administrator.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      user:
+        description: The name of the user.
+        type: str
+        required: true
+      group:
+        description: The group of the user.
+        type: str
+        required: true
   files:
     description: Files.
     type: list
@@ -78,7 +92,7 @@ options:
         type: path
         required: true
       content:
-        description: All of it. The word V(@TOKEN@) is replaced by the token of the administrator.
+        description: All of it. The word V(@TOKEN@) is replaced by the token of the administrator, V(@TOKEN:user@) by that of an account.
         type: str
         required: true
       mode:
@@ -127,6 +141,12 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
         "options": {"path": _PATH, "argv": {"type": "list", "elements": "str", "required": True}, "chdir": {"type": "path"}},
     },
     "token": {"type": "path", "no_log": False},
+    "accounts": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"user": {"type": "str", "required": True}, "group": {"type": "str", "required": True}},
+    },
     "files": {
         "type": "list",
         "elements": "dict",

@@ -118,6 +118,15 @@ options:
         What the client sent under these names is replaced.
     type: dict
     default: {}
+  refuse_keyless:
+    description:
+      - Whether, where limits have the bodies of requests read, a request with a body and without C(Authorization) is answered with 401 at
+        once, by an EnvoyFilter C(<rate_limit_policy_name>-keyless-<gateway>). Without it, that answer waits for the end of the body, as
+        long as the client likes.
+      - Leave it out where an AuthPolicy on the gateway admits requests without that header. With O(key_models), or tiers with models, the
+        AuthPolicy of this module has one of its own, C(<auth_policy_name>-keyless-<gateway>).
+    type: bool
+    default: false
   streams:
     description:
       - What becomes of a stream that would not tell how many tokens it cost, because the request does not set
@@ -290,6 +299,7 @@ ARGUMENT_SPEC = {
     "key_labels": {"type": "dict", "default": {"app": "llm-gateway", "kuadrant.io/auth-secret": "true"}, "no_log": False},
     "key_prefixes": {"type": "list", "elements": "str", "default": ["APIKEY", "Bearer"], "no_log": False},
     "identity_headers": {"type": "dict", "default": {}},
+    "refuse_keyless": {"type": "bool", "default": False},
     "streams": {"type": "str", "choices": ["inject", "refuse", "allow"], "default": "inject"},
     "adopt": {"type": "bool", "default": False},
     "allow_partial": {"type": "bool", "default": False},
@@ -341,7 +351,10 @@ def read_options(params: t.Mapping[str, t.Any]) -> PolicySet:
     groups = tuple(tier.name for tier in tiers) if params["groups"] is None else tuple(params["groups"])
     labels = {name: str(value) for name, value in params["key_labels"].items()}
     prefixes, headers = _callers(params)
-    return PolicySet(target, names, tiers, groups, labels, params["streams"], params["evaluator"], params["key_models"], prefixes, headers)
+    early = params["refuse_keyless"]
+    return PolicySet(
+        target, names, tiers, groups, labels, params["streams"], params["evaluator"], params["key_models"], prefixes, headers, early
+    )
 
 
 def _callers(params: t.Mapping[str, t.Any]) -> tuple[tuple[str, ...], dict[str, str]]:

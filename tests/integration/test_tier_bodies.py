@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import socket
 import typing as t
+import urllib.parse
 
 import pytest
 import requests
@@ -93,6 +95,25 @@ def test_a_model_is_what_the_body_says(apply: Apply, send: t.Any, eventually: t.
     assert send({"model": "not-served"}, **{"x-gateway-model-name": MODEL}).status_code == 404
     assert send('{"model": "not-served", "model": "simulated-model", "messages": []}').status_code == 429
     assert send('{"mod\\u0065l": "simulated-model", "messages": []}').status_code == 429
+
+
+def unfinished(gateway_url: str, authorization: str) -> str:
+    """The first line of the answer to a POST whose body never comes; empty if there is none in five seconds."""
+    address = urllib.parse.urlsplit(gateway_url)
+    request = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 100\r\n{authorization}\r\n{{"
+    with socket.create_connection((address.hostname, address.port), timeout=5) as connection:
+        connection.sendall(request.encode())
+        try:
+            return connection.recv(4096).decode().partition("\r\n")[0]
+        except TimeoutError:
+            return ""
+
+
+def test_a_request_without_a_key_is_refused_before_its_body_has_come(apply: Apply, gateway_url: str, eventually: t.Any) -> None:
+    apply(refuse_keyless=True)
+    eventually(lambda: unfinished(gateway_url, "") == "HTTP/1.1 401 Unauthorized", 60)
+    # What may be a key waits for the body, which the limits of models need to know.
+    assert unfinished(gateway_url, f"Authorization: APIKEY {KEY}\r\n") == ""
 
 
 def test_a_stream_tells_its_usage_though_it_was_not_asked(apply: Apply, send: t.Any, eventually: t.Any) -> None:

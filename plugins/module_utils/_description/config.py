@@ -15,6 +15,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys imp
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.paths import ANY, Path, parse_paths
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import Problems
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import DEMO_TIERS, NO_TIERS, Rate, Tier, read_tiers
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.tls import parse_tls
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.variables import check_namespace, check_variables
 
 
@@ -24,6 +25,7 @@ def read_config(
     *,
     overlap: t.Any = None,
     paths: t.Any = None,
+    tls: t.Any = None,
     namespace: t.Any = None,
     variables: t.Iterable[str] = (),
     now: dt.datetime,
@@ -44,6 +46,7 @@ def read_config(
     names = None if any(message.startswith("llm_gateway_tiers") for message in problems.messages) else [tier.name for tier in read]
     wanted = read_keys(keys, names, now, problems, "0s" if overlap is None else str(overlap))
     allowed = parse_paths(paths, problems)
+    parse_tls(tls, problems)
     problems.raise_if_any()
     return {
         "tiers": [_tier_facts(tier) for tier in read],

@@ -36,10 +36,22 @@ class Found:
 def read(kube: Kube, references: t.Iterable[t.Mapping[str, t.Any]], discovery: Discovery | None = None) -> list[Found]:
     """For each reference the object of that name; without a name, all with its labels in its namespace, or in all without one.
 
+    ``names`` in the place of a name are one reference each, ``<name>`` in the namespace of the reference, or ``<namespace>/<name>``.
+
     Raises GatewayError for a reference without kind, KubeError where the server refuses.
     """
     discovery = discovery or Discovery(kube)
-    return [_read_one(kube, reference, discovery) for reference in references]
+    return [_read_one(kube, single, discovery) for reference in references for single in _singly(reference)]
+
+
+def _singly(reference: t.Mapping[str, t.Any]) -> t.Iterator[t.Mapping[str, t.Any]]:
+    metadata = reference.get("metadata") or {}
+    if "names" not in metadata:
+        yield reference
+        return
+    for text in metadata["names"]:
+        namespace, _slash, name = str(text).rpartition("/")
+        yield {**reference, "metadata": {"namespace": namespace or metadata.get("namespace"), "name": name}}
 
 
 def _read_one(kube: Kube, reference: t.Mapping[str, t.Any], discovery: Discovery) -> Found:

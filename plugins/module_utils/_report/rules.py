@@ -272,7 +272,9 @@ def _alerts(watch: Watch) -> list[dict[str, t.Any]]:
         ),
         _alert(
             "LLMUsageScrapeGap",
-            "min_over_time(up[1h]) == 0 and on (job, instance) count_over_time(limitador_up[1h])",
+            # A limiter that Prometheus was there before has failed scrapes and one change, to success: that is a start, and no gap.
+            "min_over_time(up[1h]) == 0 and on (job, instance) count_over_time(limitador_up[1h]) "
+            "and on (job, instance) (changes(up[1h]) > 1 or up == 0)",
             "warning",
             "Scrapes of limiter {{ $labels.instance }} failed within the last hour",
             "No call is lost if it kept its counters. If it restarted, its calls since the scrape before are not on the bill.",

@@ -17,7 +17,7 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.access import MODEL_HEADER
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import UNAUTHENTICATED, Target, challenge
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Tier
@@ -144,6 +144,18 @@ end
 """
 
 
+# Filters that read a body hold the request until it is there; one that nobody could admit is refused before.
+_KEYLESS = """\
+local HELD = {{POST = true, PUT = true, PATCH = true}}
+
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  if not HELD[headers:get(":method")] or headers:get("authorization") then return end
+  handle:respond({{[":status"] = "401", ["content-type"] = "application/json", ["www-authenticate"] = {challenge}}}, {refusal})
+end
+"""
+
+
 def why_bodies(tiers: t.Sequence[Tier], streams: str) -> list[str]:
     """Why the bodies of requests must be read; empty: they need not."""
     reasons = [
@@ -192,6 +204,32 @@ def body_filter(
             "configPatches": patches,
         },
     }
+
+
+def keyless_filter(*, name: str, gateway: Target, prefixes: t.Sequence[str], routes: t.Sequence[str] | None = None) -> dict[str, t.Any]:
+    """The EnvoyFilter that answers 401 to a request with a body and without credentials: :func:`body_filter` would wait for its end."""
+    own = f"kuadrant.llm/{name}"
+    lua = _KEYLESS.format(challenge=json.dumps(challenge(prefixes)), refusal=_lua_text(UNAUTHENTICATED))
+    patches = [
+        _insert_first(own, {"@type": f"{_TYPE}.lua.v3.Lua", "default_source_code": {"inline_string": lua}}, disabled=routes is not None)
+    ]
+    patches += [_switch_on(route, (own,)) for route in routes or ()]
+    return {
+        "apiVersion": "networking.istio.io/v1alpha3",
+        "kind": "EnvoyFilter",
+        "metadata": {"name": name, "namespace": gateway.namespace, "labels": dict(MANAGED_BY)},
+        "spec": {
+            "workloadSelector": {"labels": {"gateway.networking.k8s.io/gateway-name": gateway.name}},
+            # After those that hold bodies, and so before their filters.
+            "priority": 15,
+            "configPatches": patches,
+        },
+    }
+
+
+def _lua_text(text: str) -> str:
+    """A long bracket, in which nothing is escaped."""
+    return f"[==[{text}]==]"
 
 
 def envoy_routes(route: t.Mapping[str, t.Any]) -> list[str]:

@@ -15,7 +15,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers im
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier import policy
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.access import EVALUATORS
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.body import body_filter, envoy_routes, why_bodies
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.body import body_filter, envoy_routes, keyless_filter, why_bodies
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import Topology, find_foreign
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import Wanted
 
@@ -80,6 +80,7 @@ class PolicySet:
     key_models: bool = False
     key_prefixes: tuple[str, ...] = policy.KEY_PREFIXES
     identity_headers: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    refuse_keyless: bool = False
 
 
 def compose(wanted: PolicySet, around: Surroundings) -> list[Wanted]:
@@ -131,7 +132,9 @@ def _model_filters(wanted: PolicySet, around: Surroundings) -> t.Iterator[Wanted
     """What tells the AuthPolicy the model. It has its own, for it may be wanted without limits; what is metered is the matter of those."""
     if "AuthPolicy" in wanted.names:
         gateways = around.gateways if _restricted(wanted) else ()
-        yield from _body_filters(wanted, around, f"{wanted.names['AuthPolicy']}-models-", gateways, (), "allow")
+        name = wanted.names["AuthPolicy"]
+        yield from _body_filters(wanted, around, f"{name}-models-", gateways, (), "allow")
+        yield from _keyless_filters(wanted, around, f"{name}-keyless-", gateways)
 
 
 def _limit_filters(wanted: PolicySet, around: Surroundings) -> t.Iterator[Wanted]:
@@ -140,25 +143,47 @@ def _limit_filters(wanted: PolicySet, around: Surroundings) -> t.Iterator[Wanted
         needed = wanted.tiers is not None and why_bodies(wanted.tiers, wanted.streams)
         tiers = wanted.tiers if needed else None
         yield from _body_filters(wanted, around, f"{names[0]}-body-", around.gateways, tiers, wanted.streams)
+        yield from _keyless_filters(wanted, around, f"{names[0]}-keyless-", around.gateways if needed and wanted.refuse_keyless else ())
 
 
 def _body_filters(
     wanted: PolicySet, around: Surroundings, prefix: str, gateways: t.Iterable[DataPlane], tiers: t.Sequence[Tier] | None, streams: str
 ) -> t.Iterator[Wanted]:
+    """What reads bodies at each of the gateways. ``tiers`` None: none may be there."""
+
+    def made(name: str, gateway: policy.Target, routes: t.Sequence[str] | None) -> Object | None:
+        return None if tiers is None else body_filter(tiers, name=name, gateway=gateway, streams=streams, routes=routes)
+
+    return _filters(wanted, around, prefix, gateways, made)
+
+
+def _keyless_filters(wanted: PolicySet, around: Surroundings, prefix: str, gateways: t.Iterable[DataPlane]) -> t.Iterator[Wanted]:
+    """What refuses requests without credentials before those wait for a body."""
+
+    def made(name: str, gateway: policy.Target, routes: t.Sequence[str] | None) -> Object:
+        return keyless_filter(name=name, gateway=gateway, prefixes=wanted.key_prefixes, routes=routes)
+
+    return _filters(wanted, around, prefix, gateways, made)
+
+
+def _filters(
+    wanted: PolicySet,
+    around: Surroundings,
+    prefix: str,
+    gateways: t.Iterable[DataPlane],
+    made: t.Callable[[str, policy.Target, t.Sequence[str] | None], Object | None],
+) -> t.Iterator[Wanted]:
     """One EnvoyFilter for each of the gateways, in the namespace of that; others that the set once had go.
 
-    Names are ``prefix`` and that of the gateway. ``tiers`` None: none may be there.
+    Names are ``prefix`` and that of the gateway.
     """
     target, known = wanted.target, set()
+    routes = envoy_routes(around.target) if target.kind == "HTTPRoute" and around.target else None
     for one in gateways:
         gateway = one.gateway
         name = f"{_prefix(target, prefix, gateway.namespace)}{gateway.name}"
-        definition = None
-        if tiers is not None:
-            routes = envoy_routes(around.target) if target.kind == "HTTPRoute" and around.target else None
-            definition = body_filter(tiers, name=name, gateway=gateway, streams=streams, routes=routes)
         known.add((gateway.namespace, name))
-        yield Wanted("EnvoyFilter", gateway.namespace, name, definition)
+        yield Wanted("EnvoyFilter", gateway.namespace, name, made(name, gateway, routes))
     for stale in around.filters:
         key = (stale["metadata"]["namespace"], stale["metadata"]["name"])
         if key not in known and key[1].startswith(_prefix(target, prefix, key[0])):

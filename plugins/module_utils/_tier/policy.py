@@ -52,6 +52,9 @@ _REFUSALS = {
     },
 }
 
+#: The body of the answer to a request without a key that is known.
+UNAUTHENTICATED: t.Final = json.dumps({"error": _REFUSALS["unauthenticated"]})
+
 # Limits count by these. Groups and tier are constant for a key, so they split no bucket; Limitador makes them metric labels.
 COUNTERS = {
     "user": tuple(f"auth.identity.{name}" for name in IDENTITY),
@@ -156,14 +159,19 @@ def _authentication(key_labels: t.Mapping[str, str], prefixes: t.Sequence[str]) 
 
 def _refusals(prefixes: t.Sequence[str]) -> dict[str, t.Any]:
     # Where headers are given, Authorino leaves the challenge to them.
-    challenge = {"www-authenticate": {"value": ", ".join(f'{prefix} realm="api-key"' for prefix in prefixes)}}
+    asked = {"www-authenticate": {"value": challenge(prefixes)}}
     return {
         case: {
-            "headers": {"content-type": {"value": "application/json"}, **(challenge if case == "unauthenticated" else {})},
+            "headers": {"content-type": {"value": "application/json"}, **(asked if case == "unauthenticated" else {})},
             "body": {"value": json.dumps({"error": error})},
         }
         for case, error in _REFUSALS.items()
     }
+
+
+def challenge(prefixes: t.Sequence[str]) -> str:
+    """The header WWW-Authenticate of a refusal: how a key is sent."""
+    return ", ".join(f'{prefix} realm="api-key"' for prefix in prefixes)
 
 
 def _headers(identity: t.Mapping[str, str]) -> dict[str, t.Any]:

@@ -31,6 +31,7 @@ def test_filters_and_clusters_do_not_depend_on_policies(index: routes.RouteIndex
         auth_when.KEEP,
         envoy.EXT_AUTHZ,
         envoy.ADMITTED,
+        envoy.REQUEST_SIZE_AFTER_AUTH,
         envoy.REQUEST_BODY_AFTER_AUTH,
         envoy.STATE_AFTER_AUTH,
         envoy.RATE_LIMIT_AFTER_AUTH,

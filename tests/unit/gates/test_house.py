@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import ADMITTED_HEADER
+
 Docs = dict[str, dict[str, t.Any]]
 ROOT = Path(__file__).resolve().parents[3]
 ROLES = sorted(path.parent.name for path in (ROOT / "roles").glob("*/tasks"))
@@ -174,3 +176,12 @@ def test_a_name_of_a_class_means_one_thing(root: Path, files: list[Path]) -> Non
                 places.setdefault(name, []).append(str(path))
     assert len(places) > 50
     assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
+def test_the_header_of_what_was_admitted_has_one_name(root: Path) -> None:
+    """AuthPolicies set it, role gateway compares it, and the local data plane adds it: thrice, for none may import another."""
+    controller = (root / "roles/local_stack/files/controller/local_controller/envoy.py").read_text()
+    role = yaml.safe_load((root / "roles/gateway/vars/main.yml").read_text())["__gateway_admitted_header"]
+    assert re.findall(r'^_ADMITTED_HEADER = "(.*)"$', controller, re.MULTILINE) == [role] == [ADMITTED_HEADER]
+    documents = ["docs/exposure.md", "roles/gateway/meta/argument_specs.yml"]
+    assert [name for name in documents if ADMITTED_HEADER not in (root / name).read_text()] == []

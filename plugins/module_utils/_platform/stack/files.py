@@ -7,7 +7,7 @@
 """The folder of a stack of processes: its folders, links, files and secrets, planned as a whole and then written.
 
 Nothing here decides what a file holds; the caller renders it. A file that holds :data:`TOKEN` gets the administrator's token in its place,
-and neither the token nor such a file is ever shown.
+one that holds ``@TOKEN:user@`` that of another account, and neither a token nor such a file is ever shown.
 """
 
 from __future__ import annotations
@@ -44,21 +44,23 @@ class Change:
 def plan(params: Map, run: Run) -> list[Change]:
     """What has to be done, in the order in which to do it: folders, links, what is issued once, files.
 
-    ``params``: ``directories`` (paths), ``links`` (``{path, target}``), ``issued`` (``{path, argv, chdir}``), ``token`` (path or None) and
-    ``files`` (``{path, content, mode, keep}``, the mode as octal digits). Raises GatewayError for what is in the way.
+    ``params``: ``directories`` (paths), ``links`` (``{path, target}``), ``issued`` (``{path, argv, chdir}``), ``token`` (path or None),
+    ``accounts`` (``{user, group}``, who has a token beside the administrator) and ``files`` (``{path, content, mode, keep}``, the mode as
+    octal digits). Raises GatewayError for what is in the way.
     """
     changes = [change for path in params["directories"] for change in _directory(Path(path))]
     changes += [change for link in params["links"] for change in _link(Path(link["path"]), str(link["target"]))]
     changes += [change for entry in params["issued"] for change in _issued(entry, run)]
-    token = None
+    tokens: dict[str, str] = {}
     if params["token"]:
-        path = Path(params["token"])
-        token = _token(path)
-        if token is None:
-            token = "".join(secrets.choice(_LETTERS) for _position in range(48))
-            changes.append(_written(path, f"{token},admin,admin,system:masters\n", 0o600, "", "a new token\n"))
+        path, accounts = Path(params["token"]), [("admin", "system:masters"), *((one["user"], one["group"]) for one in params["accounts"])]
+        found = _tokens(path)
+        tokens = {user: found.get(user) or "".join(secrets.choice(_LETTERS) for _position in range(48)) for user, _group in accounts}
+        if set(tokens) != set(found):
+            text = "".join(f"{tokens[user]},{user},{user},{group}\n" for user, group in accounts)
+            changes.append(_written(path, text, 0o600, *(", ".join(users) + "\n" if users else "" for users in (found, tokens))))
     for entry in params["files"]:
-        changes += _file(entry, token)
+        changes += _file(entry, {TOKEN if user == "admin" else f"@TOKEN:{user}@": token for user, token in tokens.items()})
     return changes
 
 
@@ -103,20 +105,21 @@ def _issued(entry: Map, run: Run) -> t.Iterator[Change]:
     yield Change(path, "", f"created by {Path(entry['argv'][0]).name}\n", issue)
 
 
-def _token(path: Path) -> str | None:
-    """The token in a file of the API server (``token,user,uid,groups``), None if there is none."""
-    return path.read_text(encoding="utf-8").split(",", 1)[0] if path.exists() else None
+def _tokens(path: Path) -> dict[str, str]:
+    """User to token, as a file of the API server has them (``token,user,uid,groups``); none if there is no file."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return {line.split(",")[1]: line.split(",")[0] for line in lines if line.count(",") >= 2}
 
 
-def _file(entry: Map, token: str | None) -> t.Iterator[Change]:
+def _file(entry: Map, places: t.Mapping[str, str]) -> t.Iterator[Change]:
     path, content, mode = Path(entry["path"]), str(entry["content"]), int(str(entry["mode"]), 8)
     if entry["keep"] and path.exists():
         return
-    secret = TOKEN in content
-    if secret:
-        if token is None:
-            raise GatewayError(f"{path} needs the administrator's token, and no file of it is given.")
-        content = content.replace(TOKEN, token)
+    if TOKEN in content and TOKEN not in places:
+        raise GatewayError(f"{path} needs the administrator's token, and no file of it is given.")
+    secret = any(place in content for place in places)
+    for place, token in places.items():
+        content = content.replace(place, token)
     found = path.read_text(encoding="utf-8") if path.exists() else None
     if found != content:
         yield _written(path, content, mode, *(("", "hidden\n") if secret else (found or "", content)))

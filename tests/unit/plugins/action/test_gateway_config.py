@@ -48,7 +48,7 @@ def test_run_fails_with_every_problem(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_run_refuses_an_unknown_option(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run({"teirs": TIERS}, monkeypatch)
     assert result["failed"]
-    assert result["msg"] == "gateway_config has no option teirs. Its options are tiers, keys, namespace, overlap, paths."
+    assert result["msg"] == "gateway_config has no option teirs. Its options are tiers, keys, namespace, overlap, paths, tls."
 
 
 def test_run_names_misspelt_variables(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,6 +127,15 @@ def test_info(call: t.Any, ask: t.Any) -> None:
     assert ask({"kind": "Secret"})["msg"] == "A reference to Secret  lacks apiVersion."
 
 
+def test_info_of_several_names(call: t.Any, ask: t.Any) -> None:
+    call(SECRET)
+    names = {"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": "llm", "names": ["s", "other/s", "none"]}}
+    result = ask(names)
+    assert [one["metadata"]["name"] for one in result["objects"]] == ["s"]
+    assert result["missing"] == ["Secret other/s", "Secret llm/none"]
+    assert ask({**names, "metadata": {"names": []}})["objects"] == []
+
+
 def test_info_waits(call: t.Any, ask: t.Any) -> None:
     call(GATEWAY, wait=False)
     assert ask(GATEWAY)["objects"]

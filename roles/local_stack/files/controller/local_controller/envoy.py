@@ -24,6 +24,7 @@ EXT_AUTHZ = cel.AUTH_NAMESPACE
 RATE_LIMIT_BEFORE_AUTH = "envoy.filters.http.ratelimit.kuadrant_llm_before_auth"
 RATE_LIMIT_AFTER_AUTH = "envoy.filters.http.ratelimit.kuadrant_llm_after_auth"
 REQUEST_SIZE = "envoy.filters.http.buffer.kuadrant_llm_request"
+REQUEST_SIZE_AFTER_AUTH = "envoy.filters.http.buffer.kuadrant_llm_request_after_auth"
 ANSWER_SIZE = "envoy.filters.http.buffer.kuadrant_llm_answer"
 REQUEST_BODY_BEFORE_AUTH = "envoy.filters.http.json_to_metadata.kuadrant_llm_before_auth"
 REQUEST_BODY_AFTER_AUTH = "envoy.filters.http.json_to_metadata.kuadrant_llm_after_auth"
@@ -112,6 +113,7 @@ def infrastructure(
         *(_http_filter(name, config) for name, config in auth_when.FILTERS.items()),
         _ext_authz_filter(auth),
         _http_filter(ADMITTED, {"@type": f"{_TYPE}.filters.http.header_mutation.v3.HeaderMutation"}),
+        _http_filter(REQUEST_SIZE_AFTER_AUTH, _size(bodies.request)),
         _http_filter(REQUEST_BODY_AFTER_AUTH, request_body_setting(["/model"])),
         _http_filter(STATE_AFTER_AUTH, _state({"auth": EXT_AUTHZ, "body": cel.REQUEST_BODY_NAMESPACE})),
         _rate_limit_filter(RATE_LIMIT_AFTER_AUTH, rate_limit),
@@ -137,6 +139,7 @@ def uncompressed(route: EnvoyRoute) -> Patch:
 def hold(most: int) -> dict[str, t.Any]:
     """The per-route setting of REQUEST_SIZE, which holds a request until its body is there and answers 413 to a larger one.
 
+    REQUEST_SIZE_AFTER_AUTH does where nothing before authentication reads the body.
     That is also the most of an answer that Envoy then holds. ANSWER_SIZE, the same filter where the request is complete, raises it.
     """
     return {"@type": f"{_TYPE}.filters.http.buffer.v3.BufferPerRoute", "buffer": {"max_request_bytes": most}}

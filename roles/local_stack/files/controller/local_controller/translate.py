@@ -139,9 +139,11 @@ def translate(
 def _sizes(settings: Json, actions: tuple[Json, ...], bodies: BodyLimits) -> Json:
     """How much is held, on a route where something reads bodies: these filters, or those that module tier puts before them."""
     sizes: Json = {}
-    held = {envoy.REQUEST_BODY_BEFORE_AUTH, envoy.REQUEST_BODY_AFTER_AUTH, envoy.RESPONSE_BODY}
-    if settings.keys() & held or _MODEL_HEADER in repr(actions):
+    if settings.keys() & {envoy.REQUEST_BODY_BEFORE_AUTH, envoy.RESPONSE_BODY} or _MODEL_HEADER in repr(actions):
         sizes[envoy.REQUEST_SIZE] = envoy.hold(bodies.request)
+    elif envoy.REQUEST_BODY_AFTER_AUTH in settings:
+        # Who is not admitted is told so at once, however long the body takes.
+        sizes[envoy.REQUEST_SIZE_AFTER_AUTH] = envoy.hold(bodies.request)
     if envoy.RESPONSE_BODY in settings:
         sizes[envoy.ANSWER_SIZE] = envoy.hold(bodies.answer)
     return sizes

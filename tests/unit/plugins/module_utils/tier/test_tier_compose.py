@@ -11,11 +11,11 @@ import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.body import body_filter, envoy_routes, why_bodies
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.body import body_filter, envoy_routes, keyless_filter, why_bodies
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import NAMES, DataPlane, PolicySet, Surroundings, compose
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import Topology
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.inspection import paths_of, target_facts
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import Target
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import UNAUTHENTICATED, Target
 
 ISTIO = DataPlane(Target("Gateway", "gw", "llm"), "istio.io/gateway-controller", native=False)
 NATIVE = dataclasses.replace(ISTIO, native=True)
@@ -81,6 +81,42 @@ def made(want: PolicySet, where: Surroundings) -> list[str]:
 )
 def test_the_set(want: PolicySet, objects: list[str]) -> None:
     assert made(want, around()) == objects
+
+
+@pytest.mark.parametrize(
+    ("want", "found"),
+    [
+        (wanted(TOKENS), []),
+        (wanted(REQUESTS, refuse_keyless=True), []),
+        (wanted(TOKENS, refuse_keyless=True), ["EnvoyFilter llm/llm-rate-limits-keyless-gw"]),
+        (wanted(TOKENS, refuse_keyless=True, streams="allow"), []),
+        # The AuthPolicy is ours, so it wants a key.
+        (wanted(REQUESTS, names={"AuthPolicy": "a"}, key_models=True), ["EnvoyFilter llm/a-keyless-gw"]),
+        (wanted(REQUESTS, names={"AuthPolicy": "a"}), []),
+    ],
+)
+def test_what_waits_for_a_body_gets_something_before_it_that_refuses_who_has_no_key(want: PolicySet, found: list[str]) -> None:
+    assert [one for one in made(want, around()) if "keyless" in one] == found
+
+
+def test_the_filter_for_requests_without_a_key_goes_when_it_is_not_wanted() -> None:
+    stale = {"metadata": {"namespace": "llm", "name": "llm-rate-limits-keyless-gw"}}
+    for want in (wanted(None), wanted(TOKENS), wanted(REQUESTS, refuse_keyless=True)):
+        objects = made(want, dataclasses.replace(around(), filters=(stale,)))
+        assert "no EnvoyFilter llm/llm-rate-limits-keyless-gw" in objects
+
+
+def test_a_request_without_a_key_is_refused_as_authorino_does_it() -> None:
+    gateway = Target("Gateway", "gw", "llm")
+    made_filter = keyless_filter(name="x", gateway=gateway, prefixes=("Bearer", "KEY"), routes=envoy_routes(ROUTE))
+    first, *switches = made_filter["spec"]["configPatches"]
+    lua = first["patch"]["value"]["typed_config"]["default_source_code"]["inline_string"]
+    assert (first["patch"]["operation"], first["patch"]["value"]["disabled"]) == ("INSERT_FIRST", True)
+    assert '["www-authenticate"] = "Bearer realm=\\"api-key\\", KEY realm=\\"api-key\\""' in lua
+    assert f"[==[{UNAUTHENTICATED}]==]" in lua
+    assert [one["match"]["routeConfiguration"]["vhost"]["route"]["name"] for one in switches] == ["llm.r.0", "chat", "llm.r.2"]
+    # The local data plane holds bodies at 10, role gateway looks at requests from 20 on.
+    assert made_filter["spec"]["priority"] == 15
 
 
 def test_a_gateway_elsewhere_gets_its_filter_where_it_is() -> None:
@@ -216,7 +252,11 @@ def test_paths_of_routes_are_told() -> None:
 
 def test_an_allow_list_of_models_has_bodies_read_for_the_authorization_alone() -> None:
     some = [{"name": "free", "models": ["m-*"]}]
-    assert made(wanted(some), around())[:2] == ["EnvoyFilter llm/llm-auth-models-gw", "no EnvoyFilter llm/llm-rate-limits-body-gw"]
+    assert made(wanted(some), around())[:3] == [
+        "EnvoyFilter llm/llm-auth-models-gw",
+        "EnvoyFilter llm/llm-auth-keyless-gw",
+        "no EnvoyFilter llm/llm-rate-limits-body-gw",
+    ]
     assert made(wanted(REQUESTS, key_models=True), around())[0] == "EnvoyFilter llm/llm-auth-models-gw"
     stale = {"metadata": {"namespace": "llm", "name": "llm-auth-models-gw"}}
     without = dataclasses.replace(around(), filters=(stale,))
@@ -227,4 +267,5 @@ def test_an_allow_list_of_models_has_bodies_read_for_the_authorization_alone() -
 
 def test_policies_of_one_name_have_filters_of_their_own() -> None:
     want = wanted([{"name": "free", "models": ["m"], "tokens": [RATE]}], names=dict.fromkeys(("AuthPolicy", "RateLimitPolicy"), "same"))
-    assert made(want, around())[:2] == ["EnvoyFilter llm/same-models-gw", "EnvoyFilter llm/same-body-gw"]
+    filters = [one for one in made(want, around()) if "EnvoyFilter" in one]
+    assert filters == ["EnvoyFilter llm/same-models-gw", "EnvoyFilter llm/same-keyless-gw", "EnvoyFilter llm/same-body-gw"]

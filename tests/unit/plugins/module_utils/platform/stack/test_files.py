@@ -55,6 +55,21 @@ def test_writes_everything_once(run_module: t.Any, tmp_path: Path, options: dict
     assert (second["changed"], second["written"], second["diff"]) == (False, [], [])
 
 
+def test_an_account_gets_a_token_beside_the_administrator(run_module: t.Any, tmp_path: Path, options: dict[str, t.Any]) -> None:
+    run_module(stack_files.main, **options)
+    etc = tmp_path / "stack/etc"
+    before = (etc / "tokens.csv").read_text()
+    user = "system:serviceaccount:llm:gw"
+    options["files"] += [{"path": str(etc / "envoy"), "content": f"Bearer @TOKEN:{user}@\n"}]
+    result = run_module(stack_files.main, accounts=[{"user": user, "group": "system:serviceaccounts"}], **options)
+    first, second = (etc / "tokens.csv").read_text().splitlines()
+    token = second.split(",")[0]
+    assert (first + "\n", second) == (before, f"{token},{user},{user},system:serviceaccounts")
+    assert (etc / "envoy").read_text() == f"Bearer {token}\n"
+    assert token not in str(result)
+    assert not run_module(stack_files.main, accounts=[{"user": user, "group": "system:serviceaccounts"}], **options)["changed"]
+
+
 @pytest.mark.parametrize(
     ("spoil", "name", "before", "after"),
     [
