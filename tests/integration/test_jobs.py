@@ -49,6 +49,8 @@ def injected(kubeconfig: str, prometheus_url: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def launch(kubeconfig: str, gateway_url: str, prometheus_url: str, tmp_path_factory: pytest.TempPathFactory) -> t.Callable[..., Job]:
     description = yaml.safe_load((ROOT / "inventories/example/group_vars/all.yml").read_text())
+    stack = yaml.safe_load((ROOT / "tests/integration/stack.yml").read_text())
+    description |= {name: value for name, value in stack.items() if name.startswith("llm_gateway_")}
 
     def run(job: str, answers: dict[str, str] | None = None, *, check: bool = False, without: tuple[str, ...] = ()) -> Job:
         pattern, template = JOBS[job]
