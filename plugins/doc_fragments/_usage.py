@@ -109,6 +109,7 @@ options:
   period:
     description:
       - Length of the period up to O(end), such as V(24h), V(7d) or V(1h30m). A day is 24 hours.
+      - Or a month or day of the calendar, in UTC, such as V(2026-11) or V(2026-11-30). It must be over.
     type: str
   wait_for_scrape:
     description:

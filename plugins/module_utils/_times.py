@@ -34,6 +34,7 @@ UNITS: t.Final = {
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MILLISECOND = datetime.timedelta(milliseconds=1)
 _LONGEST = datetime.timedelta.max // _MILLISECOND
+_CALENDAR = re.compile(r"(\d{4}-\d{2})(-\d{2})?")
 _PART = re.compile(r"([0-9]+)(ms|[smhdwy])")
 _RFC_3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})")
 
@@ -71,6 +72,36 @@ def parse_duration(value: str, option: str) -> int:
     if not length:
         raise GatewayError(f"{option}: {value!r} is no time at all")
     return length
+
+
+def calendar_period(text: str) -> tuple[int, int] | None:
+    """Start and end, in milliseconds, of a month (``2026-11``) or day (``2026-11-30``), in UTC. None: the text is neither."""
+    found = _CALENDAR.fullmatch(text)
+    if not found:
+        return None
+    month, day = found.groups()
+    try:
+        start = datetime.datetime.fromisoformat(f"{month}{day or '-01'}T00:00:00+00:00")
+        end = start + datetime.timedelta(days=1) if day else (start + datetime.timedelta(days=31)).replace(day=1)
+    except (ValueError, OverflowError):
+        return None
+    return (start - _EPOCH) // _MILLISECOND, (end - _EPOCH) // _MILLISECOND
+
+
+def parse_span(start: str | None, end: str | None, period: str | None, now: int) -> tuple[int, int]:
+    """Milliseconds from ``start``, or for the length of ``period``, to ``end`` or ``now``; or the month or day that ``period`` names.
+
+    One of ``start`` and ``period`` is given. Raises GatewayError that names the option.
+    """
+    last = now if end is None else parse_time(end, "end")
+    if start is not None:
+        return parse_time(start, "start"), last
+    named = calendar_period(period or "")
+    if named is None:
+        return last - parse_duration(period or "", "period"), last
+    if end is not None:
+        raise GatewayError(f"end: {period} has an end of its own. Leave end out, or let period be a length such as 24h")
+    return named
 
 
 def parse_timedelta(text: str) -> datetime.timedelta:

@@ -44,7 +44,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Reads usage, and writes no file.
+      - Reads usage, and writes no file. A folder that is missing is taken for what an earlier step would have created.
   diff_mode:
     support: full
   idempotent:
@@ -871,10 +871,10 @@ def bill(module: AnsibleModule) -> None:
     wanted = parse_pricing(params)
     paths = {name: params[f"output_{name}"] for name in (*makers, "pdf") if params[f"output_{name}"]}
     for name, path in paths.items():
-        check_destination(path, f"output_{name}")
+        check_destination(path, f"output_{name}", predicting=module.check_mode)
     formats = dict.fromkeys(params["output_formats"]) if wanted.split_by else {}
     if wanted.split_by:
-        check_folder(params["output_dir"], "output_dir")
+        check_folder(params["output_dir"], "output_dir", predicting=module.check_mode)
     pages = {"html", "pdf"} & {*paths, *formats}
     if pages:
         require_plots()

@@ -45,6 +45,13 @@ def test_check_mode_on_a_fresh_stack_predicts_no_change(playbook: t.Any) -> None
     assert recap(done.stdout)["changed"] == 0, done.stdout
 
 
+def test_use_case_is_predicted_from_its_inventory(playbook: t.Any) -> None:
+    done = playbook("site.yml", None, "--check", "--diff", "--inventory", "inventories/multi_tenant")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert recap(done.stdout)["changed"] > 0
+    assert "product-assistant" in done.stdout
+
+
 def test_service_roles_do_not_care_where_the_cluster_comes_from(
     playbook: t.Any, kubeconfig: str, gateway_url: str, prometheus_url: str
 ) -> None:

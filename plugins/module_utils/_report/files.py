@@ -21,10 +21,15 @@ if t.TYPE_CHECKING:
 _END = 4096
 
 
-def check_destination(path: str, option: str) -> None:
-    """Raises GatewayError if a file cannot be written there; called before any query, which may take long."""
+def check_destination(path: str, option: str, *, predicting: bool = False) -> None:
+    """Raises GatewayError if a file cannot be written there; called before any query, which may take long.
+
+    ``predicting``: in check mode, a folder that is missing is what an earlier step would have created.
+    """
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
+        if predicting:
+            return
         raise GatewayError(f"{option}: the folder {folder} does not exist. Create it first.")
     if os.path.isdir(path):
         raise GatewayError(f"{option}: {path} is a folder. Give the name of a file in it.")
@@ -32,9 +37,9 @@ def check_destination(path: str, option: str) -> None:
         raise GatewayError(f"{option}: no permission to write in {folder}.")
 
 
-def check_folder(path: str, option: str) -> None:
+def check_folder(path: str, option: str, *, predicting: bool = False) -> None:
     """Raises GatewayError if no files can be written into it."""
-    check_destination(os.path.join(path, "index.csv"), option)
+    check_destination(os.path.join(path, "index.csv"), option, predicting=predicting)
 
 
 def write_text(module: AnsibleModule, path: str, text: str) -> dict[str, str] | None:

@@ -17,7 +17,7 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, UnknownUsageError
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus, RawSeries, narrowed
 from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import promql_string, re2_escape
-from ansible_collections.kuadrant.llm.plugins.module_utils._times import duration_ms, format_time, parse_duration, parse_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import duration_ms, format_time, parse_span
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage import tokens
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import Measured, measure, to_series
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import (
@@ -201,8 +201,7 @@ def parse_question(params: t.Mapping[str, t.Any], now: int, known: str = "in the
     :param now: the end, if none is given, and the last moment that can be asked for.
     :param known: why what comes after it is not known.
     """
-    end = now if params["end"] is None else parse_time(params["end"], "end")
-    start = end - parse_duration(params["period"], "period") if params["start"] is None else parse_time(params["start"], "start")
+    start, end = parse_span(params["start"], params["end"], params["period"], now)
     if params["start"] is not None and start >= now:
         raise GatewayError(f"start: {format_time(start)} is {known} {format_time(now)}")
     if end > now:

@@ -16,6 +16,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers im
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.rules import Watch
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import (
+    calendar_period,
     canonical_time,
     duration_ms,
     earlier,
@@ -149,3 +150,23 @@ def test_utc_has_one_form(text: str) -> None:
 )
 def test_is_past(expires_at: str | None, expected: bool) -> None:
     assert is_past(expires_at, datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [
+        ("2026-11", "2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z"),
+        ("2026-12", "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z"),
+        ("2028-02", "2028-02-01T00:00:00Z", "2028-03-01T00:00:00Z"),
+        ("2028-02-29", "2028-02-29T00:00:00Z", "2028-03-01T00:00:00Z"),
+    ],
+)
+def test_month_and_day_of_the_calendar(text: str, start: str, end: str) -> None:
+    span = calendar_period(text)
+    assert span
+    assert [format_time(moment) for moment in span] == [start, end]
+
+
+@pytest.mark.parametrize("text", ["2026", "2026-13", "2026-02-30", "2026-1", "2026-11-", "9999-12", "24h", ""])
+def test_what_is_no_month_and_no_day(text: str) -> None:
+    assert calendar_period(text) is None

@@ -225,6 +225,15 @@ def test_chargeback_files_change_once(limiter: Server, run_module: Run, tmp_path
     assert json.loads((tmp_path / "bill.json").read_text())["totals"] == first["totals"]
 
 
+def test_check_mode_takes_a_missing_folder_for_one_that_an_earlier_step_creates(
+    limiter: Server, run_module: Run, tmp_path: pathlib.Path
+) -> None:
+    path = str(tmp_path / "bills/bill.csv")
+    result = run_module(chargeback.main, prometheus_url=limiter.url, tiers=TIERS, output_csv=path, check=True, **PERIOD)
+    assert result["changed"] is True
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -232,6 +232,11 @@ def test_wait_goes_on_without_a_limiter_that_is_gone_and_says_so(limiter: Server
         pytest.param({"start": "2999-01-01T00:00:00Z"}, "start: 2999-01-01T00:00:00Z is in the future", id="starts-in-the-future"),
         pytest.param({"end": "1970-01-01T00:15:00Z"}, "start: 1970-01-01T00:15:00Z is not before end", id="empty-period"),
         pytest.param({"start": None, "period": "1 day"}, "period: '1 day' is not a duration", id="period"),
+        pytest.param({"start": None, "period": "1970-13"}, "period: '1970-13' is not a duration", id="no-month"),
+        pytest.param({"start": None, "period": "1970-01"}, "end: 1970-02-01T00:00:00Z is in the future", id="month-that-lasts"),
+        pytest.param(
+            {"start": None, "period": "1970-01", "end": "1970-01-01T00:15:00Z"}, "end: 1970-01 has an end of its own", id="two-ends"
+        ),
         pytest.param({"start": None, "period": "0s"}, "period: '0s' is no time at all", id="no-period"),
         pytest.param({"match_labels": {"a-b": "c"}}, "match_labels: 'a-b' is not the name", id="label"),
         pytest.param({"wait_for_scrape": -1}, "wait_for_scrape: must be a number of seconds", id="wait"),

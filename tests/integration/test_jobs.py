@@ -1,0 +1,163 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Each job of playbooks/vars/awx.yml as AWX runs it: by ansible-runner, with a credential, the answers to its survey, and an inventory."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pathlib
+import typing as t
+
+import ansible_runner
+import pytest
+import yaml
+
+ROOT = pathlib.Path(__file__).parents[2]
+SOURCE: dict[str, t.Any] = yaml.safe_load((ROOT / "playbooks/vars/awx.yml").read_text())
+JOBS = {
+    template["name"].partition(" - ")[2]: (pattern["name"], template) for pattern in SOURCE["patterns"] for template in pattern["templates"]
+}
+NAME = f"job-{os.getpid()}"
+NAMESPACE = f"requester-{os.getpid()}"
+
+Kubectl = t.Callable[..., str]
+
+
+class Job(t.NamedTuple):
+    status: str
+    output: str
+    changed: int
+
+
+Launch = t.Callable[..., Job]
+
+
+def injected(kubeconfig: str, prometheus_url: str) -> dict[str, str]:
+    """What the credentials give a job, as AWX fills in their injectors."""
+    values = {
+        "{{ tower.filename.kubeconfig }}": kubeconfig,
+        "{{ provider }}": "existing",
+        "{{ url }}": prometheus_url,
+    }
+    return {name: values[text] for kind in SOURCE["credential_types"] for name, text in kind["injectors"]["extra_vars"].items()}
+
+
+@pytest.fixture(scope="module")
+def launch(kubeconfig: str, gateway_url: str, prometheus_url: str, tmp_path_factory: pytest.TempPathFactory) -> t.Callable[..., Job]:
+    description = yaml.safe_load((ROOT / "inventories/example/group_vars/all.yml").read_text())
+    stack = yaml.safe_load((ROOT / "tests/integration/stack.yml").read_text())
+    description |= {name: value for name, value in stack.items() if name.startswith("llm_gateway_")}
+
+    def run(job: str, answers: dict[str, str] | None = None, *, check: bool = False, without: tuple[str, ...] = ()) -> Job:
+        pattern, template = JOBS[job]
+        asked = {question["variable"]: question for question in template.get("questions", [])}
+        given = {name: question.get("default", "") for name, question in asked.items()} | (answers or {})
+        assert set(given) == set(asked), "the survey does not ask this"
+        assert [name for name, question in asked.items() if question["required"] and not given[name]] == []
+        # The cluster is a local stack: its parts are there, and no load balancer has an address.
+        # Of days before the stack was there nothing can be known: they are closed as that.
+        variables = {"cluster_gateway_url": gateway_url, "llm_gateway_platform": [], "chargeback_close_unscraped": True, **description}
+        host = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+        done = ansible_runner.run(
+            private_data_dir=str(tmp_path_factory.mktemp("job")),
+            project_dir=str(ROOT),
+            playbook=str(ROOT / f"extensions/patterns/{pattern}/playbooks/{template['playbook']}.yml"),
+            inventory={
+                "all": {
+                    "hosts": {"localhost": host},
+                    "vars": {name: value for name, value in variables.items() if name not in without},
+                }
+            },
+            extravars={**injected(kubeconfig, prometheus_url), **given},
+            cmdline="--check --diff" if check else "",
+            envvars={"ANSIBLE_CONFIG": os.environ.get("ANSIBLE_CONFIG", str(ROOT / "ansible.cfg"))},
+            quiet=True,
+        )
+        return Job(done.status, done.stdout.read(), sum((done.stats or {}).get("changed", {}).values()))
+
+    return run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _namespace(kubectl: Kubectl) -> t.Iterator[None]:
+    kubectl("create", "namespace", NAMESPACE)
+    yield
+    kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+    kubectl("delete", "secret", NAME, "--namespace=llm", "--ignore-not-found")
+
+
+def test_set_up_finds_everything_as_it_should_be(launch: Launch) -> None:
+    done = launch("set up", check=True)
+    assert (done.status, done.changed) == ("successful", 0), done.output[-3000:]
+
+
+@pytest.mark.parametrize("job", ["set up", "apply tiers"])
+def test_a_lost_inventory_variable_changes_no_tier(launch: Launch, job: str) -> None:
+    done = launch(job, without=("llm_gateway_tiers",))
+    assert (done.status, done.changed) == ("failed", 0)
+    assert "llm_gateway_tiers" in done.output
+
+
+def test_tiers_of_the_inventory_are_those_in_force(launch: Launch) -> None:
+    done = launch("apply tiers", check=True)
+    assert (done.status, done.changed) == ("successful", 0), done.output[-3000:]
+
+
+def test_life_of_a_key_that_a_form_asked_for(launch: Launch, kubectl: Kubectl) -> None:
+    copy = {"authorization_request_secret": "gateway", "authorization_request_secret_namespace": NAMESPACE}
+    form = {"authorization_request_name": NAME, "authorization_request_user": "zoe", "authorization_request_tier": "free", **copy}
+
+    def value(namespace: str, name: str) -> str:
+        return base64.b64decode(kubectl("get", "secret", name, f"--namespace={namespace}", "--output=jsonpath={.data.api_key}")).decode()
+
+    # The tiers come from the gateway: this job needs no description of it.
+    assert launch("create a key", form, check=True, without=("llm_gateway_tiers",)).changed == 2
+    made = launch("create a key", form, without=("llm_gateway_tiers", "llm_gateway_keys"))
+    assert (made.status, made.changed) == ("successful", 2), made.output[-3000:]
+    first = value("llm", NAME)
+    assert value(NAMESPACE, "gateway") == first
+    assert first not in made.output
+
+    other = launch("create a key", form | {"authorization_request_user": "mallory"})
+    assert (other.status, other.changed) == ("failed", 0)
+    assert "of user zoe" in other.output
+
+    rotated = launch("rotate a key", {"authorization_request_name": NAME, "authorization_request_rotation": "ticket-1", **copy})
+    assert (rotated.status, rotated.changed) == ("successful", 2), rotated.output[-3000:]
+    second = value(NAMESPACE, "gateway")
+    assert second != first
+    assert second not in rotated.output
+
+    listed = launch("list keys", {"authorization_request_user": "zoe"})
+    assert (listed.status, listed.changed) == ("successful", 0)
+    assert NAME in listed.output
+    assert "alice-laptop" not in listed.output
+
+    revoked = launch("revoke a key", {"authorization_request_name": NAME})
+    assert (revoked.status, revoked.changed) == ("successful", 1), revoked.output[-3000:]
+    listing = json.loads(kubectl("get", "secret", NAME, "--namespace=llm", "--output=json"))
+    assert "data" not in listing or not listing["data"].get("api_key")
+
+
+def test_usage_is_closed_and_billed(launch: Launch, tmp_path: pathlib.Path) -> None:
+    closed = launch("close usage", {"chargeback_ledger_dir": str(tmp_path / "ledger")}, check=True)
+    assert (closed.status, closed.changed) == ("successful", 1), closed.output[-3000:]
+    assert not (tmp_path / "ledger").exists()
+    billed = launch("bill a period", {"chargeback_period": "5m", "chargeback_output_dir": str(tmp_path / "bills")})
+    assert billed.status == "successful", billed.output[-3000:]
+    assert {path.suffix for path in (tmp_path / "bills").iterdir()} == {".csv", ".json", ".html", ".pdf"}
+
+
+def test_faults_are_found_without_changing_anything(launch: Launch) -> None:
+    done = launch("find faults", {"doctor_fail_on": "never"})
+    assert (done.status, done.changed) == ("successful", 0), done.output[-3000:]
+
+
+def test_another_gateway_is_not_removed(launch: Launch) -> None:
+    done = launch("remove", {"teardown_confirm": "vllm-gatway"})
+    assert (done.status, done.changed) == ("failed", 0)
+    assert "Nothing was removed" in done.output
