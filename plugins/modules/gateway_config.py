@@ -71,11 +71,35 @@ options:
             default: false
       tokens:
         description:
-          - Limits on tokens, of prompt and completion together, as the model server reports them in C(usage.total_tokens).
+          - Limits on tokens, of prompt and completion together unless O(tiers[].tokens[].cost) or O(tiers[].tokens[].count) says otherwise,
+            as the model server reports them in C(usage).
           - What a request costs is known when it is answered. The one that goes over the limit is still answered, the next one is refused.
         type: list
         elements: dict
-        suboptions: *rates
+        suboptions:
+          <<: *rates
+          cost:
+            description:
+              - What one token counts against the limit, by what it is. The cost of an answer is rounded up to a whole number.
+              - Tokens of which only the sum is known count as the dearer of prompt and completion.
+              - Only where the answers are told to the custom Limitador in parts, which is the local stack; Kuadrant's own filter knows only
+                the sum, and is refused by name.
+            type: dict
+            suboptions:
+              prompt:
+                description: Of a token of the prompt, 1 if not given. From 0 to 1000000, with at most 6 decimals.
+                type: float
+              completion:
+                description: Of a token of the completion, 1 if not given.
+                type: float
+              cached:
+                description: Of a token of the prompt that the model server had in its cache, as much as of any other if not given.
+                type: float
+          count:
+            description: Count only these tokens, one each, where O(tiers[].tokens[].cost) is not given.
+            type: str
+            choices: [total, prompt, completion]
+            default: total
       models:
         description:
           - The only models that keys of the tier may use, as names in which V(*) stands for any characters. All others get 403, and so does
@@ -224,7 +248,7 @@ tiers:
   sample:
     - name: free
       requests:
-        - {limit: 2, window: 2m, per: user, model: null, shadow: false}
+        - {limit: 2, window: 2m, per: user, model: null, shadow: false, cost: null}
       tokens: []
       price:
         request: "0.001"

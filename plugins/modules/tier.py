@@ -174,6 +174,10 @@ EXAMPLES = r"""
         tokens:
           - {limit: 50000, window: 1h, model: large}
           - {limit: 500000, window: 1h, model: small}
+      - name: metered
+        tokens:
+          - {limit: 100000, window: 24h, cost: {prompt: 1, completion: 4, cached: 0.1}}    # as the prices are to each other
+          - {limit: 5000, window: 1h, count: completion}
       - name: trial
         requests:
           - {limit: 100, window: 24h}

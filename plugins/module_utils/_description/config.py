@@ -63,7 +63,14 @@ def _tier_facts(tier: Tier) -> dict[str, t.Any]:
 
 
 def rate_facts(rate: Rate) -> dict[str, t.Any]:
-    return {"limit": rate.limit, "window": rate.window, "per": rate.per, "model": rate.model, "shadow": rate.shadow}
+    return {
+        "limit": rate.limit,
+        "window": rate.window,
+        "per": rate.per,
+        "model": rate.model,
+        "shadow": rate.shadow,
+        "cost": rate.cost.facts() if rate.cost else None,
+    }
 
 
 def _key_facts(key: ApiKey) -> dict[str, t.Any]:

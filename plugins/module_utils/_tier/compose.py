@@ -195,6 +195,13 @@ def _refuse(wanted: PolicySet, tiers: tuple[Tier, ...], around: Surroundings) ->
                 f"{where}: Limitador {', '.join(around.plain_limiters)} runs Kuadrant's image, which refuses what a limit "
                 f"in shadow would only count ({'; '.join(shadows)}). Set limitador_image to the custom Limitador, or leave shadow out."
             )
+        weighted = policy.weighted(tiers) if "TokenRateLimitPolicy" in wanted.names else []
+        if weighted and not one.native:
+            problems.append(
+                f"{where} cannot tell prompt and completion apart, as limits with cost or count want it ({'; '.join(weighted)}): "
+                "Kuadrant's filter reports to any Limitador only how many tokens an answer cost in all. Limit the total there, without "
+                "cost and count."
+            )
         overlapping = policy.overlapping_token_limits(tiers) if "TokenRateLimitPolicy" in wanted.names else []
         if overlapping and not one.native:
             problems.append(
