@@ -32,6 +32,7 @@ PUBLIC: t.Final = (
     "llm_gateway_extra_paths",
     "llm_gateway_hostname",
     "llm_gateway_hosts",
+    "llm_gateway_identities",
     "llm_gateway_identity_headers",
     "llm_gateway_key_labels",
     "llm_gateway_key_prefixes",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.identities import Identity
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Tier
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier import policy
@@ -80,6 +81,7 @@ class PolicySet:
     key_models: bool = False
     key_prefixes: tuple[str, ...] = policy.KEY_PREFIXES
     identity_headers: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    tokens: tuple[Identity, ...] = ()
 
 
 def compose(wanted: PolicySet, around: Surroundings) -> list[Wanted]:
@@ -115,6 +117,7 @@ def _definition(kind: str, name: str, wanted: PolicySet) -> Object | None:
             identity_headers=wanted.identity_headers,
             evaluator=wanted.evaluator,
             key_models=wanted.key_models,
+            tokens=wanted.tokens,
         )
     if kind == "RateLimitPolicy":
         return policy.rate_limit_policy(tiers, name=name, target=target)

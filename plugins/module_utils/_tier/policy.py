@@ -25,10 +25,11 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._names import (
     TIER_ANNOTATION,
     USER_ANNOTATION,
 )
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier import access
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier import access, identities
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.access import MODEL_HEADER
 
 if t.TYPE_CHECKING:
+    from ansible_collections.kuadrant.llm.plugins.module_utils._description.identities import Identity
     from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Rate, Tier
 
 # What the gateway knows of a caller, and the key annotation that says it.
@@ -99,8 +100,9 @@ def auth_policy(
     identity_headers: t.Mapping[str, str] | None = None,
     evaluator: str = access.EVALUATORS[0],
     key_models: bool = False,
+    tokens: t.Sequence[Identity] = (),
 ) -> dict[str, t.Any]:
-    """API keys from Secrets with ``key_labels``; known keys of other groups or tiers, and expired ones, get 403.
+    """API keys from Secrets with ``key_labels``, and ``tokens``; known ones of other groups or tiers, and expired keys, get 403.
 
     ``evaluator`` (one of access.EVALUATORS) decides that. ``key_models``: some keys name the only models that they may use.
     ``key_prefixes`` may stand before the key in the header Authorization; ``identity_headers`` tell the model server one of IDENTITY each.
@@ -117,7 +119,10 @@ def auth_policy(
         target,
         {
             "rules": {
-                "authentication": _authentication(key_labels, key_prefixes),
+                "authentication": {
+                    **_authentication(key_labels, key_prefixes),
+                    **identities.authentication(tokens, [tier.name for tier in tiers], groups),
+                },
                 "authorization": access.rules(tiers, groups, evaluator, key_models=key_models),
                 "response": {
                     **_refusals(key_prefixes),
