@@ -10,7 +10,7 @@ TEST := hack/venv test
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test lint unit sanity integration platform bench bench-keys bench-gateway bench-accuracy bench-close bench-focus bench-split bench-doctor build
+.PHONY: help demo down test lint unit sanity integration platform cluster bench bench-keys bench-gateway bench-accuracy bench-close bench-focus bench-split bench-doctor build
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ integration: ## Start a stack and a cluster of its own; scenarios of the roles, 
 
 platform: ## All else about other platforms: the playbook site, all defaults flipped, upgrades, llm-d, kind, failures
 	@LLM_TEST_LANES=platform $(TEST) hack/integration $(ARGS)
+
+cluster: ## The playbook site on a real node: kubelet, containerd and pods of images that are built here; takes root
+	@LLM_TEST_LANES=node $(TEST) hack/integration $(ARGS)
 
 bench: ## Measure build, start, idempotence and memory; writes build/bench/stack.json
 	@$(DEMO) python tests/bench/stack.py $(ARGS)

@@ -23,7 +23,7 @@ description:
     O(adopt=true).
   - Requests go out eight at a time and are tried again when the API server asks for it.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.actiongroup_llm_gateway
 attributes:
@@ -164,9 +164,6 @@ options:
       - Set C(no_log) on the task then, and register the result to pass it on.
     type: bool
     default: false
-requirements:
-  - python >= 3.11
-  - kubernetes >= 24.2.0
 seealso:
   - module: kuadrant.llm.api_key_info
   - module: kuadrant.llm.gateway_check

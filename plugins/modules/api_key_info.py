@@ -16,7 +16,7 @@ description:
   - Lists the API keys of a namespace, with whatever is wrong with them. Never returns the value of a key.
   - Every filter that is given narrows the list.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.info_module
   - kuadrant.llm._attributes.actiongroup_llm_gateway
@@ -73,9 +73,6 @@ options:
     description:
       - Only the keys that were not changed for so long, for example V(90d), to find those that a rotation is due for.
     type: str
-requirements:
-  - python >= 3.11
-  - kubernetes >= 24.2.0
 seealso:
   - module: kuadrant.llm.api_key
 """

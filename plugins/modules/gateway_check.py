@@ -17,7 +17,7 @@ description:
     what the gateway said and what to do.
   - The requests are real. They count against the limits of the keys' users, and they are metered.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.actiongroup_llm_gateway
 attributes:
@@ -119,9 +119,7 @@ options:
     type: float
     default: 10
 requirements:
-  - python >= 3.11
   - requests
-  - kubernetes >= 24.2.0, for O(probes[].key_secret)
 seealso:
   - module: kuadrant.llm.api_key
 """

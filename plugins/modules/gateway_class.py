@@ -17,7 +17,7 @@ description:
   - If that does not happen, fails with one message that names the class, its controller and what the controller says, or the classes that
     there are instead.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.actiongroup_llm_gateway
 attributes:
@@ -44,9 +44,6 @@ options:
       - How many seconds to wait at most.
     type: int
     default: 60
-requirements:
-  - python >= 3.11
-  - kubernetes >= 24.2.0
 """
 
 EXAMPLES = r"""

@@ -19,7 +19,7 @@ description:
     O(probes).
   - What the user may not list is named, and the rest is looked at all the same.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.info_module
   - kuadrant.llm._attributes.actiongroup_llm_gateway
@@ -116,9 +116,7 @@ options:
     choices: [never, error, warning]
     default: never
 requirements:
-  - python >= 3.11
   - requests
-  - kubernetes >= 24.2.0
 seealso:
   - module: kuadrant.llm.tier_info
   - module: kuadrant.llm.api_key_info

@@ -19,7 +19,7 @@ description:
   - Starts kuadrant-operator again if it has not seen a custom resource definition that it works on, since it looks only once, at its start.
   - Makes the Kuadrant resource exactly what the options say, and waits until it is Ready.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.actiongroup_llm_gateway
 attributes:
@@ -107,9 +107,6 @@ options:
     description: Name of the Secret for that registry.
     type: str
     default: ""
-requirements:
-  - python >= 3.11
-  - kubernetes >= 24.2.0
 """
 
 EXAMPLES = r"""

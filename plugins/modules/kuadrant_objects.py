@@ -17,7 +17,7 @@ description:
     C(tasks_from=export) is what users run.
   - Knows every kind of object whose definition is in Kuadrant's chart, and tells what users wrote from what Kuadrant created from it.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.actiongroup_llm_gateway
 attributes:
@@ -87,8 +87,6 @@ options:
     type: int
     default: 300
 requirements:
-  - python >= 3.11
-  - kubernetes >= 24.2.0
   - PyYAML
 """
 

@@ -16,7 +16,7 @@ description:
   - Internal to the roles of this collection, and may change with any release.
   - Looks which Kuadrant there is and who owns it, and fails with what to do where something is in the way.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.info_module
   - kuadrant.llm._attributes.actiongroup_llm_gateway
@@ -47,9 +47,6 @@ options:
     description: The version to install.
     type: str
     required: true
-requirements:
-  - python >= 3.11
-  - kubernetes >= 24.2.0
 """
 
 EXAMPLES = r"""

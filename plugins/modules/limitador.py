@@ -18,7 +18,7 @@ description:
     not. What kuadrant-operator writes there, the limits above all, is never touched.
   - Where Kuadrant was not installed by this collection, only fields that it set itself are taken back.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.actiongroup_llm_gateway
 attributes:
@@ -133,9 +133,6 @@ options:
     description: Affinity, as in a pod.
     type: dict
     default: {}
-requirements:
-  - python >= 3.11
-  - kubernetes >= 24.2.0
 """
 
 EXAMPLES = r"""

@@ -18,7 +18,7 @@ description:
   - Fails, with the reason and what to do, where Kuadrant cannot be put in front of it. That is llm-d in stand-alone mode, a Gateway whose
     controller Kuadrant cannot attach to, and several Gateways of which it is not clear which is meant.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.info_module
   - kuadrant.llm._attributes.actiongroup_llm_gateway
@@ -38,9 +38,6 @@ options:
     type: list
     elements: str
     default: [istio.io/gateway-controller, openshift.io/gateway-controller/v1]
-requirements:
-  - python >= 3.11
-  - kubernetes >= 24.2.0
 seealso:
   - module: kuadrant.llm.platform_info
 """

@@ -17,7 +17,7 @@ description:
   - Applies whole objects and waits until those with known conditions are in effect, or deletes objects and waits until they are gone.
   - A Namespace that exists is left as it is. One that is being deleted is an error.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.actiongroup_llm_gateway
 attributes:
@@ -102,9 +102,6 @@ options:
       - How many seconds to wait at most.
     type: int
     default: 120
-requirements:
-  - python >= 3.11
-  - kubernetes >= 24.2.0
 """
 
 EXAMPLES = r"""

@@ -17,7 +17,7 @@ description:
     playbooks.
   - Reads objects, of kinds that the cluster need not serve, and waits until they are in effect if wanted.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.info_module
   - kuadrant.llm._attributes.actiongroup_llm_gateway
@@ -39,9 +39,6 @@ options:
       - How many seconds to wait at most.
     type: int
     default: 120
-requirements:
-  - python >= 3.11
-  - kubernetes >= 24.2.0
 """
 
 EXAMPLES = r"""

@@ -19,7 +19,7 @@ description:
   - Fails with one message that names every verb that is denied, and the roles that want it.
   - The action plugin of this name reads the files, on the controller.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.info_module
   - kuadrant.llm._attributes.actiongroup_llm_gateway
@@ -52,9 +52,6 @@ options:
     type: list
     elements: dict
     default: []
-requirements:
-  - python >= 3.11
-  - kubernetes >= 24.2.0
 """
 
 EXAMPLES = r"""

@@ -18,7 +18,7 @@ description:
   - Given O(wish), also says what it takes to get there, in RV(plan). That is how the roles of this collection decide.
   - What the user may not list is named in RV(problems); the rest is returned all the same.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.info_module
   - kuadrant.llm._attributes.actiongroup_llm_gateway
@@ -232,9 +232,6 @@ options:
                 of another owner is of their kinds.
             type: bool
             default: true
-requirements:
-  - python >= 3.11
-  - kubernetes >= 24.2.0
 """
 
 EXAMPLES = r"""

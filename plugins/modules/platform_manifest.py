@@ -18,7 +18,7 @@ description:
     CRDs last.
   - Nothing of the file stays on the machine.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.actiongroup_llm_gateway
 attributes:
@@ -69,8 +69,6 @@ options:
     type: int
     default: 120
 requirements:
-  - python >= 3.11
-  - kubernetes >= 24.2.0
   - PyYAML
 """
 

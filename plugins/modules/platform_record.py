@@ -18,7 +18,7 @@ description:
     that exists is not changed.
   - Deletes the note, and if wanted the namespace where this collection created it and it holds nothing else.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.actiongroup_llm_gateway
 attributes:
@@ -67,9 +67,6 @@ options:
     description: Seconds to wait until the namespace is gone.
     type: int
     default: 300
-requirements:
-  - python >= 3.11
-  - kubernetes >= 24.2.0
 """
 
 EXAMPLES = r"""

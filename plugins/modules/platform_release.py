@@ -20,7 +20,7 @@ description:
     under way is an error that says what to wait for.
   - Runs no Helm.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.actiongroup_llm_gateway
 attributes:
@@ -43,9 +43,6 @@ options:
     description: After how many minutes an operation of Helm that has not ended counts as interrupted.
     type: int
     default: 15
-requirements:
-  - python >= 3.11
-  - kubernetes >= 24.2.0
 """
 
 EXAMPLES = r"""

@@ -16,7 +16,7 @@ description:
   - Internal to the playbook C(kuadrant.llm.rollback), and may change with any release.
   - Helm keeps the charts of earlier revisions on the cluster, so that no chart repository is needed.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.actiongroup_llm_gateway
 attributes:
@@ -53,9 +53,6 @@ options:
     description: Seconds that Helm may take.
     type: int
     default: 300
-requirements:
-  - python >= 3.11
-  - kubernetes >= 24.2.0
 """
 
 EXAMPLES = r"""

@@ -19,7 +19,7 @@ description:
   - Does not wait until the end where a cause does not go by itself, such as an image that the registry refuses, a Secret that does not
     exist, a quota, or a pod that no node takes.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.actiongroup_llm_gateway
 attributes:
@@ -59,9 +59,6 @@ options:
       - For how many seconds a cause that does not go by itself has to last until the module gives up.
     type: int
     default: 20
-requirements:
-  - python >= 3.11
-  - kubernetes >= 24.2.0
 """
 
 EXAMPLES = r"""

@@ -18,7 +18,7 @@ description:
   - Looks only into the namespace of the target where those of others may not be listed. Finds none where the cluster does not serve these
     kinds.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.info_module
   - kuadrant.llm._attributes.actiongroup_llm_gateway
@@ -43,9 +43,6 @@ options:
       - Name of the port that serves its metrics.
     type: str
     required: true
-requirements:
-  - python >= 3.11
-  - kubernetes >= 24.2.0
 """
 
 EXAMPLES = r"""

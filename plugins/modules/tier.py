@@ -20,7 +20,7 @@ description:
   - A policy of the set that the tiers do not need any more is removed. Policies that this collection did not create or adopt are never
     touched.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.actiongroup_llm_gateway
 attributes:

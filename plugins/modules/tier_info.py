@@ -17,7 +17,7 @@ description:
   - Tells also of policies elsewhere that hold in their place, or do not hold because of them.
   - Fails if there is no such target.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.actiongroup_llm_gateway
   - kuadrant.llm._attributes.INFO_MODULE

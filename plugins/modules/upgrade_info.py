@@ -17,7 +17,7 @@ description:
   - Kubernetes and the parts have to go together, Istio goes one minor version at a time, nothing goes back, and what is not ours stays.
   - A part can go back to the version before when this collection upgraded it, as its record says, and it has not gone back since.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.info_module
   - kuadrant.llm._attributes.actiongroup_llm_gateway
@@ -31,9 +31,6 @@ options:
     type: list
     elements: str
     default: []
-requirements:
-  - python >= 3.11
-  - kubernetes >= 24.2.0
 """
 
 EXAMPLES = r"""

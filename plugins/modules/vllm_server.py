@@ -20,7 +20,7 @@ description:
   - Deletes what an earlier run created and is not wanted any more, and waits until the pods run.
   - Settings that contradict one another are told all at once, before the cluster is asked.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.actiongroup_llm_gateway
 attributes:
@@ -56,9 +56,6 @@ options:
     description: Seconds to wait until it serves, or until an object is gone.
     type: int
     default: 300
-requirements:
-  - python >= 3.11
-  - kubernetes >= 24.2.0
 """
 
 EXAMPLES = r"""

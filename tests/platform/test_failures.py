@@ -192,7 +192,7 @@ def test_missing_permissions_are_all_named_before_anything_changes(
     said = message(done)
     assert "create, patch customresourcedefinitions.apiextensions.k8s.io in the whole cluster (roles istio, prometheus, kuadrant)" in said
     assert "escalate, bind clusterroles.rbac.authorization.k8s.io in the whole cluster" in said
-    assert "get, create namespaces in the whole cluster" in said
+    assert "get, list, create namespaces in the whole cluster" in said
     assert "delete tokenratelimitpolicies.kuadrant.io in namespace llm (role rate_limiting)" in said
     assert "authpolicies.kuadrant.io in namespace llm" in said
     assert "deployments.apps" not in said

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import pytest
-from local_controller import auth_when, envoy, routes
+from local_controller import auth_when, envoy, routes, translate
 
 from .configurations import AUTH, ERROR, SERVICES, auth, config, descriptors, limit, rate_limit, route_patches, run, settings
 from .conftest import action_set_name, gateway, route
@@ -41,6 +41,19 @@ def test_filters_and_clusters_do_not_depend_on_policies(index: routes.RouteIndex
     assert all(value["disabled"] is True for value in values[2:])
     address = values[1]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]
     assert address == {"socket_address": {"address": "127.0.0.1", "port_value": 8081}}
+
+
+@pytest.mark.parametrize(
+    ("host", "kind"),
+    [("127.0.0.1", "STATIC"), ("::1", "STATIC"), ("limitador.kuadrant-system.svc.cluster.local", "STRICT_DNS"), ("cafe", "STRICT_DNS")],
+)
+def test_a_service_is_reached_at_an_address_or_by_a_name(index: routes.RouteIndex, host: str, kind: str) -> None:
+    upstreams = envoy.Upstreams(50051, 8081, limitador_address=host)
+    patches = translate.translate({"services": SERVICES, "actionSets": []}, index, upstreams).patches
+    authorino, limitador = (patch["patch"]["value"] for patch in patches if patch["applyTo"] == "CLUSTER")
+    assert (authorino["type"], limitador["type"]) == ("STATIC", kind)
+    address = limitador["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]
+    assert address == {"socket_address": {"address": host, "port_value": 8081}}
 
 
 @pytest.mark.parametrize(

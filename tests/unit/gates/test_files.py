@@ -50,6 +50,18 @@ def test_versions_of_python_packages_stand_in_the_constraints_only(root: Path, f
     assert [str(path) for path in lists if re.search(r"[<=~]=", text(root / path))] == []
 
 
+def test_programs_of_one_module_have_one_version(root: Path) -> None:
+    """A program with more dependencies than its neighbour has a module of its own; both are of one release."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for path in [*root.glob("roles/*/files/go/*/go.mod"), *root.glob("tests/cluster/go/*/go.mod")]:
+        # Definitions and charts may be of another release than the program.
+        if path.parent.name not in {"crds", "charts-previous", "gateway-api"}:
+            for module, version in re.findall(r"^(?:require |\t)(\S+) (v\S+)$", path.read_text(), re.MULTILINE):
+                found.setdefault(module, {}).setdefault(version, set()).add(path.parent.name)
+    assert len(found["istio.io/istio"].popitem()[1]) >= 3
+    assert {module: versions for module, versions in found.items() if len(versions) > 1} == {}
+
+
 def test_pins_of_the_local_stack_agree_with_the_constraints(root: Path) -> None:
     constraints = (root / "constraints.txt").read_text().splitlines()
     stack = (root / "roles/local_stack/files/python/requirements.txt").read_text().splitlines()

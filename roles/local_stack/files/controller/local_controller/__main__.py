@@ -17,7 +17,7 @@ import typing as t
 from kubernetes.config import ConfigException
 
 from . import dns, health, limits, logs
-from .envoy import BODY_LIMITS, BodyLimits, Upstreams
+from .envoy import BODY_LIMITS, LOOPBACK, BodyLimits, Upstreams
 from .kube import Informer, Kube, Object, Resource, Watches
 from .native import NativeKeeper
 from .routes import index_routes
@@ -53,8 +53,11 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--dns-port", type=int, required=True, help="UDP port on 127.0.0.1 of the resolver for svc.cluster.local")
     arguments.add_argument("--health-port", type=int, required=True, help="port on 127.0.0.1 of GET /healthz")
     arguments.add_argument("--limitador-http-port", type=int, required=True, help="Limitador's HTTP port on 127.0.0.1 (GET /status)")
-    arguments.add_argument("--limitador-grpc-port", type=int, required=True, help="Limitador's gRPC port on 127.0.0.1")
-    arguments.add_argument("--authorino-grpc-port", type=int, required=True, help="Authorino's gRPC port on 127.0.0.1")
+    arguments.add_argument("--limitador-grpc-port", type=int, required=True, help="Limitador's gRPC port")
+    arguments.add_argument("--authorino-grpc-port", type=int, required=True, help="Authorino's gRPC port")
+    for name in ("authorino", "limitador"):
+        where = f"address or name at which Envoy reaches {name.capitalize()}'s gRPC port (default: %(default)s)"
+        arguments.add_argument(f"--{name}-address", default=LOOPBACK, help=where)
     arguments.add_argument("--authorino-health-url", required=True, help="Authorino's readiness URL, such as http://127.0.0.1:8081/readyz")
     for noun, default in (("request", BODY_LIMITS.request), ("answer", BODY_LIMITS.answer)):
         explained = f"largest {noun} that is held, where a limit reads it (default: %(default)s)"
@@ -96,7 +99,9 @@ class Controller:
             observed=True,
         )
         self._authorino = StatusKeeper(kube, AUTHORINO, options.authorino_health_url, lambda _obj: {}, observed=False)
-        upstreams = Upstreams(options.authorino_grpc_port, options.limitador_grpc_port)
+        upstreams = Upstreams(
+            options.authorino_grpc_port, options.limitador_grpc_port, options.authorino_address, options.limitador_address
+        )
         bodies = BodyLimits(options.max_request_bytes, options.max_answer_bytes)
         modes = {"wasm_shim": options.wasm_shim, "strict": not options.lenient, "totals_only": options.totals_only}
         self._native = NativeKeeper(kube, ENVOY_FILTER, upstreams, bodies, **modes)

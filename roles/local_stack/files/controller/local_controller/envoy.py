@@ -40,9 +40,11 @@ RATE_LIMIT_METADATA = "envoy.filters.http.ratelimit"
 # In the response's namespace: it was a stream of events.
 STREAM = "stream"
 
+LOOPBACK = "127.0.0.1"
 _AUTHORINO = "kuadrant-llm-authorino"
 _LIMITADOR = "kuadrant-llm-limitador"
 _SECONDS = {u: decimal.Decimal(s) for u, s in (("ns", "1e-9"), ("us", "1e-6"), ("ms", "1e-3"), ("s", "1"), ("m", "60"), ("h", "3600"))}
+_ADDRESS = re.compile(r"[0-9.]+|[0-9a-fA-F:]+:[0-9a-fA-F:.]*")
 _TYPE = "type.googleapis.com/envoy.extensions"
 # A single event of a stream that is larger is not read, and passes all the same.
 _MAX_EVENT_BYTES = 10 << 20
@@ -67,10 +69,12 @@ STATES = {"auth": "kuadrant.llm.auth", "body": "kuadrant.llm.body"}
 
 @dataclasses.dataclass(frozen=True)
 class Upstreams:
-    """Loopback gRPC ports of the processes."""
+    """gRPC ports of Authorino and the limiter, and where they are: addresses, or names that Envoy resolves."""
 
     authorino_port: int
     limitador_port: int
+    authorino_address: str = LOOPBACK
+    limitador_address: str = LOOPBACK
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,8 +100,8 @@ def infrastructure(
     by_type = {service.get("type"): service for service in services.values()}
     auth, rate_limit = by_type.get("auth") or {}, by_type.get("ratelimit") or {}
     return [
-        _cluster(_AUTHORINO, upstreams.authorino_port),
-        _cluster(_LIMITADOR, upstreams.limitador_port),
+        _cluster(_AUTHORINO, upstreams.authorino_address, upstreams.authorino_port),
+        _cluster(_LIMITADOR, upstreams.limitador_address, upstreams.limitador_port),
         _without_filter(KUADRANT_FILTER),
         # The first of all filters, so that none before it holds a larger body.
         _http_filter(REQUEST_SIZE, _size(bodies.request), "INSERT_FIRST"),
@@ -342,8 +346,9 @@ def _without_filter(name: str) -> Patch:
     }
 
 
-def _cluster(name: str, port: int) -> Patch:
-    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+def _cluster(name: str, host: str, port: int) -> Patch:
+    address = {"socket_address": {"address": host, "port_value": port}}
+    found = {"type": "STATIC"} if _ADDRESS.fullmatch(host) else {"type": "STRICT_DNS", "dns_lookup_family": "V4_PREFERRED"}
     return {
         "applyTo": "CLUSTER",
         "match": {"context": "GATEWAY"},
@@ -351,7 +356,7 @@ def _cluster(name: str, port: int) -> Patch:
             "operation": "ADD",
             "value": {
                 "name": name,
-                "type": "STATIC",
+                **found,
                 "connect_timeout": "1s",
                 "typed_extension_protocol_options": {
                     "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {

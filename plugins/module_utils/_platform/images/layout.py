@@ -1,0 +1,141 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""What an image holds: read from the options of a module, checked as a whole, and laid out as the entries of its one layer.
+
+Nothing in a layout depends on when or by whom it was made: entries are sorted, belong to root and carry no time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import os
+import re
+import typing as t
+from pathlib import Path, PurePosixPath
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import refuse
+
+Map: t.TypeAlias = t.Mapping[str, t.Any]
+#: A program to the libraries that it is linked with: paths on this machine. Raises GatewayError.
+Libraries: t.TypeAlias = t.Callable[[str], list[str]]
+
+#: What a container with nothing else in it needs: users by name, and somewhere to write.
+_USERS = "root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n"
+_GROUPS = "root:x:0:\nnonroot:x:65532:\n"
+_REFERENCE = re.compile(r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a layer. ``path`` is relative, without a slash at its end; exactly one of the rest is set, or none for a folder.
+
+    ``source`` is a file on this machine, ``content`` what a small file holds, ``target`` where a symbolic link leads.
+    """
+
+    path: str
+    mode: int
+    source: str = ""
+    content: bytes | None = None
+    target: str = ""
+
+    @property
+    def is_folder(self) -> bool:
+        return not self.source and self.content is None and not self.target
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Image:
+    """An image: ``name`` of its archive, ``references`` under which it is known, the entries of its layer and its configuration.
+
+    ``config`` has the keys of an OCI image's configuration (``Entrypoint``, ``Cmd``, ``User``, ``Env``, ``Labels``, ``WorkingDir``).
+    """
+
+    name: str
+    references: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    config: dict[str, t.Any]
+
+
+def read(images: t.Sequence[Map], libraries: Libraries) -> list[Image]:
+    """Images from the option ``images`` of the module; raises GatewayError that names everything that is wrong with them."""
+    problems = [f"{spec['name']}: {problem}" for spec in images for problem in _problems(spec)]
+    names = [spec["name"] for spec in images]
+    problems += [f"{name}: two images have this name" for name in sorted({name for name in names if names.count(name) > 1})]
+    refuse(problems)
+    return [
+        Image(spec["name"], tuple(spec["references"]), tuple(sorted(_entries(spec, libraries), key=lambda one: one.path)), _config(spec))
+        for spec in images
+    ]
+
+
+def found(source: str) -> list[str]:
+    """The files that ``source`` stands for: a path, in which a part may be a pattern such as ``python3.*``."""
+    return sorted(path for path in glob.glob(source) if Path(path).is_file())
+
+
+def _problems(spec: Map) -> t.Iterator[str]:
+    if not _NAME.fullmatch(spec["name"]):
+        yield "a name is made of small letters, digits, dots, dashes and underscores"
+    if not spec["references"]:
+        yield "it has no reference, such as registry.example.org/program:v1"
+    for reference in spec["references"]:
+        if not _REFERENCE.fullmatch(reference):
+            yield f"{reference!r} is no full reference with registry, repository and tag"
+    for entry in spec["files"]:
+        matches = found(entry["source"])
+        if len(matches) != 1:
+            yield f"{entry['source']} is {'not there' if not matches else 'not one file but ' + str(len(matches))}"
+    paths = [entry["path"] for kind in ("files", "contents", "links", "directories") for entry in spec[kind]]
+    for path in paths:
+        pure = PurePosixPath(path)
+        if not pure.is_absolute() or ".." in pure.parts or str(pure) != path or path == "/":
+            yield f"{path!r} is no absolute path without detours"
+    for path in sorted({path for path in paths if paths.count(path) > 1}):
+        yield f"{path} is there twice"
+
+
+def _entries(spec: Map, libraries: Libraries) -> list[Entry]:
+    entries = {
+        "etc/passwd": Entry("etc/passwd", 0o644, content=_USERS.encode()),
+        "etc/group": Entry("etc/group", 0o644, content=_GROUPS.encode()),
+        "tmp": Entry("tmp", 0o1777),
+    }
+    linked: dict[str, str] = {}
+    for one in spec["files"]:
+        path, source = one["path"][1:], str(Path(found(one["source"])[0]).resolve())
+        mode = int(one["mode"], 8) if one.get("mode") else (0o755 if os.access(source, os.X_OK) else 0o644)
+        entries[path] = Entry(path, mode, source=source)
+        if one.get("dynamic"):
+            linked.update({library.lstrip("/"): str(Path(library).resolve()) for library in libraries(source)})
+    for path, source in linked.items():
+        entries.setdefault(path, Entry(path, 0o755, source=source))
+    for one in spec["contents"]:
+        entries[one["path"][1:]] = Entry(one["path"][1:], int(one.get("mode") or "0644", 8), content=one["content"].encode())
+    for one in spec["links"]:
+        entries[one["path"][1:]] = Entry(one["path"][1:], 0o777, target=one["target"])
+    for one in spec["directories"]:
+        entries[one["path"][1:]] = Entry(one["path"][1:], int(one.get("mode") or "0755", 8))
+    for path in list(entries):
+        for parent in PurePosixPath(path).parents:
+            if str(parent) != ".":
+                entries.setdefault(str(parent), Entry(str(parent), 0o755))
+    return list(entries.values())
+
+
+def _config(spec: Map) -> dict[str, t.Any]:
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", **spec["environment"]}
+    wanted = {
+        "Entrypoint": list(spec["entrypoint"]),
+        "Cmd": list(spec["command"]),
+        "User": spec["user"],
+        "Env": [f"{name}={value}" for name, value in sorted(environment.items())],
+        "WorkingDir": "/",
+        "Labels": {name: str(value) for name, value in sorted(spec["labels"].items())},
+    }
+    return {name: value for name, value in wanted.items() if value}

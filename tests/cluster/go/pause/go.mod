@@ -1,0 +1,3 @@
+module kuadrant.llm/test/pause
+
+go 1.24.0

@@ -1,0 +1,213 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Images without an engine: the same files give the same digest, what is there is left alone, and what cannot be made is said first."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tarfile
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.images import archive, layout, libraries
+from ansible_collections.kuadrant.llm.plugins.modules import image_archives
+
+REFERENCE = "registry.example.org/team/program:v1"
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    path = tmp_path / "built/program"
+    path.parent.mkdir()
+    path.write_bytes(b"#!/bin/true\n" * 1000)
+    path.chmod(0o700)
+    return path
+
+
+@pytest.fixture
+def options(tmp_path: Path, program: Path) -> dict[str, t.Any]:
+    image = {
+        "name": "program",
+        "references": [REFERENCE],
+        "entrypoint": ["/usr/local/bin/program"],
+        "command": ["--help"],
+        "user": "1337:1337",
+        "environment": {"MODE": "test"},
+        "labels": {"org.opencontainers.image.version": "v1"},
+        "files": [{"source": str(program), "path": "/usr/local/bin/program"}],
+        "contents": [{"path": "/etc/program.conf", "content": "a: b\n"}],
+        "links": [{"path": "/bin/program", "target": "/usr/local/bin/program"}],
+        "directories": [{"path": "/var/data", "mode": "0777"}],
+    }
+    return {"output": str(tmp_path / "images"), "images": [image]}
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    with tarfile.open(path) as tar:
+        return {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}  # type: ignore[union-attr]
+
+
+def layer(path: Path) -> dict[str, tarfile.TarInfo]:
+    files = contents(path)
+    name = json.loads(files["manifest.json"])[0]["Layers"][0]
+    scratch = path.with_suffix(".layer")
+    scratch.write_bytes(files[name])
+    with tarfile.open(scratch) as tar:
+        return {member.name: member for member in tar}
+
+
+def test_same_files_give_the_same_digest(run_module: t.Any, options: dict[str, t.Any], program: Path, tmp_path: Path) -> None:
+    first = run_module(image_archives.main, **options)
+    os.utime(program, (1, 1))
+    second = run_module(image_archives.main, **{**options, "output": str(tmp_path / "elsewhere")})
+    assert (first["changed"], second["changed"]) == (True, True)
+    assert first["images"][0]["digest"] == second["images"][0]["digest"]
+    assert (tmp_path / "images/program.tar").read_bytes() == (tmp_path / "elsewhere/program.tar").read_bytes()
+
+
+def test_second_run_changes_nothing(run_module: t.Any, options: dict[str, t.Any], tmp_path: Path) -> None:
+    first = run_module(image_archives.main, **options)
+    before = (tmp_path / "images/program.tar").stat()
+    second = run_module(image_archives.main, **options)
+    assert (first["changed"], second["changed"], second["written"]) == (True, False, [])
+    assert first["images"] == second["images"]
+    assert (tmp_path / "images/program.tar").stat() == before
+    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["program.tar"]
+
+
+@pytest.mark.parametrize("what", ["file", "label", "reference", "cut off", "gone", "not a tar file"])
+def test_a_difference_is_written(run_module: t.Any, options: dict[str, t.Any], program: Path, tmp_path: Path, what: str) -> None:
+    run_module(image_archives.main, **options)
+    path, image = tmp_path / "images/program.tar", options["images"][0]
+    whole = path.read_bytes()
+    match what:
+        case "file":
+            program.write_bytes(b"another")
+        case "label":
+            image["labels"]["more"] = "1"
+        case "reference":
+            image["references"].append("registry.example.org/team/program:v2")
+        case "cut off":
+            path.write_bytes(whole[:-512])
+        case "gone":
+            path.unlink()
+        case _:
+            path.write_text("no archive")
+    assert run_module(image_archives.main, check=True, **options)["changed"]
+    assert run_module(image_archives.main, **options)["written"] == [str(path)]
+    assert not run_module(image_archives.main, **options)["changed"]
+
+
+def test_check_mode_tells_and_writes_nothing(run_module: t.Any, options: dict[str, t.Any], tmp_path: Path) -> None:
+    predicted = run_module(image_archives.main, check=True, **options)
+    assert (predicted["changed"], (tmp_path / "images").exists()) == (True, False)
+    assert predicted["images"][0]["digest"] == run_module(image_archives.main, **options)["images"][0]["digest"]
+
+
+def test_check_mode_before_the_programs_are_built(run_module: t.Any, options: dict[str, t.Any], program: Path) -> None:
+    program.unlink()
+    predicted = run_module(image_archives.main, check=True, **options)
+    assert (predicted["changed"], predicted["images"][0]["digest"]) == (True, "")
+
+
+def test_archive_is_an_image_layout_whose_digests_hold(run_module: t.Any, options: dict[str, t.Any], tmp_path: Path) -> None:
+    made = run_module(image_archives.main, **options)["images"][0]
+    files = contents(tmp_path / "images/program.tar")
+    assert json.loads(files["oci-layout"]) == {"imageLayoutVersion": "1.0.0"}
+    blobs = {name: content for name, content in files.items() if name.startswith("blobs/sha256/")}
+    assert len(blobs) == 3
+    assert {name.rpartition("/")[2] for name in blobs} == {hashlib.sha256(content).hexdigest() for content in blobs.values()}
+    index = json.loads(files["index.json"])["manifests"]
+    assert [(entry["digest"], entry["annotations"]["io.containerd.image.name"]) for entry in index] == [(made["digest"], REFERENCE)]
+    manifest = json.loads(blobs["blobs/" + made["digest"].replace(":", "/")])
+    config = json.loads(blobs["blobs/" + manifest["config"]["digest"].replace(":", "/")])
+    assert config["rootfs"]["diff_ids"] == [manifest["layers"][0]["digest"]]
+    assert config["config"] == {
+        "Entrypoint": ["/usr/local/bin/program"],
+        "Cmd": ["--help"],
+        "User": "1337:1337",
+        "Env": ["MODE=test", "PATH=/usr/local/bin:/usr/bin:/bin"],
+        "WorkingDir": "/",
+        "Labels": {"org.opencontainers.image.version": "v1"},
+    }
+    saved = json.loads(files["manifest.json"])[0]
+    assert saved["RepoTags"] == [REFERENCE]
+    assert {saved["Config"], *saved["Layers"]} <= blobs.keys()
+
+
+def test_layer_is_sorted_and_tells_neither_user_nor_time(run_module: t.Any, options: dict[str, t.Any], tmp_path: Path) -> None:
+    run_module(image_archives.main, **options)
+    entries = layer(tmp_path / "images/program.tar")
+    assert list(entries) == sorted(entries)
+    assert {(one.uid, one.gid, one.uname, one.gname, one.mtime) for one in entries.values()} == {(0, 0, "", "", 0)}
+    modes = {name: oct(one.mode) for name, one in entries.items()}
+    assert modes["usr/local/bin/program"] == "0o755"
+    assert modes["etc/program.conf"] == "0o644"
+    assert modes["var/data"] == "0o777"
+    assert modes["tmp"] == "0o1777"
+    assert entries["bin/program"].linkname == "/usr/local/bin/program"
+    assert {"usr", "usr/local", "usr/local/bin", "etc/passwd", "etc/group"} <= entries.keys()
+
+
+def test_all_that_is_wrong_is_said_before_anything_is_written(run_module: t.Any, options: dict[str, t.Any], tmp_path: Path) -> None:
+    broken = options["images"][0] | {
+        "references": ["program"],
+        "files": [{"source": "/nonexistent/program", "path": "relative"}, {"source": f"{tmp_path}/built/*", "path": "/etc/program.conf"}],
+    }
+    (tmp_path / "built/other").write_text("x")
+    said = run_module(image_archives.main, **{**options, "images": [broken, broken]})["msg"]
+    assert said.startswith("Nothing was changed. ")
+    for part in (
+        "'program' is no full reference",
+        "/nonexistent/program is not there",
+        "/built/* is not one file but 2",
+        "'relative' is no absolute path",
+        "/etc/program.conf is there twice",
+        "program: two images have this name",
+    ):
+        assert part in said
+    assert not (tmp_path / "images").exists()
+
+
+def test_a_file_that_changes_while_it_is_read_is_an_error(options: dict[str, t.Any], program: Path, tmp_path: Path) -> None:
+    spec = {"environment": {}, "labels": {}, **options["images"][0]}
+    described = archive.describe(layout.read([spec], lambda _program: [])[0], "amd64")
+    program.write_bytes(b"x" * program.stat().st_size)
+    with pytest.raises(GatewayError, match=r"changed while it was read. Run it again"):
+        archive.write(described, tmp_path / "program.tar")
+    assert not list(tmp_path.glob("*program.tar*"))
+
+
+def test_a_folder_that_cannot_be_made_is_named(run_module: t.Any, options: dict[str, t.Any], tmp_path: Path) -> None:
+    (tmp_path / "images").write_text("a file")
+    assert f"{tmp_path}/images" in run_module(image_archives.main, **options)["msg"]
+
+
+def test_libraries_are_read_from_what_the_loader_says() -> None:
+    output = (
+        "\tlinux-vdso.so.1 (0x00007f7aa3559000)\n"
+        "\tlibm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x00007f7aa3468000)\n"
+        "\t/lib64/ld-linux-x86-64.so.2 (0x00007f7aa355b000)\n"
+    )
+    assert libraries.parse("p", output) == ["/lib/x86_64-linux-gnu/libm.so.6", "/lib64/ld-linux-x86-64.so.2"]
+    with pytest.raises(GatewayError, match=r"p needs libnone.so.1, which this machine does not have"):
+        libraries.parse("p", "\tlibnone.so.1 => not found\n")
+    assert libraries.find("p", lambda _argv: (1, "", "\tnot a dynamic executable\n")) == []
+    with pytest.raises(GatewayError, match="no such file"):
+        libraries.find("p", lambda _argv: (1, "", "no such file"))
+
+
+def test_libraries_come_into_the_image(options: dict[str, t.Any], tmp_path: Path) -> None:
+    library = tmp_path / "libm.so.6"
+    library.write_text("library")
+    spec = {"environment": {}, "labels": {}, **options["images"][0]}
+    spec["files"][0]["dynamic"] = True
+    entries = {entry.path: entry for entry in layout.read([spec], lambda _program: [str(library)])[0].entries}
+    assert entries[str(library)[1:]].source == str(library)
