@@ -21,6 +21,7 @@ PUBLIC: t.Final = (
     "llm_gateway_adjustments",
     "llm_gateway_attributes",
     "llm_gateway_backend",
+    "llm_gateway_base_models",
     "llm_gateway_budgets",
     "llm_gateway_class",
     "llm_gateway_controllers",
