@@ -158,7 +158,7 @@ FORGED = {"annotations": {"secret.kuadrant.io/user-id": "root", "kuadrant.io/gro
         ({"iss": None}, 403),
         ({"sub": None, "metadata": FORGED}, 403),
         ({"sub": ""}, 403),
-        ({"sub": 12345678901234567890}, 403),
+        ({"sub": 12345678901234567890}, 401),  # a number is no name, says Authorino itself
         ({TIER: None}, 403),
         ({TIER: "platinum"}, 403),
         ({"realm_access": None}, 403),
