@@ -19,7 +19,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.config i
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.variables import likely_slips
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 
-_OPTIONS = ("tiers", "keys", "namespace", "overlap", "paths", "tls")
+_OPTIONS = ("tiers", "keys", "identities", "namespace", "overlap", "paths", "tls")
 
 _ROLES = Path(__file__).parents[2] / "roles"
 
@@ -49,6 +49,7 @@ class ActionModule(ActionBase):
                     args.get("tiers"),
                     keys,
                     overlap=args.get("overlap"),
+                    identities=args.get("identities"),
                     paths=args.get("paths"),
                     tls=args.get("tls"),
                     namespace=args.get("namespace"),

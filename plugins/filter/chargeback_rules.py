@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.base_models import parse_base_models
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.budgets import parse_budgets
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.currencies import parse_currency
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import of_tiers, parse_price_book
@@ -48,6 +50,11 @@ options:
     type: list
     elements: dict
     default: []
+  base_models:
+    description:
+      - Models that are served as a part of another one, such as LoRA adapters, each with its base, as in M(kuadrant.llm.chargeback).
+    type: dict
+    default: {}
   interval:
     description: Time between two evaluations of what is added up, such as V(2m). At least four scrapes, at most V(4m).
     type: str
@@ -114,12 +121,14 @@ def chargeback_rules(
     expiry_days: int = 14,
     gateway: str = "",
     keys: list[dict[str, t.Any]] | None = None,
+    base_models: dict[str, str] | None = None,
 ) -> list[dict[str, t.Any]]:
     """Rule groups for these prices and budgets."""
     try:
         parsed = parse_tiers(tiers)
         names = [tier.name for tier in parsed]
         book = parse_price_book(price_book, names) if price_book else of_tiers(parsed, _currency(currency))
+        book = dataclasses.replace(book, base_models=parse_base_models(base_models))
         observers = REPLICA_LABELS if observer_labels is None else tuple(observer_labels)
         watch = rules.Watch(interval, float(limited_share), float(unattributed_share), observers)
         service = alerts.Service(float(availability), gateway, int(expiry_days))

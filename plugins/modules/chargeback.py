@@ -162,6 +162,15 @@ options:
         warning, so that what others used is billed all the same.
     type: bool
     default: false
+  base_models:
+    description:
+      - >-
+        Models that are served as a part of another one, such as LoRA adapters, each with its base, as C({sql-lora: llama}) and in the
+        collection-wide variable C(llm_gateway_base_models). The filter P(kuadrant.llm.base_models#filter) makes it of C(GET /v1/models).
+      - Model servers count what an adapter did under its base. So that is where the tokens of users are held against it; lines name the
+        adapter. A price of the base holds for its adapters, unless they have one of their own.
+    type: dict
+    default: {}
   budgets:
     description:
       - What users, groups and tiers may spend in a calendar month, in UTC, as in the collection-wide variable C(llm_gateway_budgets).
@@ -827,6 +836,7 @@ def main() -> None:
             "price_book": {"type": "dict"},
             "what_if_price_book": {"type": "dict"},
             "require_prices": {"type": "bool", "default": False},
+            "base_models": {"type": "dict", "default": {}},
             "budgets": {"type": "list", "elements": "dict", "default": []},
             "adjustments": {"type": "list", "elements": "dict", "default": []},
             "attributes": {"type": "dict"},

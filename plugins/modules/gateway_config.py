@@ -13,7 +13,8 @@ version_added: 1.0.0
 author:
   - The kuadrant.llm authors (@kuadrant)
 description:
-  - Checks the description of a gateway, its tiers, its API keys and its paths together, before anything is changed.
+  - Checks the description of a gateway, its tiers, its API keys, the tokens it takes beside them, and its paths together, before anything
+    is changed.
   - All problems are reported at once, each with the entry and the field, such as
     C(llm_gateway_tiers[2].requests[0].window).
   - Names every variable that begins with C(llm_gateway_) and that this collection does not know, and warns of variables that are nearly
@@ -71,11 +72,35 @@ options:
             default: false
       tokens:
         description:
-          - Limits on tokens, of prompt and completion together, as the model server reports them in C(usage.total_tokens).
+          - Limits on tokens, of prompt and completion together unless O(tiers[].tokens[].cost) or O(tiers[].tokens[].count) says otherwise,
+            as the model server reports them in C(usage).
           - What a request costs is known when it is answered. The one that goes over the limit is still answered, the next one is refused.
         type: list
         elements: dict
-        suboptions: *rates
+        suboptions:
+          <<: *rates
+          cost:
+            description:
+              - What one token counts against the limit, by what it is. The cost of an answer is rounded up to a whole number.
+              - Tokens of which only the sum is known count as the dearer of prompt and completion.
+              - Only where the answers are told to the custom Limitador in parts, which is the local stack; Kuadrant's own filter knows only
+                the sum, and is refused by name.
+            type: dict
+            suboptions:
+              prompt:
+                description: Of a token of the prompt, 1 if not given. From 0 to 1000000, with at most 6 decimals.
+                type: float
+              completion:
+                description: Of a token of the completion, 1 if not given.
+                type: float
+              cached:
+                description: Of a token of the prompt that the model server had in its cache, as much as of any other if not given.
+                type: float
+          count:
+            description: Count only these tokens, one each, where O(tiers[].tokens[].cost) is not given.
+            type: str
+            choices: [total, prompt, completion]
+            default: total
       models:
         description:
           - The only models that keys of the tier may use, as names in which V(*) stands for any characters. All others get 403, and so does
@@ -169,6 +194,72 @@ options:
         type: str
         choices: [present, revoked, absent]
         default: present
+  identities:
+    description:
+      - Tokens that are taken beside keys, as in C(llm_gateway_identities). None are, by default.
+      - Each entry is one issuer of JWTs, with O(identities[].jwt), or the ServiceAccounts of the cluster, with O(identities[].kubernetes).
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: Name of the entry.
+        type: str
+        required: true
+      jwt:
+        description: The tokens are JWTs of this issuer, which Authorino asks for its keys (OpenID Connect discovery).
+        type: dict
+        suboptions:
+          issuer:
+            description:
+              - URL of the issuer, as its discovery document says it, and the claim C(iss) of its tokens.
+              - With https, but on this machine and inside the cluster (C(.svc)).
+            type: str
+            required: true
+          audiences:
+            description: A token must be meant for one of these, by its claim C(aud).
+            type: list
+            elements: str
+            required: true
+      kubernetes:
+        description: The tokens are those of ServiceAccounts of the cluster, which Authorino has its API server review.
+        type: dict
+        suboptions:
+          audiences:
+            description: A token must have been made for one of these. Choose one that the API server itself does not take.
+            type: list
+            elements: str
+            required: true
+          service_accounts:
+            description: Whose tokens, as namespace/name, in which V(*) stands for any characters, such as V(team-a/*).
+            type: list
+            elements: str
+            required: true
+      user_claim:
+        description:
+          - The claim that names the user, or the list of names that leads to it. The default is C(sub). It must be text.
+          - Whoever has the name of a user who has keys is that user, with the same limits and on the same bill. So it must be a claim that
+            the bearer cannot choose. For a ServiceAccount it is C(system:serviceaccount:namespace:name).
+        type: raw
+      user_prefix:
+        description: What is put before the name, so that it is no user's who has keys.
+        type: str
+      groups_claim:
+        description: The claim that names the groups, as text or as a list, or the list of names that leads to it.
+        type: raw
+      groups:
+        description:
+          - With O(identities[].groups_claim), the groups that are taken from it, in this order; the default is the groups that may pass.
+          - Without, the groups of everyone; the default is the tier alone.
+        type: list
+        elements: str
+      tier_claim:
+        description: The claim that names the tier, as text or as a list, or the list of names that leads to it. Of several, the first of
+          O(tiers) holds.
+        type: raw
+      tier:
+        description:
+          - The tier of everyone or, with O(identities[].tier_claim), of those whose claim names none. Those without a tier get 403.
+        type: str
   namespace:
     description: The namespace of gateway, policies and keys, as in C(llm_gateway_namespace). Those of Kubernetes itself are refused.
     type: str
@@ -252,7 +343,7 @@ tiers:
   sample:
     - name: free
       requests:
-        - {limit: 2, window: 2m, per: user, model: null, shadow: false}
+        - {limit: 2, window: 2m, per: user, model: null, shadow: false, cost: null}
       tokens: []
       price:
         request: "0.001"
@@ -297,6 +388,20 @@ keys:
       expires_at: "2099-01-01T00:00:00Z"
       state: present
       has_value: false
+identities:
+  description: The tokens that are taken beside keys, with every field filled in.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: company
+      jwt: {issuer: "https://sso.example.com/realms/company", audiences: [llm-gateway]}
+      user_claim: [preferred_username]
+      user_prefix: null
+      groups_claim: [realm_access, roles]
+      groups: null
+      tier_claim: null
+      tier: free
 paths:
   description: The paths with every field filled in, each once.
   returned: success

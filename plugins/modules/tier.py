@@ -112,6 +112,11 @@ options:
     type: list
     elements: str
     default: [APIKEY, Bearer]
+  identities:
+    description:
+      - Tokens that are taken beside keys, as in C(llm_gateway_identities) and O(kuadrant.llm.gateway_config#module:identities).
+      - They are sent as C(Authorization Bearer <token>). What the tiers say of users and groups holds for them as for those of keys.
+    type: raw
   identity_headers:
     description:
       - Headers that tell the model server who calls, such as C(x-user), each with C(userid), C(groups) or C(tier) as what it says.
@@ -183,6 +188,10 @@ EXAMPLES = r"""
         tokens:
           - {limit: 50000, window: 1h, model: large}
           - {limit: 500000, window: 1h, model: small}
+      - name: metered
+        tokens:
+          - {limit: 100000, window: 24h, cost: {prompt: 1, completion: 4, cached: 0.1}}    # as the prices are to each other
+          - {limit: 5000, window: 1h, count: completion}
       - name: trial
         requests:
           - {limit: 100, window: 24h}
@@ -259,6 +268,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.identities import parse_identities
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import NO_TIERS, parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
@@ -298,6 +308,7 @@ ARGUMENT_SPEC = {
     "key_models": {"type": "bool", "default": False, "no_log": False},
     "key_labels": {"type": "dict", "default": {"app": "llm-gateway", "kuadrant.io/auth-secret": "true"}, "no_log": False},
     "key_prefixes": {"type": "list", "elements": "str", "default": ["APIKEY", "Bearer"], "no_log": False},
+    "identities": {"type": "raw"},  # its own checks name entry and field
     "identity_headers": {"type": "dict", "default": {}},
     "refuse_keyless": {"type": "bool", "default": False},
     "streams": {"type": "str", "choices": ["inject", "refuse", "allow"], "default": "inject"},
@@ -351,9 +362,19 @@ def read_options(params: t.Mapping[str, t.Any]) -> PolicySet:
     groups = tuple(tier.name for tier in tiers) if params["groups"] is None else tuple(params["groups"])
     labels = {name: str(value) for name, value in params["key_labels"].items()}
     prefixes, headers = _callers(params)
-    early = params["refuse_keyless"]
     return PolicySet(
-        target, names, tiers, groups, labels, params["streams"], params["evaluator"], params["key_models"], prefixes, headers, early
+        target,
+        names,
+        tiers,
+        groups,
+        labels,
+        streams=params["streams"],
+        evaluator=params["evaluator"],
+        key_models=params["key_models"],
+        key_prefixes=prefixes,
+        identity_headers=headers,
+        refuse_keyless=params["refuse_keyless"],
+        tokens=tuple(parse_identities(params["identities"], [tier.name for tier in tiers])),
     )
 
 

@@ -88,7 +88,7 @@ tiers:
   elements: dict
   sample:
     - name: free
-      requests: [{limit: 2, window: 2m, per: user, model: null, shadow: false}]
+      requests: [{limit: 2, window: 2m, per: user, model: null, shadow: false, cost: null}]
       tokens: []
 shadow_limited:
   description: Calls that limits in shadow would have refused since their counters began, those of most calls first.

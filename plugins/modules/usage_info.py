@@ -26,6 +26,16 @@ extends_documentation_fragment:
   - kuadrant.llm._attributes.info_module
   - kuadrant.llm._usage.source
   - kuadrant.llm._usage
+options:
+  base_models:
+    description:
+      - >-
+        Models that are served as a part of another one, such as LoRA adapters, each with its base, as C({sql-lora: llama}) and in the
+        collection-wide variable C(llm_gateway_base_models). The filter P(kuadrant.llm.base_models#filter) makes it of C(GET /v1/models).
+      - Model servers count what an adapter did under its base. So that is where C(tokens.unattributed) holds the
+        tokens of users against it.
+    type: dict
+    default: {}
 seealso:
   - module: kuadrant.llm.chargeback
 """
@@ -231,8 +241,11 @@ data_quality:
   sample: {exact: true, notes: []}
 """
 
+import dataclasses
+
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.base_models import parse_base_models
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import (
     ARGUMENT_SPEC,
@@ -244,14 +257,16 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec=ARGUMENT_SPEC,
+        argument_spec={**ARGUMENT_SPEC, "base_models": {"type": "dict", "default": {}}},
         mutually_exclusive=MUTUALLY_EXCLUSIVE,
         required_one_of=REQUIRED_ONE_OF,
         supports_check_mode=True,
     )
     with reporting(module):
+        bases = parse_base_models(module.params["base_models"])
         usage = measure_usage(module)
-        module.exit_json(changed=False, **usage.as_dict())
+        based = dataclasses.replace(usage, tokens=dataclasses.replace(usage.tokens, bases=bases))
+        module.exit_json(changed=False, **based.as_dict())
 
 
 if __name__ == "__main__":

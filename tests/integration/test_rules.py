@@ -27,9 +27,11 @@ PRICES: dict[str, t.Any] = {
         {"name": "gold", "tier": "gold", "price": {"request": "1", "prompt_per_1k": "0.5"}},
         {"name": "gold from December", "tier": "gold", "valid_from": "2026-12-01", "price": {"request": "3"}},
         {"name": "big", "tier": "gold", "model": "big", "price": {"prompt_per_1k": "2"}},
+        {"name": "big-sql", "tier": "gold", "model": "big-sql", "price": {"prompt_per_1k": "9"}},
         {"name": "vip", "user": "vip", "valid_until": "2027-01-01", "price": {"request": "0.1"}},
     ],
 }
+BASES = {"big-sql": "big", "big.chat": "big"}
 BUDGETS: list[dict[str, t.Any]] = [
     {"user": "new", "amount": "100"},
     {"group": "acme", "amount": "70", "thresholds": [90]},
@@ -47,7 +49,7 @@ def run(promtool: str, folder: pathlib.Path, groups: list[dict[str, t.Any]]) -> 
 
 
 def test_rules_do_what_their_names_say(programs: dict[str, str], tmp_path: pathlib.Path) -> None:
-    groups = chargeback_rules(TIERS, price_book=PRICES, budgets=BUDGETS)
+    groups = chargeback_rules(TIERS, price_book=PRICES, budgets=BUDGETS, base_models=BASES)
     done = run(programs["promtool"], tmp_path, groups)
     assert done.returncode == 0, done.stdout + done.stderr
     checked = subprocess.run(

@@ -24,7 +24,7 @@ Run = t.Callable[..., dict[str, t.Any]]
 
 
 def rate(limit: int, window: str, per: str = "user", model: str | None = None) -> dict[str, t.Any]:
-    return {"limit": limit, "window": window, "per": per, "model": model, "shadow": False}
+    return {"limit": limit, "window": window, "per": per, "model": model, "shadow": False, "cost": None}
 
 
 def tier(name: str, requests: list[dict[str, t.Any]], tokens: list[dict[str, t.Any]]) -> dict[str, t.Any]:

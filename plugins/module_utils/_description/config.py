@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.identities import read_identities
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys import ApiKey, read_keys
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.paths import ANY, Path, parse_paths
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import Problems
@@ -24,15 +25,16 @@ def read_config(
     keys: t.Any,
     *,
     overlap: t.Any = None,
+    identities: t.Any = None,
     paths: t.Any = None,
     tls: t.Any = None,
     namespace: t.Any = None,
     variables: t.Iterable[str] = (),
     now: dt.datetime,
 ) -> dict[str, t.Any]:
-    """``{tiers: [...], keys: [...], paths: [...]}``, JSON-serialisable and without key values; ``tiers`` None means those of the demos.
+    """``{tiers: [...], keys: [...], identities: [...], paths: [...]}``, JSON-serialisable and without key values.
 
-    ``variables`` are the names of all that are set. Raises GatewayError that lists every problem.
+    ``tiers`` None means those of the demos. ``variables`` are the names of all that are set. Raises GatewayError that lists every problem.
     """
     problems = Problems()
     check_variables(variables, problems)
@@ -45,12 +47,14 @@ def read_config(
     # A tier that could not be read may still be meant by a key: do not report that key too.
     names = None if any(message.startswith("llm_gateway_tiers") for message in problems.messages) else [tier.name for tier in read]
     wanted = read_keys(keys, names, now, problems, "0s" if overlap is None else str(overlap))
+    tokens = read_identities(identities, names, problems)
     allowed = parse_paths(paths, problems)
     parse_tls(tls, problems)
     problems.raise_if_any()
     return {
         "tiers": [_tier_facts(tier) for tier in read],
         "keys": [_key_facts(key) for key in wanted],
+        "identities": [identity.facts() for identity in tokens],
         "paths": [_path_facts(path) for path in allowed],
     }
 
@@ -66,7 +70,14 @@ def _tier_facts(tier: Tier) -> dict[str, t.Any]:
 
 
 def rate_facts(rate: Rate) -> dict[str, t.Any]:
-    return {"limit": rate.limit, "window": rate.window, "per": rate.per, "model": rate.model, "shadow": rate.shadow}
+    return {
+        "limit": rate.limit,
+        "window": rate.window,
+        "per": rate.per,
+        "model": rate.model,
+        "shadow": rate.shadow,
+        "cost": rate.cost.facts() if rate.cost else None,
+    }
 
 
 def _key_facts(key: ApiKey) -> dict[str, t.Any]:

@@ -15,6 +15,7 @@ import re
 import typing as t
 from decimal import Decimal
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.base_models import BaseModels, base_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.currencies import parse_currency
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.meters import METERS
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import PRICE_FIELDS, Price, read_amount
@@ -152,6 +153,8 @@ class PriceBook:
     name: str = BOOK
     fee_proration: str = SECOND
     marks: frozenset[int] = frozenset()
+    # Prices of a base hold for its adapters, which may have some of their own.
+    base_models: BaseModels = dataclasses.field(default_factory=dict)
 
     def sells(self, *meters: str) -> bool:
         """Whether any entry, at any time and for any user, has a price for one of these meters."""
@@ -177,11 +180,13 @@ class PriceBook:
 
         Raises AmbiguousPriceError if two are as specific, which happens where a user is in two groups that have prices of their own.
         """
-        found = [entry for entry in self.entries if entry.begins <= moment < entry.ends and meter in entry.sells and entry.covers(account)]
-        if not found:
+        based = account._replace(model=base_of(account.model, self.base_models))
+        now = [entry for entry in self.entries if entry.begins <= moment < entry.ends and meter in entry.sells]
+        ranks = [((*entry.rank, entry.covers(account)), entry) for entry in now if entry.covers(account) or entry.covers(based)]
+        if not ranks:
             return None
-        best = max(entry.rank for entry in found)
-        first, *others = sorted((entry for entry in found if entry.rank == best), key=lambda entry: -entry.begins)
+        best = max(rank for rank, _entry in ranks)
+        first, *others = sorted((entry for rank, entry in ranks if rank == best), key=lambda entry: -entry.begins)
         rival = next((entry for entry in others if entry.scope != first.scope), None)
         if rival is not None:
             raise AmbiguousPriceError(

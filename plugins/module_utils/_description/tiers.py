@@ -13,6 +13,7 @@ import re
 import typing as t
 from decimal import Decimal
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.costs import Weights, read_cost
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.models import read_models
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import PRICE_FIELDS, parse_amount
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At, Problems
@@ -52,7 +53,7 @@ class Rate:
     """``limit`` requests or tokens in any ``window`` that starts with the first of them; ``seconds`` is the window's length.
 
     ``per`` is one of PER. ``model`` is the only model whose requests count; None: all do. ``shadow``: nothing is refused by it, what would
-    have been is counted.
+    have been is counted. ``cost``: what a token counts; None: each counts one.
     """
 
     limit: int
@@ -61,6 +62,7 @@ class Rate:
     per: str = "user"
     model: str | None = None
     shadow: bool = False
+    cost: Weights | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,8 +161,8 @@ def _read_rates(entry: dict[str, t.Any], field: str, at: At) -> tuple[Rate, ...]
     return tuple(rates.values())
 
 
-def _bucket(rate: Rate) -> tuple[int, str, str | None, bool]:
-    return rate.seconds, rate.per, rate.model, rate.shadow
+def _bucket(rate: Rate) -> tuple[int, str, str | None, bool, Weights | None]:
+    return rate.seconds, rate.per, rate.model, rate.shadow, rate.cost
 
 
 def _shadows(other: Rate, rate: Rate) -> bool:
@@ -168,7 +170,7 @@ def _shadows(other: Rate, rate: Rate) -> bool:
 
     A limit of nothing suspends the tier, and the others are there for when it is over; one in shadow refuses nothing.
     """
-    if other.limit == 0 or other.shadow:
+    if other.limit == 0 or other.shadow or other.cost != rate.cost:
         return False
     counts_all = other.model in (None, rate.model) and other.per in (rate.per, "group")
     return counts_all and other.seconds >= rate.seconds and other.limit < rate.limit
@@ -179,12 +181,13 @@ def _scope(rate: Rate) -> str:
         (" per group" if rate.per == "group" else "")
         + (f" for model {rate.model}" if rate.model else "")
         + (" in shadow" if rate.shadow else "")
+        + (f" at a cost of {rate.cost}" if rate.cost else "")
     )
 
 
 def _read_rate(item: dict[str, t.Any], noun: str, at: At) -> Rate | None:
-    at.only_fields(item, ("limit", "window", "per", "model", "shadow"))
-    shadow = _read_shadow(item.get("shadow"), at)
+    at.only_fields(item, ("limit", "window", "per", "model", "shadow", "cost", "count"))
+    shadow, cost = _read_shadow(item.get("shadow"), at), read_cost(item, noun, at)
     limit = _read_limit(item.get("limit"), noun, at)
     per, model = at.text(item, "per", required=False) or "user", at.text(item, "model", required=False)
     if per not in PER:
@@ -200,7 +203,9 @@ def _read_rate(item: dict[str, t.Any], noun: str, at: At) -> Rate | None:
     except GatewayError as exc:
         at.add("window", exc.message)
         return None
-    return None if limit is None else Rate(limit=limit, window=window, seconds=seconds, per=per, model=model, shadow=shadow)
+    if limit is None:
+        return None
+    return Rate(limit=limit, window=window, seconds=seconds, per=per, model=model, shadow=shadow, cost=cost)
 
 
 def _read_shadow(value: t.Any, at: At) -> bool:

@@ -20,6 +20,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.adjustme
     parse_adjustments,
 )
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.attributes import Attributes, parse_attributes
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.base_models import parse_base_models
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.budgets import Budget, parse_budgets
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.currencies import parse_currency
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.document import Invoice, parse_invoice
@@ -141,10 +142,10 @@ def parse_pricing(params: t.Mapping[str, t.Any]) -> Pricing:
     adjustments = parse_adjustments(params["adjustments"], names, attributes.names)
     if params["split_by"] is not None:
         require_by(params["split_by"], attributes.names, "split_by")
-    marks = change_dates(adjustments)
+    marks, bases = change_dates(adjustments), parse_base_models(params.get("base_models"))
     return Pricing(
-        dataclasses.replace(book, marks=marks),
-        None if other is None else dataclasses.replace(other, marks=marks),
+        dataclasses.replace(book, marks=marks, base_models=bases),
+        None if other is None else dataclasses.replace(other, marks=marks, base_models=bases),
         names,
         tuple(parse_budgets(params["budgets"], names)),
         params["require_prices"],

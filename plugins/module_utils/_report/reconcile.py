@@ -11,6 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description import meters
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.base_models import BaseModels, base_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, add_counts
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tokens import LIMITER_SILENT, SERVED_METRICS, causes, usual_tokens
 
@@ -29,18 +30,20 @@ def reconcile(
     unseen: Count,
     parts: t.Sequence[PeriodUsage],
     known_causes: t.Sequence[str] | None = None,
+    bases: BaseModels | None = None,
 ) -> dict[str, t.Any]:
     """``models``: one entry per model with the tokens of its users, what is unattributed, and what its servers counted (``served``).
 
     ``users`` plus ``unattributed`` is ``served``, in every entry and in ``overall``. Where no counters of the servers are known, these two
-    are None. ``unattributed`` is negative where users were counted more than the servers: then one of these was not scraped.
+    are None. What users had of an adapter is in the entry of its base (``bases``). ``unattributed`` is negative where users were counted
+    more than the servers: then one of these was not scraped.
     """
     served = _served(parts)
     ours: dict[str | None, dict[str, Count]] = {}
     for account, counts in usage.items():
         tokens = {meter: count for meter, count in counts.items() if meter in meters.TOKENS and meter != meters.CACHED_TOKENS}
         if tokens:
-            mine = ours.setdefault(account.model, {})
+            mine = ours.setdefault(base_of(account.model, bases or {}), {})
             for meter, count in tokens.items():
                 mine[meter] = mine.get(meter, Count()) + count
     models = sorted(ours.keys() | (served or {}).keys(), key=lambda model: (model is None, model or ""))

@@ -78,7 +78,9 @@ def chargeback_report(
         "totals": bill.as_totals(),
         "payable": bill.payable(),
         "attributes": list(bill.attributes.names),
-        "reconciliation": reconcile(usage, bill.rated.unseen, parts if of is None else (), causes if of is None else ()),
+        "reconciliation": reconcile(
+            usage, bill.rated.unseen, parts if of is None else (), causes if of is None else (), bases=book.base_models
+        ),
         "undecided": passed,
         "budgets": list(budgets),
         "what_if": what_if,

@@ -27,10 +27,12 @@ from decimal import Decimal
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import Account
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import promql_string, re2_escape
+from ansible_collections.kuadrant.llm.plugins.module_utils._report import bases
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import duration_ms, parts_of_duration
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.targets import JOB_LABELS, REPLICA_LABELS
 
 if t.TYPE_CHECKING:
+    from ansible_collections.kuadrant.llm.plugins.module_utils._description.base_models import BaseModels
     from ansible_collections.kuadrant.llm.plugins.module_utils._description.budgets import Budget
     from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import PriceBook, PriceEntry
 
@@ -103,7 +105,7 @@ def chargeback_rules(book: PriceBook, budgets: t.Sequence[Budget] = (), watch: W
         {
             "name": "llm-chargeback-usage",
             "interval": watch.interval,
-            "rules": [*_usage(watch.interval, watch.once), *_costs(book), *_budgets(budgets, book.currency)],
+            "rules": [*_usage(watch.interval, watch.once, book.base_models), *_costs(book), *_budgets(budgets, book.currency)],
         },
         {"name": "llm-chargeback-alerts", "interval": "30s", "rules": [*_alerts(watch), *_unpriced(book), *_budget_alerts(budgets)]},
     ]
@@ -135,7 +137,7 @@ def _by_meter(tokens: str) -> str:
     return f'{_BY_ALL} (label_replace({tokens}, "meter", "${{1}}_tokens", "type", "(.+)"))'
 
 
-def _usage(window: str, once: str) -> t.Iterator[dict[str, t.Any]]:
+def _usage(window: str, once: str, base_models: BaseModels) -> t.Iterator[dict[str, t.Any]]:
     for metric, (meter, of_model) in _COUNTERS.items():
         yield _record(_USAGE, f"sum by ({_WHO}{', model' if of_model else ''}) ({_increase(metric, window, once)})", meter=meter)
     yield _record(_USAGE, _by_meter(_increase(_TOKENS, window, once)))
@@ -149,7 +151,7 @@ def _usage(window: str, once: str) -> t.Iterator[dict[str, t.Any]]:
     # What the model servers counted, and what of it belongs to no user: cached tokens are a part of the prompt's.
     served = " + ".join(f"sum by (model_name) ({_increase(metric, window, once, _SERVER_SIGN)})" for metric in _SERVED)
     yield _record("llm:served_tokens:increase", f'sum by (model) (label_replace({served}, "model", "$1", "model_name", "(.+)"))')
-    ours = f'sum by (model) ({_USAGE}{{meter=~"(prompt|completion|unsplit)_tokens"}})'
+    ours = bases.by_base(f'sum by (model) ({_USAGE}{{meter=~"(prompt|completion|unsplit)_tokens"}})', base_models)
     yield _record("llm:unattributed_tokens:increase", f"llm:served_tokens:increase - ({ours} or 0 * llm:served_tokens:increase)")
     for name in ("served", "unattributed"):
         yield _record(f"llm:{name}_tokens:increase1h", f"sum by (model) (sum_over_time(llm:{name}_tokens:increase[1h]))")
@@ -178,7 +180,9 @@ def _costs(book: PriceBook) -> t.Iterator[dict[str, t.Any]]:
     if book.sells("cached_tokens"):
         # Cached tokens with a price of their own are taken out of the prompt tokens, of which they are a part.
         prompt = "llm:uncached_tokens:increase"
-        cached = " or ".join(_select(_USAGE, "cached_tokens", entry.scope) + _dates(entry) for entry in _entries(book, "cached_tokens"))
+        cached = " or ".join(
+            _select(_USAGE, "cached_tokens", entry.scope, book.base_models) + _dates(entry) for entry in _entries(book, "cached_tokens")
+        )
         whole = f'{_USAGE}{{meter="prompt_tokens"}}'
         yield _record(prompt, f"{whole} - ignoring (meter) ({cached}) or ignoring (meter) {whole}", meter="prompt_tokens")
     meters = list(dict.fromkeys(meter for entry in book.entries for meter in entry.prices))
@@ -208,20 +212,22 @@ def _costs(book: PriceBook) -> t.Iterator[dict[str, t.Any]]:
 def _priced(book: PriceBook, usage: str, meter: str, at_price_of: str) -> str:
     """What was used of a meter, at the price of another one or its own; empty if none has one."""
     return " or ".join(
-        f"{_select(usage, meter, entry.scope)} * {entry.prices[at_price_of].unit:f}{_dates(entry)}" for entry in _entries(book, at_price_of)
+        f"{_select(usage, meter, entry.scope, book.base_models)} * {entry.prices[at_price_of].unit:f}{_dates(entry)}"
+        for entry in _entries(book, at_price_of)
     )
 
 
 def _entries(book: PriceBook, meter: str) -> list[PriceEntry]:
     """Those that price the meter, the one that is looked at first in front: a later one takes over from one that is as specific."""
     found = [entry for entry in book.entries if meter in entry.prices]
-    return sorted(found, key=lambda entry: (entry.rank, entry.begins), reverse=True)
+    return sorted(found, key=lambda entry: (entry.rank, entry.scope.model in book.base_models, entry.begins), reverse=True)
 
 
-def _select(metric: str, meter: str, scope: Account) -> str:
+def _select(metric: str, meter: str, scope: Account, base_models: BaseModels | None = None) -> str:
     """A selector of usage that an entry or a budget is about. Unattributed usage, without a tier, has no price."""
     matchers = [f'meter="{meter}"'] if meter else []
-    matchers += [f"{name}={promql_string(value)}" for name in ("user", "tier", "model") if (value := getattr(scope, name)) is not None]
+    matchers += [f"{name}={promql_string(value)}" for name in ("user", "tier") if (value := getattr(scope, name)) is not None]
+    matchers += [] if scope.model is None else [bases.matcher(scope.model, base_models or {})]
     if scope.group is not None:
         matchers.append(f"group=~{promql_string(f'(.+,)?{re2_escape(scope.group)}(,.+)?')}")
     if scope.user is None and scope.tier is None:

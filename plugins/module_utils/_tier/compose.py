@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.identities import Identity
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Tier
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier import policy
@@ -81,6 +82,7 @@ class PolicySet:
     key_prefixes: tuple[str, ...] = policy.KEY_PREFIXES
     identity_headers: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     refuse_keyless: bool = False
+    tokens: tuple[Identity, ...] = ()
 
 
 def compose(wanted: PolicySet, around: Surroundings) -> list[Wanted]:
@@ -116,6 +118,7 @@ def _definition(kind: str, name: str, wanted: PolicySet) -> Object | None:
             identity_headers=wanted.identity_headers,
             evaluator=wanted.evaluator,
             key_models=wanted.key_models,
+            tokens=wanted.tokens,
         )
     if kind == "RateLimitPolicy":
         return policy.rate_limit_policy(tiers, name=name, target=target)
@@ -219,6 +222,13 @@ def _refuse(wanted: PolicySet, tiers: tuple[Tier, ...], around: Surroundings) ->
             problems.append(
                 f"{where}: Limitador {', '.join(around.plain_limiters)} runs Kuadrant's image, which refuses what a limit "
                 f"in shadow would only count ({'; '.join(shadows)}). Set limitador_image to the custom Limitador, or leave shadow out."
+            )
+        weighted = policy.weighted(tiers) if "TokenRateLimitPolicy" in wanted.names else []
+        if weighted and not one.native:
+            problems.append(
+                f"{where} cannot tell prompt and completion apart, as limits with cost or count want it ({'; '.join(weighted)}): "
+                "Kuadrant's filter reports to any Limitador only how many tokens an answer cost in all. Limit the total there, without "
+                "cost and count."
             )
         overlapping = policy.overlapping_token_limits(tiers) if "TokenRateLimitPolicy" in wanted.names else []
         if overlapping and not one.native:

@@ -20,7 +20,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import promq
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.access import MODEL_HEADER
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import Surroundings
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import SAME_TARGET, find_foreign
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import COUNTERS, Target, admits, is_shadow, is_unlimited
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import COUNTERS, Target, admits, cost_of, is_shadow, is_unlimited
 
 Object: t.TypeAlias = t.Mapping[str, t.Any]
 
@@ -134,7 +134,7 @@ def tiers_of(policies: t.Iterable[Object]) -> tuple[list[dict[str, t.Any]], list
                 others.append({"policy": policy["metadata"]["name"], "name": name, "counts": counts, "rates": rates, "when": predicates})
                 continue
             entry = tiers.setdefault(json.loads(tier.group(1)), {"requests": [], "tokens": []})
-            model = _MODEL.search(predicates)
+            model, cost = _MODEL.search(predicates), cost_of(name)
             entry[counts] += [
                 {
                     "limit": rate["limit"],
@@ -142,6 +142,7 @@ def tiers_of(policies: t.Iterable[Object]) -> tuple[list[dict[str, t.Any]], list
                     "per": per,
                     "model": json.loads(model.group(1)) if model else None,
                     "shadow": is_shadow(name),
+                    "cost": cost.facts() if cost else None,
                 }
                 for rate in rates
                 if not is_unlimited(rate)

@@ -16,6 +16,7 @@ import dataclasses
 import json
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.costs import Weights
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import (
     ADMITTED_HEADER,
@@ -24,10 +25,11 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._names import (
     TIER_ANNOTATION,
     USER_ANNOTATION,
 )
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier import access
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier import access, identities
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.access import MODEL_HEADER
 
 if t.TYPE_CHECKING:
+    from ansible_collections.kuadrant.llm.plugins.module_utils._description.identities import Identity
     from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Rate, Tier
 
 # What the gateway knows of a caller, and the key annotation that says it.
@@ -66,8 +68,9 @@ _UNLIMITED_REQUESTS = 1_000_000_000
 _UNLIMITED_TOKENS = 1_000_000_000_000_000
 _UNLIMITED_WINDOW = "24h"
 
-# In the name of a limit that refuses nothing, after that of its tier.
+# In the name of a limit, after that of its tier: it refuses nothing; it does not count all tokens alike.
 _SHADOW = "shadow"
+_COST = "cost:"
 
 # Tokens are spent by whatever is posted. A list of paths would be a list of ways around them.
 _SPENDS_TOKENS = 'request.method == "POST"'
@@ -100,8 +103,9 @@ def auth_policy(
     identity_headers: t.Mapping[str, str] | None = None,
     evaluator: str = access.EVALUATORS[0],
     key_models: bool = False,
+    tokens: t.Sequence[Identity] = (),
 ) -> dict[str, t.Any]:
-    """API keys from Secrets with ``key_labels``; known keys of other groups or tiers, and expired ones, get 403.
+    """API keys from Secrets with ``key_labels``, and ``tokens``; known ones of other groups or tiers, and expired keys, get 403.
 
     ``evaluator`` (one of access.EVALUATORS) decides that. ``key_models``: some keys name the only models that they may use.
     ``key_prefixes`` may stand before the key in the header Authorization; ``identity_headers`` tell the model server one of IDENTITY each.
@@ -118,7 +122,10 @@ def auth_policy(
         target,
         {
             "rules": {
-                "authentication": _authentication(key_labels, key_prefixes),
+                "authentication": {
+                    **_authentication(key_labels, key_prefixes),
+                    **identities.authentication(tokens, [tier.name for tier in tiers], groups),
+                },
                 "authorization": access.rules(tiers, groups, evaluator, key_models=key_models),
                 "response": {
                     **_refusals(key_prefixes),
@@ -229,6 +236,19 @@ def is_shadow(limit_name: str) -> bool:
     return limit_name.split("/")[1:2] == [_SHADOW]
 
 
+def weighted(tiers: t.Sequence[Tier]) -> list[str]:
+    """The limits that do not count all tokens alike, for which an answer's prompt and completion have to be told apart."""
+    return [f"tier {tier.name}: tokens {_scope(rate)}" for tier in tiers for rate in tier.tokens if rate.cost]
+
+
+def cost_of(limit_name: str) -> Weights | None:
+    """What a token counts against the limit; None: each counts one. The custom Limitador reads the name likewise (``src/weights.rs``)."""
+    parts = limit_name.split("/")[1:]
+    if parts[:1] == [_SHADOW]:
+        parts.pop(0)
+    return Weights.of(parts[0].removeprefix(_COST)) if parts and parts[0].startswith(_COST) else None
+
+
 @dataclasses.dataclass(frozen=True)
 class _Scope:
     """What the rates of one limit have in common."""
@@ -236,13 +256,19 @@ class _Scope:
     per: str
     model: str | None
     shadow: bool
+    cost: Weights | None = None
 
     def __str__(self) -> str:
-        return f"per {self.per}" + (f" of model {self.model}" if self.model else "") + (" in shadow" if self.shadow else "")
+        return (
+            f"per {self.per}"
+            + (f" of model {self.model}" if self.model else "")
+            + (" in shadow" if self.shadow else "")
+            + (f" at a cost of {self.cost}" if self.cost else "")
+        )
 
 
 def _scope(rate: Rate) -> _Scope:
-    return _Scope(rate.per, rate.model, rate.shadow)
+    return _Scope(rate.per, rate.model, rate.shadow, rate.cost)
 
 
 def _limits(tier: str, rates: t.Sequence[Rate], unlimited: int, *predicates: str) -> dict[str, t.Any]:
@@ -254,7 +280,7 @@ def _limits(tier: str, rates: t.Sequence[Rate], unlimited: int, *predicates: str
         _limit_name(tier, scope): _limit(tier, scope.per, bucket, [*predicates, *([_is_model(scope.model)] if scope.model else [])])
         for scope, bucket in buckets.items()
     }
-    if _Scope("user", None, False) not in buckets:
+    if not any((scope.per, scope.model, scope.shadow) == ("user", None, False) for scope in buckets):
         # Kuadrant takes limits by their names, and the one that refuses must come first: see overlapping_token_limits.
         name = f"{tier}/unlimited" if buckets else tier
         limits[name] = _limit(tier, "user", [{"limit": unlimited, "window": _UNLIMITED_WINDOW}], predicates)
@@ -264,7 +290,8 @@ def _limits(tier: str, rates: t.Sequence[Rate], unlimited: int, *predicates: str
 def _limit_name(tier: str, scope: _Scope) -> str:
     # No tier's name has a slash.
     group, model = ["group"] if scope.per == "group" else [], ["model", scope.model] if scope.model else []
-    return "/".join([tier, *([_SHADOW] if scope.shadow else []), *group, *model])
+    cost = [f"{_COST}{scope.cost}"] if scope.cost else []
+    return "/".join([tier, *([_SHADOW] if scope.shadow else []), *cost, *group, *model])
 
 
 def _limit(tier: str, per: str, rates: list[dict[str, t.Any]], predicates: t.Sequence[str]) -> dict[str, t.Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.base_models import BaseModels, base_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.measure import LabelValues, Measured, order
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count, add_counts, bounds
 
@@ -87,6 +88,7 @@ class Accounting:
     """``proved`` sorted; ``served``: what the model servers counted, None if Prometheus knows none; ``unseen``: what no scrape saw.
 
     ``authorized``: requests that the limiter admitted, ``silent``: ones that passed because it did not answer, None if that is not known.
+    ``bases``: of models whose tokens the model servers count under another one.
     """
 
     proved: tuple[TokenRow, ...]
@@ -94,6 +96,7 @@ class Accounting:
     unseen: Count
     authorized: Count = _NONE
     silent: Count | None = None
+    bases: BaseModels = dataclasses.field(default_factory=dict)
 
     @property
     def rows(self) -> tuple[TokenRow, ...]:
@@ -143,7 +146,7 @@ class Accounting:
     def _models(self, served: Measured) -> t.Iterator[dict[str, t.Any]]:
         ours: dict[str | None, dict[str, Count]] = {}
         for row in self.proved:
-            of_model = ours.setdefault(row.who[-1], dict.fromkeys(TOKEN_PARTS, Count()))
+            of_model = ours.setdefault(base_of(row.who[-1], self.bases), dict.fromkeys(TOKEN_PARTS, Count()))
             of_model.update({part: of_model[part] + count for part, count in row.parts.items()})
         names = {key[0] for part in SERVED_METRICS for key in served.of(part)} | {name for name in ours if not _empty(ours[name])}
         for name in sorted(names, key=lambda name: order((name,))):

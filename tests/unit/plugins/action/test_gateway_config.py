@@ -31,6 +31,15 @@ def test_run_returns_tiers_and_keys_without_values(monkeypatch: pytest.MonkeyPat
     assert "hush-hush-0123456" not in str(result)
 
 
+def test_run_reads_identities_with_the_tiers(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = {"name": "sso", "jwt": {"issuer": "https://sso.example.com", "audiences": ["llm"]}, "tier": "free"}
+    result = run({"tiers": TIERS, "identities": [entry]}, monkeypatch)
+    assert result["identities"][0]["user_claim"] == ["sub"]
+    assert run({"tiers": TIERS, "keys": []}, monkeypatch)["identities"] == []
+    refused = run({"tiers": TIERS, "identities": [{**entry, "tier": "gold"}]}, monkeypatch)
+    assert refused["msg"] == "llm_gateway_identities[0] (sso): tier: 'gold' is not one of the tiers free"
+
+
 def test_run_hides_a_key_that_repeats_in_another_field(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run({"keys": [{**KEYS[0], "tier": f"say {KEYS[0]['key']}"}]}, monkeypatch)
     assert result["failed"] is True
@@ -48,7 +57,7 @@ def test_run_fails_with_every_problem(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_run_refuses_an_unknown_option(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run({"teirs": TIERS}, monkeypatch)
     assert result["failed"]
-    assert result["msg"] == "gateway_config has no option teirs. Its options are tiers, keys, namespace, overlap, paths, tls."
+    assert result["msg"] == "gateway_config has no option teirs. Its options are tiers, keys, identities, namespace, overlap, paths, tls."
 
 
 def test_run_names_misspelt_variables(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,6 +104,10 @@ def test_chargeback_shows_tokens_and_what_belongs_to_nobody(limiter: Server, run
             "exact": True,
         }
     ]
+    based = run_module(chargeback.main, prometheus_url=limiter.url, tiers=TIERS, **PERIOD, base_models={"m": "llama"})
+    users = {one["model"]: (one["users"]["total"], one["served"]["total"]) for one in based["reconciliation"]["models"]}
+    assert users == {"llama": (100, 0), "m": (0, 1105)}
+    assert based["lines"] == result["lines"]
     table = result["table"]
     assert table[table.index("Tokens") : table.index("Tokens") + 9] == [
         "Tokens",

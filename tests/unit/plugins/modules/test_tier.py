@@ -232,8 +232,8 @@ def test_who_may_not_list_everything_is_warned(run: Run, cluster: Kube) -> None:
 
 
 def test_info_tells_tiers_as_they_were_given(run: Run, info: Run, cluster: Kube) -> None:
-    shared = {"limit": 90, "window": "1h", "per": "group", "model": "m", "shadow": False}
-    tried = {"limit": 1, "window": "2m", "per": "user", "model": None, "shadow": True}
+    shared = {"limit": 90, "window": "1h", "per": "group", "model": "m", "shadow": False, "cost": None}
+    tried = {"limit": 1, "window": "2m", "per": "user", "model": None, "shadow": True, "cost": None}
     run({**FREE, "requests": [*FREE["requests"], shared, tried]}, GOLD)
     foreign(cluster, "AuthPolicy", "open", ("HTTPRoute", "r"), rules={})
     result = info()

@@ -73,6 +73,7 @@ impl Engine {
         let mut context = Context::default();
         context.list_binding("descriptors".into(), entries.clone());
 
+        let report = said.unwrap_or_else(|| Report::total(call.of_report()));
         let limits = self.limits.borrow().clone();
         let mut counters = vec![];
         let mut demands = vec![];
@@ -84,6 +85,9 @@ impl Engine {
                     max: rule.limit.max_value(),
                     seconds: rule.limit.seconds(),
                     hits: match (rule.descriptor, call) {
+                        (0, Hits::Report(_)) if rule.weights.is_some() => {
+                            Hits::Report(rule.weights.map_or(0, |weights| weights.cost(&report)))
+                        }
                         (0, Hits::Take(_)) if rule.tokens => Hits::Check,
                         (0, call) => call,
                         (other, call) => hits.get(other).copied().unwrap_or(call),
@@ -99,7 +103,6 @@ impl Engine {
 
         let mut labels = self.labeler.labels(&entries, &context);
         labels.insert("limitador_namespace".into(), namespace.into());
-        let report = said.unwrap_or_else(|| Report::total(call.of_report()));
         let now = now();
         let name = |limited: usize| counters[limited].limit().name().map(str::to_owned);
         let settlement = self.store.settle(&demands, now, |limited, shadows| match limited {

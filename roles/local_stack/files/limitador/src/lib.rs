@@ -18,3 +18,4 @@ pub mod program;
 pub mod reload;
 pub mod store;
 pub mod tokens;
+pub mod weights;

@@ -16,6 +16,8 @@ use limitador::limit::{Context, Expression, Limit, Predicate};
 use serde::Deserialize;
 use tracing::warn;
 
+use crate::weights::Weights;
+
 /// How kuadrant-operator names the entry of a token limit; that of another limit is `limit.…`.
 const TOKEN_LIMIT: &str = "[\"tokenlimit.";
 
@@ -36,6 +38,8 @@ pub struct Rule {
     pub tokens: bool,
     /// It refuses nothing: what it would have refused is counted. Its name says so, in the part after the first slash: `free/shadow`.
     pub shadow: bool,
+    /// What the tokens of an answer count, if not one each.
+    pub weights: Option<Weights>,
     needs_descriptors: usize,
     conditions: Vec<Predicate>,
 }
@@ -118,6 +122,7 @@ impl Rule {
             None => Limit::new(namespace, max, seconds, predicates.clone(), variables),
         };
         let shadow = entry.name.as_deref().is_some_and(|name| name.split('/').nth(1) == Some("shadow"));
+        let weights = entry.name.as_deref().and_then(Weights::of);
         if let Some(name) = entry.name {
             limit.set_name(name);
         }
@@ -127,6 +132,7 @@ impl Rule {
             descriptor: indices.iter().min().copied().unwrap_or(0),
             tokens: conditions.iter().any(|condition| condition.contains(TOKEN_LIMIT)),
             shadow,
+            weights,
             needs_descriptors: indices.iter().max().map_or(0, |max| max + 1),
             conditions: predicates,
         })

@@ -217,6 +217,21 @@ mod tokens {
     }
 
     #[tokio::test]
+    async fn a_limit_weighs_what_the_bill_counts_one_by_one() {
+        let name = "free/cost:prompt=1,completion=4,cached=0.1";
+        let mut server = server(&LIMITS.replace("name: tokens", &format!("name: '{name}'"))).await;
+        server.completion("50", "20", "70").await; // 10 + 40 of the cache + 80
+        assert_eq!(server.remaining(name).await, 6);
+        server.report(&[("total_tokens", "1")], "no_usage").await;
+        assert_eq!(server.remaining(name).await, 2);
+        assert_eq!(series(server.http, &format!("authorized_hits{{{MODEL}{}}}", ALICE.1)).await, 71);
+        // Kuadrant's filter says no more than the sum.
+        server.kuadrant.report(message(&[], Some(1))).await.unwrap();
+        assert_eq!(server.remaining(name).await, 0);
+        assert_eq!(server.ask(false).await.overall_code(), Code::OverLimit);
+    }
+
+    #[tokio::test]
     async fn with_token_limits_alone_hits_are_tokens() {
         let mut server = server(LIMITS).await;
         let (group, user) = ALICE;

@@ -16,7 +16,7 @@ NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 FREE = {
     "name": "free",
     "requests": [{"limit": 2, "window": "2m"}],
-    "tokens": [{"limit": 9, "window": "1h", "per": "group", "model": "m", "shadow": False}],
+    "tokens": [{"limit": 9, "window": "1h", "per": "group", "model": "m", "shadow": False, "cost": None}],
 }
 TIERS = [{**FREE, "price": {"request": 0.001}}, {"name": "premium"}]
 ALICE = {"name": "alice-laptop", "user": "alice", "tier": "free"}
@@ -32,8 +32,8 @@ def test_read_config_fills_in_defaults_and_hides_values() -> None:
     assert config["tiers"] == [
         {
             "name": "free",
-            "requests": [{"limit": 2, "window": "2m", "per": "user", "model": None, "shadow": False}],
-            "tokens": [{"limit": 9, "window": "1h", "per": "group", "model": "m", "shadow": False}],
+            "requests": [{"limit": 2, "window": "2m", "per": "user", "model": None, "shadow": False, "cost": None}],
+            "tokens": [{"limit": 9, "window": "1h", "per": "group", "model": "m", "shadow": False, "cost": None}],
             "models": None,
             "price": {"request": "0.001"},
         },

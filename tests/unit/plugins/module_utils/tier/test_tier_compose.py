@@ -23,6 +23,7 @@ ENVOY_GATEWAY = dataclasses.replace(ISTIO, controller="gateway.envoyproxy.io/gat
 RATE = {"limit": 9, "window": "1m"}
 REQUESTS, TOKENS = [{"name": "free", "requests": [RATE]}], [{"name": "free", "tokens": [RATE]}, {"name": "open"}]
 MODEL = [{"name": "free", "requests": [{**RATE, "model": "m"}]}]
+WEIGHTED = [{"name": "free", "tokens": [{**RATE, "count": "completion"}]}]
 OVERLAPPING = [{"name": "free", "tokens": [RATE, {**RATE, "per": "group"}]}]
 ROUTE = {"kind": "HTTPRoute", "metadata": {"name": "r", "namespace": "llm"}, "spec": {"rules": [{}, {"name": "chat"}, {}]}}
 
@@ -151,6 +152,11 @@ def test_filters_of_gateways_that_the_target_has_left_go() -> None:
             ISTIO,
             "only the first of several token limits that hold for one request (tier free: tokens per user and per group)",
         ),
+        (
+            wanted(WEIGHTED),
+            ISTIO,
+            "Gateway llm/gw cannot tell prompt and completion apart, as limits with cost or count want it (tier free",
+        ),
         (wanted(REQUESTS, kind="HTTPRoute", names={"TelemetryPolicy": "u"}), ISTIO, "A TelemetryPolicy has effect on a Gateway only"),
     ],
 )
@@ -166,6 +172,8 @@ def test_what_a_gateway_cannot_do_is_refused_by_name(want: PolicySet, gateway: D
         (wanted(REQUESTS), ENVOY_GATEWAY),
         (wanted(TOKENS, streams="allow"), ENVOY_GATEWAY),
         (wanted(OVERLAPPING), NATIVE),
+        (wanted(WEIGHTED), NATIVE),
+        (wanted(WEIGHTED, names={"AuthPolicy": "a"}), ISTIO),
         (wanted(MODEL, names={"AuthPolicy": "a"}), ENVOY_GATEWAY),
         (wanted(None), ENVOY_GATEWAY),
     ],

@@ -234,3 +234,32 @@ def test_a_limit_in_shadow_is_one_of_its_own_that_says_so_in_its_name() -> None:
 def test_a_limit_in_shadow_alone_leaves_the_tier_unlimited() -> None:
     (tier,) = parse_tiers([{"name": "free", "requests": [{"limit": 5, "window": "1m", "shadow": True}]}])
     assert list(policy.rate_limit_policy([tier], name="p", target=GATEWAY)["spec"]["limits"]) == ["free/shadow", "free/unlimited"]
+
+
+def test_a_limit_that_weighs_says_so_in_its_name() -> None:
+    rates = [
+        {"limit": 9, "window": "1m", "cost": {"prompt": 1, "completion": 4, "cached": 0.1}},
+        {"limit": 5, "window": "1m", "count": "prompt", "per": "group"},
+        {"limit": 3, "window": "1m", "count": "completion", "shadow": True, "model": "m/1"},
+    ]
+    (tier,) = parse_tiers([{"name": "free", "tokens": rates}])
+    policies = policy.token_rate_limit_policy([tier], name="p", target=GATEWAY)
+    assert policies is not None
+    names = {
+        "free/cost:prompt=1,completion=4,cached=0.1": "prompt=1,completion=4,cached=0.1",
+        "free/cost:prompt=1,completion=0,cached=1/group": "prompt=1,completion=0,cached=1",
+        "free/shadow/cost:prompt=0,completion=1,cached=0/model/m/1": "prompt=0,completion=1,cached=0",
+    }
+    assert list(policies["spec"]["limits"]) == list(names)
+    assert {name: str(policy.cost_of(name)) for name in names} == names
+    assert policy.is_shadow(list(names)[2])
+    assert policy.weighted([tier]) == [
+        "tier free: tokens per user at a cost of prompt=1,completion=4,cached=0.1",
+        "tier free: tokens per group at a cost of prompt=1,completion=0,cached=1",
+        "tier free: tokens per user of model m/1 in shadow at a cost of prompt=0,completion=1,cached=0",
+    ]
+
+
+@pytest.mark.parametrize("name", ["free", "free/group", "free/model/cost:prompt=1,completion=4,cached=0.1", "free/cost:odd", "free/shadow"])
+def test_a_limit_of_another_name_weighs_nothing(name: str) -> None:
+    assert policy.cost_of(name) is None

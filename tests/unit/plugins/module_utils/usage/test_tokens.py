@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 import pytest
@@ -65,6 +66,17 @@ def test_what_is_unattributed(counts: dict[str, t.Any], own: tuple[int, int], re
     share = "these 4 requests share the 7 tokens; how many each of them took is not known"
     assert [cause in text for text in found["causes"][:1]] == ([True] if cause else [])
     assert found["causes"][1:] == ([share] if len(found["requests"]) > 1 else [])
+
+
+def test_tokens_of_adapters_are_held_against_their_base() -> None:
+    lora = ("ann", "free", "free", "sql-lora")
+    counts = {REPORTED: {(*ANN, "prompt"): 7, (*lora, "prompt"): 1000, (*lora, "completion"): 50}, METERED: {ANN: 1, lora: 1}}
+    books = account(limiters(counts), served(1007, 50))
+    apart = books.as_dict()["unattributed"]["models"]
+    assert [(one["model"], one["total"]) for one in apart] == [("m", 1050), ("sql-lora", -1050)]
+    based = dataclasses.replace(books, bases={"sql-lora": "m"}).as_dict()
+    assert based["unattributed"]["models"] == [{"model": "m", "prompt": 0, "completion": 0, "total": 0}]
+    assert [row["model"] for row in based["usage"]] == ["m", "sql-lora"]
 
 
 def test_causes_come_with_their_number_and_models_with_their_remainder() -> None:
