@@ -11,6 +11,7 @@ import resource
 import sys
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.options import Trust
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.read import read_period
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.run import parse_close_request, run
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
@@ -52,13 +53,12 @@ def main() -> None:
         "limitador_namespace": [],
         "match_labels": {},
         "model_server_labels": {},
-        "ledger_anchor": None,
         "observer_labels": list(REPLICA_LABELS),
         "family": "auto",
     }
     client = Counting(url)
     sums = {"requests": 0, "tokens": 0}
-    result = run(parse_close_request(params), client, dry_run=False)
+    result = run(parse_close_request(params, Trust()), client, dry_run=False)
     for line in read_period(ledger, int(start) * 1000, int(end) * 1000).lines:
         sums["requests" if line.meter == "requests" else "tokens"] += line.quantity.lower
     (close,) = result["closes"]
