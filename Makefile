@@ -22,8 +22,8 @@ down: ## Stop the gateway and remove its state; caches stay
 	@$(DEMO) ansible-playbook playbooks/teardown.yml $(ARGS)
 
 test: ## Everything that CI runs
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync lint unit
-	@$(MAKE) --no-print-directory --jobs=2 sanity integration
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync unit lint sanity
+	@$(MAKE) --no-print-directory integration
 
 lint: ## Linters and type checkers
 	@$(TEST) hack/lint
