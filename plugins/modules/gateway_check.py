@@ -42,6 +42,7 @@ options:
   hostname:
     description:
       - The C(Host) header to send, where the route is bound to a hostname that does not resolve to the gateway.
+      - With HTTPS, the certificate has to be for this name or for the address in O(url).
       - Not to be confused with O(host), the address of the Kubernetes API.
     type: str
   path:

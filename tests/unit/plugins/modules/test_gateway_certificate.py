@@ -119,16 +119,24 @@ def https(tmp_path: pathlib.Path) -> t.Iterator[tuple[int, pathlib.Path]]:
 
 
 @pytest.mark.parametrize(
-    ("trusted", "hostname", "status"),
-    [(True, None, 401), (True, "llm.example.com", 401), (False, None, 0), (True, "other.example.com", 0)],
-    ids=["by address", "by name", "not trusted", "another name"],
+    ("trusted", "address", "hostname", "status"),
+    [
+        (True, "127.0.0.1", None, 401),
+        (True, "localhost", "llm.example.com", 401),
+        (True, "127.0.0.1", "demo.example", 401),
+        (True, "localhost", "demo.example", 0),
+        (True, "localhost", None, 0),
+        (False, "127.0.0.1", None, 0),
+        (False, "127.0.0.1", "llm.example.com", 0),
+    ],
+    ids=["by address", "by name", "name of a route, by address", "neither", "another address", "not trusted", "not trusted by name"],
 )
 def test_clients_trust_the_authority_and_the_names(
-    https: tuple[int, pathlib.Path], trusted: bool, hostname: str | None, status: int
+    https: tuple[int, pathlib.Path], trusted: bool, address: str, hostname: str | None, status: int
 ) -> None:
     port, authority = https
     ca_path = str(authority) if trusted else None
-    client = GatewayClient(f"https://127.0.0.1:{port}", hostname=hostname, path="/", model="m", stream=False, timeout=10, ca_path=ca_path)
+    client = GatewayClient(f"https://{address}:{port}", hostname=hostname, path="/", model="m", stream=False, timeout=10, ca_path=ca_path)
     with contextlib.closing(client):
         answer = client.send(None)
     assert answer.status == status, answer.text

@@ -63,8 +63,10 @@ def test_leaves_a_stack_alone_whose_supervisor_answers(
 
 def test_says_what_does_not_end(run_module: t.Any, tmp_path: pathlib.Path, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = start(tmp_path)
-    monkeypatch.setattr(orphans, "PAUSE", 0.001)
-    monkeypatch.setattr(orphans.os, "kill", lambda _pid, _signal: None)
-    result = run_module(stack_orphans.main, home=str(tmp_path), supervisor=str(tmp_path / "none"), timeout=0)
+    # Undone before the process is ended.
+    with monkeypatch.context() as patched:
+        patched.setattr(orphans, "PAUSE", 0.001)
+        patched.setattr(orphans.os, "kill", lambda _pid, _signal: None)
+        result = run_module(stack_orphans.main, home=str(tmp_path), supervisor=str(tmp_path / "none"), timeout=0)
     assert result["failed"]
     assert f"({mine.pid}), which a killed supervisor has left" in result["msg"]
