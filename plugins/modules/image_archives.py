@@ -234,7 +234,7 @@ def main() -> None:
         specs = [{**spec, "labels": {**module.params["labels"], **spec["labels"]}} for spec in module.params["images"]]
         # A dry run may come before the programs are built.
         known = [spec for spec in specs if not module.check_mode or _is_there(spec)]
-        images = layout.read(known, lambda program: libraries.find(program, lambda argv: module.run_command(argv)))
+        images = layout.read(known, lambda program: libraries.find(program, module.run_command))
         archives = {image.name: archive.describe(image, _architecture()) for image in images}
         paths = {spec["name"]: output / f"{spec['name']}.tar" for spec in specs}
         wanted = [name for name, path in paths.items() if name not in archives or not archive.is_written(archives[name], path)]

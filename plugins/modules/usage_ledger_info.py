@@ -34,7 +34,7 @@ options:
     description:
       - Whether to check every line against its hash and the line before it, every total against its lines, and every correction against
         the line that it names, every step of a bill against those before it, and every signature. Reads the whole ledger.
-        RV(verified.signatures) names who signed.
+        C(signatures) in RV(verified) names who signed.
     type: bool
     default: false
   expected_head:
