@@ -18,7 +18,7 @@ description:
     authority signs this one certificate; its key is forgotten.
   - A certificate that is for the same names and has enough time left stays. A Secret that this collection did not make is refused.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
   - kuadrant.llm._attributes.actiongroup_llm_gateway
 attributes:
@@ -56,9 +56,7 @@ options:
     type: int
     default: 30
 requirements:
-  - python >= 3.11
   - cryptography
-  - kubernetes >= 24.2.0
 """
 
 EXAMPLES = r"""
