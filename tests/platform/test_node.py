@@ -74,7 +74,8 @@ def test_every_pod_runs_and_is_ready(kubectl: Kubectl, eventually: t.Callable[..
 @pytest.mark.usefixtures("installed")
 def test_istio_programs_its_own_gateway_pod(kubectl: Kubectl) -> None:
     gateway = json.loads(kubectl("get", "gateway", "-n", "llm", "vllm-gateway", "-o", "json"))
-    assert {c["type"]: c["status"] for c in gateway["status"]["conditions"]} == {"Accepted": "True", "Programmed": "True"}
+    conditions = {one["type"]: one["status"] for one in gateway["status"]["conditions"]}
+    assert {kind: conditions[kind] for kind in ("Accepted", "Programmed")} == {"Accepted": "True", "Programmed": "True"}
     deployment = json.loads(kubectl("get", "deployment", "-n", "llm", "vllm-gateway-istio", "-o", "json"))
     assert deployment["status"]["readyReplicas"] == 1
 
