@@ -84,13 +84,13 @@ def make_cgroups(name: str) -> None:
 
 
 def sweep(name: str) -> list[str]:
-    """Remove the cgroups of that name, innermost first; what could not be removed."""
+    """Remove the cgroups of that name, innermost first; what could not be removed. Runc makes them also in version 2's hierarchy."""
     for _try in range(TRIES):
-        for controller in CONTROLLERS:
-            for folder, _below, _files in os.walk(CGROUPS / controller / name, topdown=False):
+        for top in CGROUPS.glob(f"*/{name}"):
+            for folder, _below, _files in os.walk(top, topdown=False):
                 with contextlib.suppress(OSError):
                     pathlib.Path(folder).rmdir()
-        left = [str(CGROUPS / controller / name) for controller in CONTROLLERS if (CGROUPS / controller / name).exists()]
+        left = sorted(map(str, CGROUPS.glob(f"*/{name}")))
         if not left:
             break
         time.sleep(0.1)
