@@ -29,7 +29,7 @@ def run(kubeconfig: str) -> Run:
     """Run the module with these definitions and options: the result."""
 
     def call(*definitions: dict[str, t.Any], check: bool = False, **options: t.Any) -> dict[str, t.Any]:
-        given = {"kubeconfig": kubeconfig, "definitions": list(definitions), "wait": False, "timeout": 20, **options}
+        given = {"kubeconfig": kubeconfig, "definitions": list(definitions), "wait": False, "timeout": 60, **options}
         with patch_module_args({**given, "_ansible_check_mode": check, "_ansible_diff": True}):
             module = AnsibleModule(argument_spec=argument_spec(**objects.ARGUMENT_SPEC), supports_check_mode=True)
             try:
@@ -120,6 +120,7 @@ def test_a_kind_and_its_first_object_in_one_call(run: Run) -> None:
     try:
         assert run(thing, crd, check=True)["changed"]
         done = run(thing, crd)
+        assert "actions" in done, done
         assert [(one["kind"], one["action"]) for one in done["actions"]] == [("CustomResourceDefinition", "create"), ("Thing", "create")]
         assert not run(thing, crd)["changed"]
     finally:
