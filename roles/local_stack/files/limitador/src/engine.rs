@@ -77,17 +77,19 @@ impl Engine {
         let limits = self.limits.borrow().clone();
         let mut counters = vec![];
         let mut demands = vec![];
+        let now = now();
         for rule in limits.namespace(namespace) {
             let counter = rule.counter(entries.len(), &context)?;
             if let Some(counter) = counter {
                 demands.push(Demand {
                     key: WindowKey { limit: rule.identity.clone(), variables: counter.set_variables().clone() },
                     max: rule.limit.max_value(),
-                    seconds: rule.limit.seconds(),
+                    period: rule
+                        .spend
+                        .as_ref()
+                        .map_or(rule.limit.seconds().saturating_mul(1000), |spend| spend.left(now)),
                     hits: match (rule.descriptor, call) {
-                        (0, Hits::Report(_)) if rule.weights.is_some() => {
-                            Hits::Report(rule.weights.map_or(0, |weights| weights.cost(&report)))
-                        }
+                        (0, Hits::Report(tokens)) => Hits::Report(rule.cost(&report).unwrap_or(tokens)),
                         (0, Hits::Take(_)) if rule.tokens => Hits::Check,
                         (0, call) => call,
                         (other, call) => hits.get(other).copied().unwrap_or(call),
@@ -103,7 +105,6 @@ impl Engine {
 
         let mut labels = self.labeler.labels(&entries, &context);
         labels.insert("limitador_namespace".into(), namespace.into());
-        let now = now();
         let name = |limited: usize| counters[limited].limit().name().map(str::to_owned);
         let settlement = self.store.settle(&demands, now, |limited, shadows| match limited {
             _ if matches!(call, Hits::Report(_)) => reported(report, labels),

@@ -16,6 +16,7 @@ pub mod limits;
 pub mod metrics;
 pub mod program;
 pub mod reload;
+pub mod spend;
 pub mod store;
 pub mod tokens;
 pub mod weights;

@@ -34,7 +34,8 @@ pub enum Hits {
 pub struct Demand {
     pub key: WindowKey,
     pub max: u64,
-    pub seconds: u64,
+    /// How long a window is that opens now, in milliseconds.
+    pub period: Time,
     pub hits: Hits,
     /// No reason to deny anything.
     pub shadow: bool,
@@ -190,7 +191,7 @@ impl State {
     }
 
     fn window(&self, demand: &Demand, now: Time) -> Window {
-        let period = demand.seconds.saturating_mul(1000);
+        let period = demand.period;
         match self.windows.get(&demand.key) {
             // Two periods and more to go: the clock was set back since. Less is also what a request sees whose
             // time was taken before, but whose turn came after, that of the one that opened the window.

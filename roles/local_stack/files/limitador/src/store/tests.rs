@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 fn demand(max: u64, hits: Hits) -> Demand {
     let key = WindowKey { limit: "free".into(), variables: [("user".into(), "alice".into())].into() };
-    Demand { key, max, seconds: 120, hits, shadow: false }
+    Demand { key, max, period: 120_000, hits, shadow: false }
 }
 
 fn count(_: Option<usize>, _: &[usize]) -> Vec<(Series, u64)> {
@@ -41,6 +41,17 @@ fn a_window_opens_with_the_first_hit_and_is_fixed() {
     assert!(admitted(&store, take(), 100_000));
     assert!(!admitted(&store, take(), 120_999));
     assert!(admitted(&store, take(), 121_000));
+}
+
+#[test]
+fn a_window_that_ends_with_the_month_holds_until_then() {
+    let (store, end) = (memory(), 10_000_000);
+    let spend = |now: Time| Demand { period: end - now, ..demand(2, Hits::Take(1)) };
+    assert!(admitted(&store, spend(1_000), 1_000));
+    assert!(admitted(&store, spend(9_000_000), 9_000_000));
+    assert!(!admitted(&store, spend(end - 1), end - 1));
+    assert!(admitted(&store, demand(2, Hits::Take(1)), end), "a new month");
+    assert_eq!(value(&store, end), 1);
 }
 
 #[test]
