@@ -10,7 +10,7 @@ TEST := hack/venv test
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test lint unit sanity integration platform cluster bench bench-keys bench-gateway bench-accuracy bench-close bench-focus bench-split bench-doctor build
+.PHONY: help demo down test lint unit sanity integration platform cluster bench bench-keys bench-gateway bench-accuracy bench-close bench-focus bench-split bench-doctor bench-drills build
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ bench-close: ## Measure closing a day of ten thousand users; writes build/bench/
 
 bench-doctor: ## Measure what gateway_doctor finds, and how fast; writes build/bench/doctor.json
 	@PYTHONPATH=build/collections $(DEMO) python tests/bench/doctor.py $(ARGS)
+
+bench-drills: ## Hold the fault drills and kill runs in mid-write; writes build/bench/drills.json. ARGS='--kills 100' kills more
+	@$(TEST) python tests/bench/drills.py $(ARGS)
 
 bench-focus: ## Hold a FOCUS export of 100,000 rows against the rules of the specification; writes build/bench/focus.json
 	@PYTHONPATH=build/collections $(TEST) python tests/bench/focus.py $(ARGS)

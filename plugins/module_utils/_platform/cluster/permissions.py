@@ -8,7 +8,7 @@
 
 An entry has ``api_group`` (empty: the core group), ``resource`` (one or a list, in the plural, also ``pods/log``), ``verbs``,
 ``namespace`` (an expression over the role's variables such as the name of one, or ``*`` for the whole cluster) and optionally ``when``
-(an expression).
+(an expression) and ``personas``, to whom hack/access gives it in roles/cluster/files/access.yml.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Map: t.TypeAlias = t.Mapping[str, t.Any]
 Evaluate: t.TypeAlias = t.Callable[[str], t.Any]
 
 ORDER = ("get", "list", "watch", "create", "update", "patch", "delete")  # of verbs in a sentence; others follow
-KEYS = {"api_group", "resource", "verbs", "namespace", "when"}
+KEYS = {"api_group", "resource", "verbs", "namespace", "when", "personas"}
 EVERYWHERE = "*"
 
 
