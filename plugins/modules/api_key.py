@@ -358,6 +358,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.supplied imp
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys import STATES, parse_keys
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
+from ansible_collections.kuadrant.llm.plugins.module_utils._manifests import manifests_of
 
 KEY_SPEC = {
     "name": {"type": "str", "required": True},
@@ -401,6 +402,9 @@ def run(module: AnsibleModule, entries: list[dict[str, t.Any]]) -> dict[str, obj
     namespace, labels = params["namespace"], {name: str(value) for name, value in params["labels"].items()}
     wanted = parse_keys(entries, state=params["state"], overlap=params["overlap"], tiers=params["tiers"])
     kube = connect(module)
+    manifests = manifests_of(kube)
+    if manifests is not None and wanted:
+        manifests.omit("1 key" if len(wanted) == 1 else f"{len(wanted)} keys")
     current = stored_keys(kube, namespace, labels, {key.name for key in wanted})
     plan = plan_keys(
         current,
