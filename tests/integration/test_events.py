@@ -173,9 +173,12 @@ def test_a_budget_that_is_spent_moves_the_keys(
     eventually(called, 30)
     eventually(counted, 30)
     assert "premium" not in tiers()
+    runs = rulebook.runs()
     assert rulebook.post([alert("LLMBudgetReached", severity="warning", budget=f"user {NAME}", threshold="80")]) == 200
     assert rulebook.post([alert("LLMBudgetReached", severity="critical", budget=f"user {NAME}", threshold="100")]) == 200
-    eventually(lambda: "premium" in tiers(), 180, rulebook.log.read_text)
+    eventually(lambda: rulebook.runs() > runs, 180, rulebook.log.read_text)
+    assert "premium" in tiers()
+    assert rulebook.runs() == runs + 1
 
 
 def test_limits_are_in_force_and_verified_after_an_outage(rulebook: Rulebook, eventually: Eventually) -> None:

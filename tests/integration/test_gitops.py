@@ -23,7 +23,7 @@ EXPECTED = {
     "llm/envoyfilter-vllm-gateway-deny-by-default.yaml",
     "llm/gateway-vllm-gateway.yaml",
     "llm/httproute-vllm-httproute.yaml",
-    "llm/ratelimitpolicy-llm-request-limits.yaml",
+    "llm/ratelimitpolicy-llm-rate-limits.yaml",
 }
 
 
@@ -65,7 +65,8 @@ def test_rendered_is_applied(rendered: tuple[pathlib.Path, str], kubectl: Kubect
 
 def test_manifests_need_check_mode(playbook: Playbook, tmp_path: pathlib.Path) -> None:
     tiers = [{"name": "free", "requests": [{"limit": 2, "window": "2m"}]}]
-    done = playbook("kuadrant.llm.tiers", {"llm_gateway_render_dir": str(tmp_path / "manifests"), "llm_gateway_tiers": tiers})
+    variables = {"llm_gateway_render_dir": str(tmp_path / "manifests"), "llm_gateway_tiers": tiers, "llm_gateway_keys": []}
+    done = playbook("kuadrant.llm.tiers", variables)
     assert done.returncode != 0
     assert "Run again in check mode, with --check" in done.stdout
     assert not (tmp_path / "manifests").exists()
