@@ -38,7 +38,7 @@ sanity: ## ansible-test sanity, documentation and package checks, on a copy
 integration: ## Start a stack and a cluster of its own; scenarios of the roles, integration and end-to-end tests on them; remove them
 	@$(TEST) hack/integration $(ARGS)
 
-platform: ## All else about other platforms: the playbook site, all defaults flipped, upgrades, llm-d, kind, failures; the jobs of AWX
+platform: ## All else about other platforms: the playbook site, all defaults flipped, upgrades, llm-d, kind, failures; the jobs of AWX, the rulebooks
 	@LLM_TEST_LANES="platform jobs" $(TEST) hack/integration $(ARGS)
 
 cluster: ## The playbook site on a real node: kubelet, containerd and pods of images that are built here; takes root

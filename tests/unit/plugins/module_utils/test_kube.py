@@ -331,3 +331,14 @@ def test_only_this_file_imports_the_kubernetes_libraries() -> None:
     pattern = re.compile(r"^\s*(from|import) (kubernetes|ansible_collections\.kubernetes)\b", re.MULTILINE)
     importers = {path.name for path in PLUGINS.rglob("*.py") if pattern.search(path.read_text(encoding="utf-8"))}
     assert importers == {"_kube.py"}
+
+
+def test_manifests_are_written_in_check_mode_only(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    monkeypatch.setenv("LLM_GATEWAY_RENDER_DIR", str(tmp_path))
+    with pytest.raises(KubeError, match="Run again in check mode, with --check"):
+        connected(monkeypatch, host="https://cluster", api_key="x")
+    with patch_module_args({"host": "https://cluster", "api_key": "x", "_ansible_check_mode": True}):
+        module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    assert connect(module).manifests is not None
+    monkeypatch.delenv("LLM_GATEWAY_RENDER_DIR")
+    assert connected(monkeypatch, host="https://cluster", api_key="x").manifests is None
