@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import json
 import random
+import re
 import time
 import typing as t
 
@@ -124,7 +125,7 @@ class Transport:
         reason = str(answer.get("reason") or response.reason or "")
         said = " ".join(str(answer.get("message") or response.data[:200].decode("utf-8", "replace")).split())
         return _Failure(
-            f"the API server answered {response.status} {reason}: {said.rstrip('.')}. {_remedy(response.status)}",
+            f"the API server answered {response.status} {reason}: {said.rstrip('.')}. {_remedy(response.status, said)}",
             response.status,
             reason,
             transient=response.status in TRANSIENT,
@@ -159,10 +160,28 @@ _REMEDIES = {
 }
 
 
-def _remedy(status: int) -> str:
+def _remedy(status: int, said: str) -> str:
     if status >= 500:
-        return "Look at the API server and its admission webhooks, then run again."
+        return silent_webhook(said) or "Look at the API server and its admission webhooks, then run again."
     return _REMEDIES.get(status, "Correct the request.")
+
+
+def silent_webhook(said: str) -> str:
+    """What to do where the API server asked an admission webhook in vain; empty where ``said`` tells of something else.
+
+    Such as ``failed calling webhook "validation.istio.io": failed to call webhook: Post "https://istiod.istio-system.svc:443/validate":
+    no endpoints available for service "istiod"`` (k8s.io/apiserver, pkg/admission/plugin/webhook).
+    """
+    if "failed calling webhook" not in said:
+        return ""
+    behind = re.search(r"https://([a-z0-9-]+)\.([a-z0-9-]+)\.svc[:/]", said)
+    if not behind:
+        return "Nothing is admitted until that webhook answers: look at it, then run again."
+    service, namespace = behind.groups()
+    return (
+        f"Nothing is admitted until Service {service} in namespace {namespace} answers: see that its pods run "
+        f"(kubectl -n {namespace} get pods) and that the API server reaches them, then run again."
+    )
 
 
 def _seconds(retry_after: str | None) -> float | None:
