@@ -25,6 +25,8 @@ Object: t.TypeAlias = dict[str, t.Any]
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 60.0  # seconds
 
+TEXT = "application/json, */*"  # of a log: the API server answers text all the same, and 406 where only text is asked for
+
 TRIES = 8  # of one request
 PATIENCE = 60.0  # seconds after which nothing is tried again
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two tries, doubled each time; the server's Retry-After wins
@@ -78,6 +80,8 @@ class Transport:
     def request(self, method: str, path: str, action: str, body: Object | None = None, *, accept: str, content: str) -> Object | None:
         """The decoded answer, ``None`` for 404, else :class:`KubeError`, which begins with ``Failed to <action>``.
 
+        With :data:`TEXT` for ``accept`` the answer is ``{"text": …}``, whatever it looks like.
+
         Tried again are 429 and 5xx, lost answers, and a server that stopped listening. A write may have been done then:
         the caller of a write that cannot be done twice looks at ``unclear``.
         """
@@ -118,7 +122,7 @@ class Transport:
         self._reached = True
         answer = _decoded(response.data)
         if 200 <= response.status < 300:
-            return answer
+            return {"text": response.data.decode("utf-8", "replace")} if accept == TEXT else answer
         # A missing object is an answer. A 404 from something that is not the Kubernetes API is not.
         if response.status == 404 and answer.get("kind") == "Status":
             return None

@@ -19,7 +19,7 @@ import typing as t
 import pytest
 import yaml
 
-from .conftest import message, play
+from .conftest import NODE_VARIABLES, message, play
 
 Done: t.TypeAlias = subprocess.CompletedProcess[str]
 Run = t.Callable[..., Done]
@@ -110,8 +110,9 @@ CASES = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def node(real_node: None) -> None:
-    assert real_node is None
+def node(site_on_node: Done) -> None:
+    """Everything is installed: one of the failures is an operator's, and none may disturb what comes after."""
+    assert site_on_node.returncode == 0
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +165,63 @@ def told(role: Run, namespaces: t.Callable[..., str]) -> dict[str, Done]:
 def test_role_says_why_its_pods_do_not_run(told: dict[str, Done], name: str) -> None:
     said = message(told[name])
     assert [part for part in CASES[name].says if part not in said] == [], said
+
+
+def test_pod_security_that_refuses_is_quoted(ansible: Run, namespaces: t.Callable[..., str], kubectl: Kubectl, kubeconfig: str) -> None:
+    """Our own pods satisfy the strictest level; others', such as Istio's, do not, and the roles wait for those by module rollout."""
+    namespace = namespaces("security", labels={"pod-security.kubernetes.io/enforce": "restricted"})
+    labels = {"app": "server"}
+    pod = {"containers": [{"name": "server", "image": "registry.k8s.io/pause:3.10"}]}
+    spec = {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}}
+    body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "server", "namespace": namespace}, "spec": spec}
+    kubectl("apply", "-f", "-", stdin=json.dumps(body))
+    options = {"namespace": namespace, "workloads": ["Deployment/server"], "timeout": 30, "grace": 2}
+    plays = play(kubeconfig)
+    plays[0]["tasks"] = [{"kuadrant.llm.rollout": options}]
+    said = message(ansible(plays, {}))
+    assert f'Deployment "server" in namespace "{namespace}" does not run' in said
+    assert 'violates PodSecurity "restricted' in said
+    assert "allowPrivilegeEscalation != false" in said
+    assert "Relax the label pod-security.kubernetes.io/enforce of the namespace" in said
+
+
+def test_autoscaler_without_metrics_is_warned_of(role: Run, namespaces: t.Callable[..., str], eventually: t.Callable[..., None]) -> None:
+    """The model server runs, so this is a warning; the second time in the words of the controller."""
+    namespace = namespaces("autoscaler")
+    variables = {"vllm_autoscaling": True}
+
+    def warned() -> str:
+        done = role(namespace, **variables)
+        assert done.returncode == 0, done.stdout
+        return " ".join((done.stdout + done.stderr).split())
+
+    first = warned()
+    assert (
+        f"HorizontalPodAutoscaler {namespace}/model does not scale: the cluster does not serve metrics.k8s.io. Install metrics-server"
+        in first
+    )
+    eventually(lambda: 'its controller says "the HPA was unable to compute the replica count' in warned(), 60)
+
+
+def test_operator_without_its_rights_is_named(ansible: Run, cluster_dir: pathlib.Path, kubectl: Kubectl, kubeconfig: str) -> None:
+    """Whoever tidies up ClusterRoles takes from kuadrant-operator what it writes for Authorino."""
+    name = "kuadrant-operator-manager-role"
+    whole = kubectl("get", "clusterrole", name, "-o", "json")
+    less = json.loads(whole)
+    for rule in less["rules"]:
+        if "authconfigs" in rule.get("resources", ()):
+            rule["verbs"] = ["get", "list", "watch"]
+    of_cluster = yaml.safe_load((cluster_dir / "vars.yml").read_text(encoding="utf-8"))
+    more = [*NODE_VARIABLES["llm_gateway_tiers"], {"name": "extra", "requests": [{"limit": 100, "window": "1m"}]}]
+    given = {**of_cluster, **NODE_VARIABLES, "authorization_verify_url": ""}
+    kubectl("patch", "clusterrole", name, "--type=merge", "-p", json.dumps({"rules": less["rules"]}))
+    try:
+        said = message(ansible(play(kubeconfig, "authorization"), {**given, "llm_gateway_tiers": more, "authorization_timeout": 15}))
+    finally:
+        kubectl("patch", "clusterrole", name, "--type=merge", "-p", json.dumps({"rules": json.loads(whole)["rules"]}))
+    assert "AuthPolicy llm/llm-auth is not in effect after 15 s: Enforced is False" in said
+    assert "kuadrant-operator-controller-manager in namespace kuadrant-system is refused what it needs" in said
+    assert 'cannot update resource "authconfigs" in API group "authorino.kuadrant.io"' in said
+    assert "restore its ClusterRole" in said
+    done = ansible(play(kubeconfig, "authorization"), given)
+    assert done.returncode == 0, done.stdout

@@ -99,6 +99,15 @@ def test_iterate_pages_with_selector() -> None:
     assert second == first + "&continue=next%2Bpage"
 
 
+def test_log_is_text_even_where_it_looks_like_json() -> None:
+    kube, pool = client(Response(200, '{"level":"error"}\nplain'), status(404, "NotFound", "no such pod"))
+    assert kube.log("llm", "a", lines=5, seconds=60) == '{"level":"error"}\nplain'
+    assert kube.log("llm", "a", lines=5, seconds=60) == ""
+    assert pool.requests[0]["url"].endswith("/api/v1/namespaces/llm/pods/a/log?tailLines=5&sinceSeconds=60")
+    # Only text is answered with 406.
+    assert pool.requests[0]["headers"]["Accept"] == "application/json, */*"
+
+
 def test_create_sends_json_with_kind() -> None:
     kube, pool = client(Response(201, {}))
     kube.create(POLICIES, "llm", {"metadata": {"name": "p"}})
