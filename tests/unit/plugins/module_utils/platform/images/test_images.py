@@ -79,7 +79,7 @@ def test_second_run_changes_nothing(run_module: t.Any, options: dict[str, t.Any]
     assert (first["changed"], second["changed"], second["written"]) == (True, False, [])
     assert first["images"] == second["images"]
     assert (tmp_path / "images/program.tar").stat() == before
-    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["program.tar"]
+    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["program.spdx.json", "program.tar"]
 
 
 @pytest.mark.parametrize("what", ["file", "label", "reference", "cut off", "gone", "not a tar file"])
@@ -101,7 +101,7 @@ def test_a_difference_is_written(run_module: t.Any, options: dict[str, t.Any], p
         case _:
             path.write_text("no archive")
     assert run_module(image_archives.main, check=True, **options)["changed"]
-    assert run_module(image_archives.main, **options)["written"] == [str(path)]
+    assert run_module(image_archives.main, **options)["written"][0] == str(path)
     assert not run_module(image_archives.main, **options)["changed"]
 
 
