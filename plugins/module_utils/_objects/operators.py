@@ -46,12 +46,12 @@ def refused(kube: Kube, kind: Resource) -> list[str]:
 
 
 def _of_deployment(kube: Kube, deployment: Object) -> list[str]:
-    name, namespace = deployment["metadata"]["name"], deployment["metadata"]["namespace"]
-    labels = deployment["spec"]["selector"].get("matchLabels") or {}
-    account = deployment["spec"]["template"]["spec"].get("serviceAccountName", "default")
-    for pod in kube.iterate(PODS, namespace, labels):
+    name, namespace, spec = deployment["metadata"]["name"], deployment["metadata"]["namespace"], deployment["spec"]
+    labels = spec.get("selector", {}).get("matchLabels")
+    for pod in kube.iterate(PODS, namespace, labels) if labels else ():
         found = last_refusal(kube.log(namespace, pod["metadata"]["name"], lines=LINES, seconds=SECONDS))
         if found:
+            account = spec["template"]["spec"].get("serviceAccountName", "default")
             return [
                 f'{name} in namespace {namespace} is refused what it needs: "{found}". Give its ServiceAccount {account} that right again: '
                 "install the operator anew, or restore its ClusterRole and ClusterRoleBinding."

@@ -76,10 +76,12 @@ class FakeKube:
         fields: str | None = None,
         metadata_only: bool = False,
     ) -> t.Iterator[Object]:
-        del fields, metadata_only
+        del metadata_only
+        named = fields.removeprefix("metadata.name=") if fields and fields.startswith("metadata.name=") else None
         for (plural, space, _name), body in sorted(self.objects.items(), key=str):
             has = body["metadata"].get("labels", {})
-            if plural == resource.plural and namespace in (None, space) and (labels or {}).items() <= has.items():
+            wanted = plural == resource.plural and namespace in (None, space) and named in (None, body["metadata"]["name"])
+            if wanted and (labels or {}).items() <= has.items():
                 yield copy.deepcopy(body)
 
     @_one_at_a_time
