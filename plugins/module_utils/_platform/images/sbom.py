@@ -33,7 +33,7 @@ _CHUNK = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)
-class Part:
+class Ingredient:
     """A package that is in an image: ``kind`` as in package URLs (golang, cargo, pypi)."""
 
     kind: str
@@ -47,9 +47,9 @@ class Part:
         return f"pkg:{self.kind}/{name}@{self.version.replace('+', '%2B')}"
 
 
-def parts(archive: Archive, locks: t.Mapping[str, str]) -> list[Part]:
+def parts(archive: Archive, locks: t.Mapping[str, str]) -> list[Ingredient]:
     """Everything that is known to be in the files of an image; ``locks``: paths in the image of Rust programs to their Cargo.lock."""
-    found: set[Part] = set()
+    found: set[Ingredient] = set()
     for entry in archive.image.entries:
         if entry.source:
             found |= {*go_modules(entry.source), *_wheel(Path(entry.source))}
@@ -58,7 +58,7 @@ def parts(archive: Archive, locks: t.Mapping[str, str]) -> list[Part]:
     return sorted(found)
 
 
-def go_modules(program: str) -> list[Part]:
+def go_modules(program: str) -> list[Ingredient]:
     """The modules that a Go program was linked from, and Go itself; empty for any other file."""
     path = Path(program)
     if path.stat().st_size < _HEADER:
@@ -70,7 +70,10 @@ def go_modules(program: str) -> list[Part]:
                 version, behind = _string(data, at + _HEADER)
                 listed, _behind = _string(data, behind)
                 if listed.startswith(_BEGIN) and listed.endswith(_END):
-                    return [Part("golang", "stdlib", version.decode().split()[0].removeprefix("go")), *_modules(listed[16:-16].decode())]
+                    return [
+                        Ingredient("golang", "stdlib", version.decode().split()[0].removeprefix("go")),
+                        *_modules(listed[16:-16].decode()),
+                    ]
             at = data.find(_MAGIC, at + 1)
     return []
 
@@ -87,24 +90,24 @@ def _string(data: mmap.mmap, at: int) -> tuple[bytes, int]:
             return data[at : at + length], at + length
 
 
-def _modules(listed: str) -> t.Iterator[Part]:
+def _modules(listed: str) -> t.Iterator[Ingredient]:
     """Lines of ``dep``, module, version and sum; a line of ``=>`` replaces the one before it."""
-    found: list[Part] = []
+    found: list[Ingredient] = []
     for line in listed.splitlines():
         kind, *fields = line.split("\t")
         if kind == "=>" and found and len(fields) >= 2:
-            found[-1] = Part("golang", fields[0], fields[1])
+            found[-1] = Ingredient("golang", fields[0], fields[1])
         elif kind in ("dep", "mod") and len(fields) >= 2 and fields[1] not in ("", "(devel)"):
-            found.append(Part("golang", fields[0], fields[1]))
+            found.append(Ingredient("golang", fields[0], fields[1]))
     return iter(found)
 
 
-def crates(lock: str) -> list[Part]:
+def crates(lock: str) -> list[Ingredient]:
     """The crates from a registry in a Cargo.lock: what may be in the program; the lock does not tell what only tests use."""
-    return [Part("cargo", one["name"], one["version"]) for one in _LOCKED.finditer(lock) if one["source"]]
+    return [Ingredient("cargo", one["name"], one["version"]) for one in _LOCKED.finditer(lock) if one["source"]]
 
 
-def _wheel(source: Path) -> list[Part]:
+def _wheel(source: Path) -> list[Ingredient]:
     """The installed wheel that a file belongs to."""
     site = next((parent for parent in source.parents if parent.name == "site-packages"), None)
     if site is None:
@@ -113,7 +116,7 @@ def _wheel(source: Path) -> list[Part]:
     for record in site.glob("*.dist-info/RECORD"):
         if any(one.startswith(line) for one in record.read_text(encoding="utf-8").splitlines()):
             name, version = record.parent.name.removesuffix(".dist-info").rsplit("-", 1)
-            return [Part("pypi", name.replace("_", "-"), version)]
+            return [Ingredient("pypi", name.replace("_", "-"), version)]
     return []
 
 

@@ -77,7 +77,7 @@ def test_crates_are_those_of_a_registry() -> None:
 
 
 def test_version_with_a_plus_is_escaped() -> None:
-    assert sbom.Part("cargo", "x", "1.0.0+build").purl == "pkg:cargo/x@1.0.0%2Bbuild"
+    assert sbom.Ingredient("cargo", "x", "1.0.0+build").purl == "pkg:cargo/x@1.0.0%2Bbuild"
 
 
 @pytest.fixture
