@@ -22,7 +22,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._kube_http import KubeError, Object, Transport
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube_http import TEXT, KubeError, Object, Transport
 from ansible_collections.kuadrant.llm.plugins.module_utils._manifests import Manifests
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGER
 from ansible_collections.kuadrant.llm.plugins.module_utils._parallel import WORKERS
@@ -79,6 +79,7 @@ class Resource:
 
 
 SECRETS = Resource("v1", "Secret", "secrets")
+_PODS = Resource("v1", "Pod", "pods")
 
 
 class Kube(t.Protocol):
@@ -99,6 +100,9 @@ class Kube(t.Protocol):
         metadata_only: bool = False,
     ) -> t.Iterator[Object]:
         """All objects with these labels and that field selector, fetched page by page, without spec and status if ``metadata_only``."""
+
+    def log(self, namespace: str, pod: str, *, lines: int, seconds: int) -> str:
+        """The last lines that the only container of a pod printed within these seconds. Empty where there is no such pod."""
 
     # With dry_run the API server says what would become of the object, and changes nothing.
 
@@ -205,6 +209,11 @@ class RestKube:
             if not token:
                 return
             query["continue"] = token
+
+    def log(self, namespace: str, pod: str, *, lines: int, seconds: int) -> str:
+        path = f"{_PODS.path(namespace, pod)}/log?tailLines={lines}&sinceSeconds={seconds}"
+        answer = self._transport.request("GET", path, f'read the log of Pod "{pod}" in namespace "{namespace}"', accept=TEXT, content=_JSON)
+        return str((answer or {}).get("text", ""))
 
     def create(self, resource: Resource, namespace: str | None, body: Object, *, dry_run: bool = False) -> Object:
         name = body.get("metadata", {}).get("name")
