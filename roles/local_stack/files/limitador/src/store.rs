@@ -19,6 +19,7 @@ use tracing::{error, info};
 use crate::counters::{Life, Series, Time, Window, WindowKey};
 use crate::journal::{Journal, Record};
 use crate::metrics::Datastore;
+use crate::usage::{Month, Usage, Usages};
 
 /// What a request asks of one counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,8 @@ struct State {
     life: Life,
     windows: HashMap<WindowKey, Window>,
     totals: BTreeMap<Series, u64>,
+    month: Month,
+    usages: Usages,
     journal: Option<Journal>,
     /// Number of windows at which expired ones are swept out.
     sweep_at: usize,
@@ -94,13 +97,17 @@ impl Store {
 
     pub fn open(directory: &Path, datastore: Datastore, now: Time) -> Result<Self> {
         let mut state = State::new(now);
-        let mut recorded = false;
+        let (mut recorded, mut months) = (false, false);
         let journal = Journal::open(directory, |record| {
             recorded |= record.life.is_some();
+            months |= record.month.is_some();
             state.apply(record);
         })?;
         if !recorded && !state.totals.is_empty() {
             state.life.since = 0;
+        }
+        if !months {
+            state.usages.clear(); // an older journal does not say when it was
         }
         state.journal = Some(journal);
         state.sweep(now);
@@ -133,7 +140,7 @@ impl Store {
             .filter(|&n| limited.is_none() && demands[n].shadow && full((&demands[n], &windows[n])))
             .collect();
 
-        let mut record = Record::default();
+        let mut record = Record { month: state.month.next(now), ..Record::default() };
         for (n, (demand, window)) in demands.iter().zip(&mut windows).enumerate() {
             let added = demand.hits.added(limited.is_some() || shadows.contains(&n));
             if added > 0 {
@@ -161,6 +168,19 @@ impl Store {
         open.map(|(key, window)| (key.variables.clone(), *window)).collect()
     }
 
+    pub fn window(&self, key: &WindowKey, now: Time) -> Option<Window> {
+        self.lock().windows.get(key).copied().filter(|window| window.expires > now)
+    }
+
+    /// What a user has used of the month.
+    pub fn usage(&self, namespace: &str, user: &str, now: Time) -> (Month, Usage) {
+        let state = self.lock();
+        match state.month.next(now) {
+            Some(new) => (new, Usage::default()),
+            None => (state.month, state.usages.get(namespace, user)),
+        }
+    }
+
     /// The totals, and the life that they are of.
     pub fn totals(&self) -> (BTreeMap<Series, u64>, Life) {
         let state = self.lock();
@@ -186,7 +206,15 @@ impl Store {
 impl State {
     fn new(now: Time) -> Self {
         let life = Life::new(now);
-        Self { life, windows: HashMap::new(), totals: BTreeMap::new(), journal: None, sweep_at: 0 }
+        Self {
+            life,
+            windows: HashMap::new(),
+            totals: BTreeMap::new(),
+            month: Month::at(now),
+            usages: Usages::default(),
+            journal: None,
+            sweep_at: 0,
+        }
     }
 
     fn window(&self, demand: &Demand, now: Time) -> Window {
@@ -201,7 +229,17 @@ impl State {
 
     fn apply(&mut self, record: Record) {
         self.windows.extend(record.windows);
-        self.totals.extend(record.totals);
+        if let Some(month) = record.month {
+            self.month = month;
+            self.usages.clear();
+        }
+        for (series, total) in record.totals {
+            self.usages.add(&series, total.saturating_sub(self.totals.get(&series).copied().unwrap_or(0)));
+            self.totals.insert(series, total);
+        }
+        for (namespace, user, usage) in record.usage {
+            self.usages.set(&namespace, &user, usage);
+        }
         if let Some(life) = record.life {
             self.life = life;
         }
@@ -239,7 +277,13 @@ impl State {
             .totals
             .iter()
             .map(|(series, total)| Record { totals: vec![(series.clone(), *total)], ..Record::default() });
-        journal.rewrite(std::iter::once(life).chain(windows).chain(totals))
+        // After the totals, which would be taken for usage of the month.
+        let month = Record { month: Some(self.month), ..Record::default() };
+        let usage = self.usages.iter().map(|(namespace, user, usage)| Record {
+            usage: vec![(namespace.into(), user.into(), usage)],
+            ..Record::default()
+        });
+        journal.rewrite([life].into_iter().chain(windows).chain(totals).chain([month]).chain(usage))
     }
 }
 
