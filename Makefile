@@ -10,7 +10,7 @@ TEST := hack/venv test
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test lint unit sanity integration platform cluster bench bench-keys bench-gateway bench-accuracy bench-close bench-focus bench-split bench-doctor build
+.PHONY: help demo down test lint unit sanity integration platform cluster bench bench-keys bench-gateway bench-accuracy bench-close bench-focus bench-split bench-doctor bench-drills build
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +38,7 @@ sanity: ## ansible-test sanity, documentation and package checks, on a copy
 integration: ## Start a stack and a cluster of its own; scenarios of the roles, integration and end-to-end tests on them; remove them
 	@$(TEST) hack/integration $(ARGS)
 
-platform: ## All else about other platforms: the playbook site, all defaults flipped, upgrades, llm-d, kind, failures; the jobs of AWX
+platform: ## All else about other platforms: the playbook site, all defaults flipped, upgrades, llm-d, kind, failures; the jobs of AWX, the rulebooks
 	@LLM_TEST_LANES="platform jobs" $(TEST) hack/integration $(ARGS)
 
 cluster: ## The playbook site on a real node: kubelet, containerd and pods of images that are built here; takes root
@@ -61,6 +61,9 @@ bench-close: ## Measure closing a day of ten thousand users; writes build/bench/
 
 bench-doctor: ## Measure what gateway_doctor finds, and how fast; writes build/bench/doctor.json
 	@PYTHONPATH=build/collections $(DEMO) python tests/bench/doctor.py $(ARGS)
+
+bench-drills: ## Hold the fault drills and kill runs in mid-write; writes build/bench/drills.json. ARGS='--kills 100' kills more
+	@$(TEST) python tests/bench/drills.py $(ARGS)
 
 bench-focus: ## Hold a FOCUS export of 100,000 rows against the rules of the specification; writes build/bench/focus.json
 	@PYTHONPATH=build/collections $(TEST) python tests/bench/focus.py $(ARGS)

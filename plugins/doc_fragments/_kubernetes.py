@@ -103,6 +103,13 @@ options:
       - Groups to act as. Environment variable E(K8S_AUTH_IMPERSONATE_GROUPS), separated by commas.
     type: list
     elements: str
+  render_dir:
+    description:
+      - A folder for manifests, for Argo CD or Flux. In check mode, and only there, each object that would be applied is written into it as
+        a file, and the file of one that would be deleted is removed. Secrets are not written.
+      - Modules that apply no objects do nothing with it. Environment variable E(LLM_GATEWAY_RENDER_DIR), which the playbooks
+        C(kuadrant.llm.site) and C(kuadrant.llm.tiers) set from C(llm_gateway_render_dir).
+    type: path
 notes:
   - Connection and authentication are those of C(kubernetes.core). The options can be set once for all modules, by C(module_defaults) of the
     group C(kuadrant.llm.llm_gateway) or by the environment.

@@ -19,10 +19,11 @@ import typing as t
 import urllib.parse
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._kube_http import KubeError, Object, Transport
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube_http import TEXT, KubeError, Object, Transport
+from ansible_collections.kuadrant.llm.plugins.module_utils._manifests import Manifests
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGER
 from ansible_collections.kuadrant.llm.plugins.module_utils._parallel import WORKERS
 
@@ -47,6 +48,9 @@ PAGE = 500  # objects per LIST request
 
 #: As what this collection applies objects: who owns a field of them, to the API server.
 FIELD_MANAGER = MANAGER
+
+#: Environment variable with the folder for manifests.
+RENDER_DIR = "LLM_GATEWAY_RENDER_DIR"
 
 _JSON = "application/json"
 _APPLY, _MERGE, _STRATEGIC = "application/apply-patch+yaml", "application/merge-patch+json", "application/strategic-merge-patch+json"
@@ -75,6 +79,7 @@ class Resource:
 
 
 SECRETS = Resource("v1", "Secret", "secrets")
+_PODS = Resource("v1", "Pod", "pods")
 
 
 class Kube(t.Protocol):
@@ -96,6 +101,9 @@ class Kube(t.Protocol):
     ) -> t.Iterator[Object]:
         """All objects with these labels and that field selector, fetched page by page, without spec and status if ``metadata_only``."""
 
+    def log(self, namespace: str, pod: str, *, lines: int, seconds: int) -> str:
+        """The last lines that the only container of a pod printed within these seconds. Empty where there is no such pod."""
+
     # With dry_run the API server says what would become of the object, and changes nothing.
 
     def create(self, resource: Resource, namespace: str | None, body: Object, *, dry_run: bool = False) -> Object:
@@ -116,12 +124,21 @@ class Kube(t.Protocol):
 
 
 def argument_spec(**options: t.Any) -> dict[str, t.Any]:
-    """A module's own options beside kubernetes.core's authentication options."""
-    return {**AUTH_ARG_SPEC, **options}
+    """A module's own options beside kubernetes.core's authentication options, and where manifests are written in place of objects."""
+    return {**AUTH_ARG_SPEC, "render_dir": {"type": "path", "fallback": (env_fallback, [RENDER_DIR])}, **options}
 
 
 def connect(module: AnsibleModule) -> RestKube:
-    """A client for the cluster that the module's options, the environment or the kubeconfig name. No request is sent."""
+    """A client for the cluster that the module's options, the environment or the kubeconfig name. No request is sent.
+
+    With ``render_dir`` it keeps what would be applied as manifests. Raises KubeError if that would not be all that the module does.
+    """
+    render_dir = module.params["render_dir"]
+    if render_dir and not module.check_mode:
+        raise KubeError(
+            f"render_dir (llm_gateway_render_dir, {RENDER_DIR}): manifests are written in place of objects, so nothing may be applied. "
+            "Run again in check mode, with --check."
+        )
     if _IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib("kubernetes"), exception=_IMPORT_ERROR)
     auth = _create_auth_spec(module)
@@ -138,7 +155,9 @@ def connect(module: AnsibleModule) -> RestKube:
             f"Failed to load the Kubernetes configuration{_named(path)}: {told.rstrip('.')}. "
             "Set kubeconfig (or K8S_AUTH_KUBECONFIG) to an existing file and context to one of its contexts, or give host and api_key."
         ) from exc
-    return RestKube(configuration, client.rest_client.pool_manager, _create_headers(module))
+    kube = RestKube(configuration, client.rest_client.pool_manager, _create_headers(module))
+    kube.manifests = Manifests(render_dir, module.warn) if render_dir else None
+    return kube
 
 
 def _named(kubeconfig: t.Any) -> str:
@@ -161,6 +180,7 @@ class RestKube:
         pause: t.Callable[[float], None] = time.sleep,
     ) -> None:
         self._transport = Transport(configuration, pool, headers, pause)
+        self.manifests: Manifests | None = None
 
     def ask(self, path: str) -> Object | None:
         return self._transport.request("GET", path, f"read {path}", accept=_JSON, content=_JSON)
@@ -189,6 +209,11 @@ class RestKube:
             if not token:
                 return
             query["continue"] = token
+
+    def log(self, namespace: str, pod: str, *, lines: int, seconds: int) -> str:
+        path = f"{_PODS.path(namespace, pod)}/log?tailLines={lines}&sinceSeconds={seconds}"
+        answer = self._transport.request("GET", path, f'read the log of Pod "{pod}" in namespace "{namespace}"', accept=TEXT, content=_JSON)
+        return str((answer or {}).get("text", ""))
 
     def create(self, resource: Resource, namespace: str | None, body: Object, *, dry_run: bool = False) -> Object:
         name = body.get("metadata", {}).get("name")

@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import json
 import random
+import re
 import time
 import typing as t
 
@@ -23,6 +24,8 @@ with contextlib.suppress(ImportError):  # comes with kubernetes, whose absence _
 Object: t.TypeAlias = dict[str, t.Any]
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 60.0  # seconds
+
+TEXT = "application/json, */*"  # of a log: the API server answers text all the same, and 406 where only text is asked for
 
 TRIES = 8  # of one request
 PATIENCE = 60.0  # seconds after which nothing is tried again
@@ -77,6 +80,8 @@ class Transport:
     def request(self, method: str, path: str, action: str, body: Object | None = None, *, accept: str, content: str) -> Object | None:
         """The decoded answer, ``None`` for 404, else :class:`KubeError`, which begins with ``Failed to <action>``.
 
+        With :data:`TEXT` for ``accept`` the answer is ``{"text": …}``, whatever it looks like.
+
         Tried again are 429 and 5xx, lost answers, and a server that stopped listening. A write may have been done then:
         the caller of a write that cannot be done twice looks at ``unclear``.
         """
@@ -117,14 +122,14 @@ class Transport:
         self._reached = True
         answer = _decoded(response.data)
         if 200 <= response.status < 300:
-            return answer
+            return {"text": response.data.decode("utf-8", "replace")} if accept == TEXT else answer
         # A missing object is an answer. A 404 from something that is not the Kubernetes API is not.
         if response.status == 404 and answer.get("kind") == "Status":
             return None
         reason = str(answer.get("reason") or response.reason or "")
         said = " ".join(str(answer.get("message") or response.data[:200].decode("utf-8", "replace")).split())
         return _Failure(
-            f"the API server answered {response.status} {reason}: {said.rstrip('.')}. {_remedy(response.status)}",
+            f"the API server answered {response.status} {reason}: {said.rstrip('.')}. {_remedy(response.status, said)}",
             response.status,
             reason,
             transient=response.status in TRANSIENT,
@@ -159,10 +164,28 @@ _REMEDIES = {
 }
 
 
-def _remedy(status: int) -> str:
+def _remedy(status: int, said: str) -> str:
     if status >= 500:
-        return "Look at the API server and its admission webhooks, then run again."
+        return silent_webhook(said) or "Look at the API server and its admission webhooks, then run again."
     return _REMEDIES.get(status, "Correct the request.")
+
+
+def silent_webhook(said: str) -> str:
+    """What to do where the API server asked an admission webhook in vain; empty where ``said`` tells of something else.
+
+    Such as ``failed calling webhook "validation.istio.io": failed to call webhook: Post "https://istiod.istio-system.svc:443/validate":
+    no endpoints available for service "istiod"`` (k8s.io/apiserver, pkg/admission/plugin/webhook).
+    """
+    if "failed calling webhook" not in said:
+        return ""
+    behind = re.search(r"https://([a-z0-9-]+)\.([a-z0-9-]+)\.svc[:/]", said)
+    if not behind:
+        return "Nothing is admitted until that webhook answers: look at it, then run again."
+    service, namespace = behind.groups()
+    return (
+        f"Nothing is admitted until Service {service} in namespace {namespace} answers: see that its pods run "
+        f"(kubectl -n {namespace} get pods) and that the API server reaches them, then run again."
+    )
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -91,6 +91,12 @@ options:
           - When the gateway starts to refuse the key, as RFC 3339 time, for example V(2027-01-31T00:00:00Z).
           - If omitted, a new key never expires and an existing one keeps its expiry. An empty string removes it.
         type: str
+      lifetime:
+        description:
+          - How long each value of the key works, for example V(90d) or V(12h). The key expires so long after its creation or, with
+            O(keys[].rotation), after its last rotation; a run that makes no new value leaves the expiry as it is.
+          - From V(1m) to V(36500d). Cannot be combined with O(keys[].expires_at).
+        type: str
       key:
         description:
           - The key itself, if it is given from outside. 16 to 4096 characters, 8 different ones among them.
@@ -204,6 +210,12 @@ EXAMPLES = r"""
       - {name: acme-prod, user: acme, tier: premium, rotation: 2027-q1, overlap: 24h}
   register: rotated
   no_log: true
+
+- name: Give a key a new value that works for another three months
+  kuadrant.llm.api_key:
+    namespace: llm
+    keys:
+      - {name: acme-prod, user: acme, tier: premium, rotation: 2027-q2, overlap: 7d, lifetime: 90d}
 
 - name: Delete the keys that are in the cluster and not in the inventory
   kuadrant.llm.api_key:
@@ -346,6 +358,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.supplied imp
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys import STATES, parse_keys
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
+from ansible_collections.kuadrant.llm.plugins.module_utils._manifests import manifests_of
 
 KEY_SPEC = {
     "name": {"type": "str", "required": True},
@@ -356,6 +369,7 @@ KEY_SPEC = {
     "owner": {"type": "str"},
     "attributes": {"type": "dict"},
     "expires_at": {"type": "str"},
+    "lifetime": {"type": "str"},
     "key": {"type": "str", "no_log": True},
     "rotation": {"type": "str"},
     "overlap": {"type": "str"},
@@ -388,6 +402,9 @@ def run(module: AnsibleModule, entries: list[dict[str, t.Any]]) -> dict[str, obj
     namespace, labels = params["namespace"], {name: str(value) for name, value in params["labels"].items()}
     wanted = parse_keys(entries, state=params["state"], overlap=params["overlap"], tiers=params["tiers"])
     kube = connect(module)
+    manifests = manifests_of(kube)
+    if manifests is not None and wanted:
+        manifests.omit("1 key" if len(wanted) == 1 else f"{len(wanted)} keys")
     current = stored_keys(kube, namespace, labels, {key.name for key in wanted})
     plan = plan_keys(
         current,

@@ -36,6 +36,11 @@ options:
       - Only the keys of these names.
     type: list
     elements: str
+  fingerprint:
+    description:
+      - Only the key that has or had the value with this SHA-256, in hexadecimal, with or without C(sha256:) before it.
+      - Values that a rotation left and revoked ones count too, so that whoever found a value finds its key.
+    type: str
   user:
     description:
       - Only the keys of this user.
@@ -215,7 +220,7 @@ import datetime
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.listing import KeyFilter, listing
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.listing import KeyFilter, listing, read_fingerprint
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.read import stored_keys
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
@@ -225,6 +230,7 @@ ARGUMENT_SPEC = {
     "namespace": {"type": "str", "required": True},
     "labels": {"type": "dict", "default": {"app": "llm-gateway"}},
     "names": {"type": "list", "elements": "str"},
+    "fingerprint": {"type": "str"},
     "user": {"type": "str"},
     "tier": {"type": "str"},
     "group": {"type": "str"},
@@ -242,6 +248,7 @@ def main() -> None:
     with reporting(module):
         params = module.params
         same = {name: params[name] for name in ("names", "user", "tier", "group", "owner", "state", "managed", "expired")}
+        same["fingerprint"] = None if params["fingerprint"] is None else read_fingerprint(params["fingerprint"])
         wanted = KeyFilter(**same, expires_within=_duration(module, "expires_within"), unchanged_for=_duration(module, "unchanged_for"))
         labels = {name: str(value) for name, value in params["labels"].items()}
         keys = stored_keys(connect(module), params["namespace"], labels)

@@ -180,6 +180,9 @@ options:
       expires_at:
         description: RFC 3339 time from which the key is refused. It must be in the future if the key is to be present.
         type: str
+      lifetime:
+        description: How long each value of the key works from its creation or rotation on, such as V(90d). Not together with C(expires_at).
+        type: str
       key:
         description: Value of the key, 16 to 4096 characters. Generated when it is left out.
         type: str

@@ -17,6 +17,8 @@ description:
   - Writes one archive for each image, an OCI image layout in a tar file, from files of the machine that the module runs on.
     No container engine takes part.
   - The same files give the same digest, whenever and by whomever the image is made.
+  - Beside each archive it writes a bill of materials, C(<name>.spdx.json), a document of SPDX 2.3 with the modules of Go programs,
+    the crates of Rust programs, the wheels that files come from, and the sums of all files.
 extends_documentation_fragment:
   - kuadrant.llm._attributes
 attributes:
@@ -87,6 +89,9 @@ options:
           mode:
             description: Its mode, in octal digits. Without it, V(0755) for what can be run, else V(0644).
             type: str
+          cargo_lock:
+            description: The Cargo.lock that a Rust program was built with, for the bill of materials.
+            type: path
           dynamic:
             description: Whether the shared libraries that the program is linked with come into the image too.
             type: bool
@@ -167,8 +172,9 @@ images:
     archive: {description: Path of the archive., type: str}
     digest: {description: Digest of its manifest; empty in check mode if a file of it is not there yet., type: str}
     size: {description: Bytes of its layer., type: int}
+    sbom: {description: Path of its bill of materials., type: str}
 written:
-  description: Archives that were written, or would be in check mode.
+  description: Archives and bills of materials that were written, or would be in check mode.
   returned: success
   type: list
   elements: str
@@ -181,7 +187,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.images import archive, layout, libraries
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.images import archive, layout, libraries, sbom
 
 _STR = {"type": "str", "required": True}
 _STRINGS = {"type": "list", "elements": "str", "default": []}
@@ -206,7 +212,15 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
             "user": {"type": "str", "default": ""},
             "environment": {"type": "dict", "default": {}},
             "labels": {"type": "dict", "default": {}},
-            "files": _list({"source": _STR, "path": _STR, "mode": {"type": "str"}, "dynamic": {"type": "bool", "default": False}}),
+            "files": _list(
+                {
+                    "source": _STR,
+                    "path": _STR,
+                    "mode": {"type": "str"},
+                    "cargo_lock": {"type": "path"},
+                    "dynamic": {"type": "bool", "default": False},
+                }
+            ),
             "contents": _list({"path": _STR, "content": _STR, "mode": {"type": "str", "default": "0644"}}),
             "links": _list({"path": _STR, "target": _STR}),
             "directories": _list({"path": _STR, "mode": {"type": "str", "default": "0755"}}),
@@ -227,6 +241,14 @@ def _is_there(spec: layout.Map) -> bool:
     return all(layout.found(entry["source"]) for entry in spec["files"])
 
 
+def _bill(spec: layout.Map, one: archive.Archive) -> bytes:
+    locks = {entry["path"]: entry["cargo_lock"] for entry in spec["files"] if entry.get("cargo_lock")}
+    try:
+        return sbom.document(one, spec["labels"].get("org.opencontainers.image.version", ""), locks)
+    except OSError as exc:
+        raise GatewayError(f"Failed to make the bill of materials of {spec['name']}: {exc}.") from exc
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     with reporting(module):
@@ -238,16 +260,26 @@ def main() -> None:
         archives = {image.name: archive.describe(image, _architecture()) for image in images}
         paths = {spec["name"]: output / f"{spec['name']}.tar" for spec in specs}
         wanted = [name for name, path in paths.items() if name not in archives or not archive.is_written(archives[name], path)]
-        if wanted and not module.check_mode:
+        bills = {spec["name"]: output / f"{spec['name']}.spdx.json" for spec in specs}
+        unbilled = [
+            spec for spec in specs if spec["name"] not in archives or not sbom.is_written(archives[spec["name"]], bills[spec["name"]])
+        ]
+        if (wanted or unbilled) and not module.check_mode:
             try:
                 output.mkdir(parents=True, exist_ok=True)
             except OSError as exc:
                 raise GatewayError(f"Failed to create the folder {output}: {exc.strerror}.") from exc
             for name in wanted:
                 archive.write(archives[name], paths[name])
+            for spec in unbilled:
+                text = _bill(spec, archives[spec["name"]])
+                try:
+                    bills[spec["name"]].write_bytes(text)
+                except OSError as exc:
+                    raise GatewayError(f"Failed to write {bills[spec['name']]}: {exc.strerror}.") from exc
         result: dict[str, t.Any] = {
-            "changed": bool(wanted),
-            "written": [str(paths[name]) for name in wanted],
+            "changed": bool(wanted or unbilled),
+            "written": [*(str(paths[name]) for name in wanted), *(str(bills[spec["name"]]) for spec in unbilled)],
             "images": [
                 {
                     "name": spec["name"],
@@ -255,6 +287,7 @@ def main() -> None:
                     "archive": str(paths[spec["name"]]),
                     "digest": archives[spec["name"]].digest if spec["name"] in archives else "",
                     "size": archives[spec["name"]].layer_size if spec["name"] in archives else 0,
+                    "sbom": str(bills[spec["name"]]),
                 }
                 for spec in specs
             ],

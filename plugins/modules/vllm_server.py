@@ -18,6 +18,7 @@ description:
     PodDisruptionBudget, HorizontalPodAutoscaler, ServiceMonitor and the Secret of a token. The NetworkPolicy comes before the pods that it
     protects.
   - Deletes what an earlier run created and is not wanted any more, and waits until the pods run.
+  - Warns of a HorizontalPodAutoscaler that has no metrics to scale by.
   - Settings that contradict one another are told all at once, before the cluster is asked.
 extends_documentation_fragment:
   - kuadrant.llm._kubernetes
@@ -103,7 +104,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import essence
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.vllm.server import Options, absent, present, settings
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.vllm.server import Options, absent, doubts, present, settings
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import Changes
 
 ARGUMENT_SPEC = {
@@ -128,7 +129,10 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     options = Options(params["hf_token"], params["monitors_expected"], params["timeout"], module.check_mode)
     if params["state"] == "present":
         config = settings(params["settings"])
-        outcomes = present(connect(module), config, options)
+        kube = connect(module)
+        outcomes = present(kube, config, options)
+        for doubt in doubts(kube, config):
+            module.warn(doubt)
     else:
         outcomes = absent(connect(module), params["settings"]["namespace"], params["settings"]["name"], options)
     changes = Changes()

@@ -20,6 +20,13 @@ import pytest
 import yaml
 
 ROOT = pathlib.Path(__file__).parents[2]
+#: By default a teardown leaves resource definitions: on a shared cluster, other people's objects may hang on them. These clusters are ours.
+WHOLE = {"istio_remove_crds": True, "istio_remove_gateway_api": True, "prometheus_remove_crds": True}
+#: What site is given on the real node.
+NODE_VARIABLES: dict[str, t.Any] = {
+    "llm_gateway_tiers": [{"name": "free", "requests": [{"limit": 100, "window": "1m"}], "price": {"request": "0.001"}}],
+    "llm_gateway_keys": [{"name": "alice-laptop", "user": "alice", "tier": "free"}],
+}
 Done = "subprocess.CompletedProcess[str]"
 Playbook = t.Callable[..., "subprocess.CompletedProcess[str]"]
 Kubectl = t.Callable[..., str]
@@ -38,6 +45,28 @@ def cluster_dir() -> pathlib.Path:
 def kubeconfig(cluster_dir: pathlib.Path) -> str:
     """Path of the administrator's kubeconfig."""
     return str(cluster_dir / "kubeconfig")
+
+
+def message(done: subprocess.CompletedProcess[str]) -> str:
+    """The error that ended a run, and proof that it is the only one and no traceback."""
+    output = re.sub(r"\s+", " ", done.stdout + done.stderr)
+    assert done.returncode != 0, output
+    assert "Traceback" not in output
+    errors = re.findall(r"\[ERROR\]: Task failed: (.*?) Origin: ", output)
+    assert errors, output[-3000:]
+    return str(errors[-1])
+
+
+def play(kubeconfig: str, *roles: str) -> list[dict[str, t.Any]]:
+    """These roles, with this kubeconfig for every module of the collection."""
+    return [
+        {
+            "hosts": "localhost",
+            "gather_facts": False,
+            "module_defaults": {"group/kuadrant.llm.llm_gateway": {"kubeconfig": kubeconfig}},
+            "roles": [f"kuadrant.llm.{role}" for role in roles],
+        }
+    ]
 
 
 def command(*start: str) -> Kubectl:
@@ -118,17 +147,65 @@ def inventory(kubeconfig: str) -> t.Callable[[], list[str]]:
     return lambda: run().splitlines()
 
 
+@pytest.fixture(scope="session")
+def same_as(inventory: t.Callable[[], list[str]], eventually: t.Callable[..., None]) -> t.Callable[..., None]:
+    """Fail unless the cluster holds again what it held then, within these seconds."""
+
+    def check(before: list[str], seconds: float = 30) -> None:
+        def difference() -> dict[str, list[str]]:
+            now = inventory()
+            return {"left": [name for name in now if name not in before], "gone": [name for name in before if name not in now]}
+
+        eventually(lambda: difference() == {"left": [], "gone": []}, seconds, difference)
+
+    return check
+
+
 @pytest.fixture(scope="module", autouse=True)
-def left_as_found(inventory: t.Callable[[], list[str]], eventually: t.Callable[..., None]) -> t.Iterator[None]:
+def left_as_found(inventory: t.Callable[[], list[str]], same_as: t.Callable[..., None]) -> t.Iterator[None]:
     """What a file of tests leaves behind fails that file, not the next one."""
     before = inventory()
     yield
+    same_as(before)
 
-    def difference() -> dict[str, list[str]]:
-        now = inventory()
-        return {"left": [name for name in now if name not in before], "gone": [name for name in before if name not in now]}
 
-    eventually(lambda: difference() == {"left": [], "gone": []}, 30, difference)
+@pytest.fixture(scope="module")
+def empty(inventory: t.Callable[[], list[str]]) -> list[str]:
+    """What the cluster holds before anything of the platform is in it."""
+    return inventory()
+
+
+@pytest.fixture(scope="session")
+def passed() -> t.Callable[..., subprocess.CompletedProcess[str]]:
+    """What it is given, if that ended well."""
+
+    def check(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+        return done
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def real_node(kubectl: Kubectl) -> None:
+    """Only where pods run."""
+    runtimes = kubectl("get", "nodes", "-o", "jsonpath={.items[*].status.nodeInfo.containerRuntimeVersion}")
+    if not runtimes.startswith("containerd://"):
+        pytest.skip("the nodes of this cluster are simulated: `make cluster` starts a real one where it can, and says why where it cannot")
+
+
+@pytest.fixture(scope="session")
+def before_site(real_node: None, inventory: t.Callable[[], list[str]]) -> list[str]:
+    """What the real node's cluster holds before anything of the platform is in it."""
+    assert real_node is None
+    return inventory()
+
+
+@pytest.fixture(scope="session")
+def site_on_node(playbook: Playbook, before_site: list[str], passed: Playbook) -> subprocess.CompletedProcess[str]:
+    """The first run of site on the real node, with the smoke request at its end, for all files of lane node; test_node.py removes it."""
+    assert before_site
+    return passed(playbook("site.yml", NODE_VARIABLES))
 
 
 @pytest.fixture(scope="session")

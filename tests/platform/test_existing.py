@@ -15,6 +15,8 @@ import typing as t
 
 import pytest
 
+from .conftest import WHOLE
+
 Done = subprocess.CompletedProcess
 Run = t.Callable[..., "Done[str]"]
 
@@ -22,39 +24,26 @@ TIERS = [
     {"name": "free", "requests": [{"limit": 100, "window": "1m"}], "price": {"request": "0.001"}},
     {"name": "premium", "requests": [{"limit": 200, "window": "1m"}], "price": {"request": "0.002"}},
 ]
-# By default a teardown leaves resource definitions: on a shared cluster, other people's objects may hang on them. This cluster is ours.
-WHOLE = {"istio_remove_crds": True, "istio_remove_gateway_api": True, "prometheus_remove_crds": True}
 VARIABLES = {"llm_gateway_tiers": TIERS, "llm_gateway_keys": [{"name": "alice-laptop", "user": "alice", "tier": "premium"}]}
 
 
-def passed(done: Done[str]) -> Done[str]:
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    return done
-
-
 @pytest.fixture(scope="module")
-def before(inventory: t.Callable[[], list[str]]) -> list[str]:
-    """What the empty cluster holds."""
-    return inventory()
-
-
-@pytest.fixture(scope="module")
-def predicted(playbook: Run, before: list[str]) -> Done[str]:
+def predicted(playbook: Run, empty: list[str], passed: Run) -> Done[str]:
     """A dry run on the empty cluster."""
-    assert before
+    assert empty
     return passed(playbook("site.yml", VARIABLES, "--check"))
 
 
 @pytest.fixture(scope="module")
-def installed(playbook: Run, predicted: Done[str]) -> Done[str]:
+def installed(playbook: Run, predicted: Done[str], passed: Run) -> Done[str]:
     """The first run, with the smoke request at its end."""
     assert predicted
     return passed(playbook("site.yml", VARIABLES))
 
 
-def test_dry_run_makes_nothing(predicted: Done[str], before: list[str], inventory: t.Callable[[], list[str]]) -> None:
+def test_dry_run_makes_nothing(predicted: Done[str], empty: list[str], inventory: t.Callable[[], list[str]]) -> None:
     assert predicted.returncode == 0
-    assert inventory() == before
+    assert inventory() == empty
 
 
 def test_dry_run_predicts_the_first_run(predicted: Done[str], installed: Done[str], changed_tasks: t.Callable[[str], list[str]]) -> None:
@@ -88,20 +77,13 @@ def test_every_policy_is_enforced_by_the_real_operators(kubectl: t.Callable[...,
 
 @pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("arguments", [[], ["--check", "--diff"]], ids=["second run", "dry run"])
-def test_nothing_changes_any_more(playbook: Run, changed_tasks: t.Callable[[str], list[str]], arguments: list[str]) -> None:
+def test_nothing_changes_any_more(playbook: Run, passed: Run, changed_tasks: t.Callable[[str], list[str]], arguments: list[str]) -> None:
     done = passed(playbook("site.yml", VARIABLES, *arguments))
     assert changed_tasks(done.stdout) == []
     assert "changed=0 " in done.stdout
 
 
 @pytest.mark.usefixtures("installed")
-def test_teardown_leaves_the_cluster_as_it_was(
-    playbook: Run, before: list[str], inventory: t.Callable[[], list[str]], eventually: t.Callable[..., None]
-) -> None:
+def test_teardown_leaves_the_cluster_as_it_was(playbook: Run, passed: Run, empty: list[str], same_as: t.Callable[..., None]) -> None:
     passed(playbook("playbooks/teardown.yml", {**VARIABLES, **WHOLE}))
-
-    def difference() -> dict[str, list[str]]:
-        now = inventory()
-        return {"left": [name for name in now if name not in before], "gone": [name for name in before if name not in now]}
-
-    eventually(lambda: difference() == {"left": [], "gone": []}, 30, difference)
+    same_as(empty)

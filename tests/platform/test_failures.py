@@ -25,30 +25,11 @@ import urllib.request
 import pytest
 import yaml
 
+from .conftest import message, play
+
 Done: t.TypeAlias = subprocess.CompletedProcess[str]
 Run = t.Callable[..., Done]
 Kubectl = t.Callable[..., str]
-
-
-def message(done: Done) -> str:
-    """The error that ended a run, and proof that it is the only one and no traceback."""
-    output = re.sub(r"\s+", " ", done.stdout + done.stderr)
-    assert done.returncode != 0, output
-    assert "Traceback" not in output
-    errors = re.findall(r"\[ERROR\]: Task failed: (.*?) Origin: ", output)
-    assert errors, output[-3000:]
-    return str(errors[-1])
-
-
-def play(kubeconfig: str, *roles: str) -> list[dict[str, t.Any]]:
-    return [
-        {
-            "hosts": "localhost",
-            "gather_facts": False,
-            "module_defaults": {"group/kuadrant.llm.llm_gateway": {"kubeconfig": kubeconfig}},
-            "roles": [f"kuadrant.llm.{role}" for role in roles],
-        }
-    ]
 
 
 @pytest.fixture

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import re
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.results import describe
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import AUTH_SECRET, CHECK, WATCHED
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.key_forms import never_sent
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import fingerprint
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import is_past
@@ -26,6 +28,7 @@ class KeyFilter:
     """Which keys to list: those to which everything applies that is not None."""
 
     names: t.Collection[str] | None = None
+    fingerprint: str | None = None  # of a value that the key has, had, or was revoked with
     user: str | None = None
     tier: str | None = None
     group: str | None = None
@@ -41,6 +44,7 @@ class KeyFilter:
         pairs = [(getattr(self, field), entry[field]) for field in ("user", "tier", "owner", "state", "managed", "expired")]
         return (
             (self.names is None or entry["name"] in self.names)
+            and (self.fingerprint is None or self.fingerprint in _fingerprints(entry))
             and all(wanted is None or wanted == value for wanted, value in pairs)
             and (self.group is None or self.group in entry["groups"])
             and (self.expires_within is None or _expires_by(entry, now + self.expires_within))
@@ -48,8 +52,22 @@ class KeyFilter:
         )
 
 
+def _fingerprints(entry: t.Mapping[str, t.Any]) -> t.Iterator[str | None]:
+    yield entry["fingerprint"]
+    yield from entry["revoked_fingerprints"]
+    yield from (value["fingerprint"] for value in entry["previous"])
+
+
 def _expires_by(entry: t.Mapping[str, t.Any], then: datetime.datetime) -> bool:
     return entry["state"] == "present" and not entry["expired"] and is_past(entry["expires_at"], then)
+
+
+def read_fingerprint(text: str) -> str:
+    """As keys are listed with it. Raises GatewayError; a value that was given by mistake is not repeated."""
+    digits = text.strip().lower().removeprefix("sha256:")
+    if not re.fullmatch("[0-9a-f]{64}", digits):
+        raise GatewayError("fingerprint: is not the SHA-256 of a value in 64 hexadecimal digits, such as sha256sum prints.")
+    return f"sha256:{digits}"
 
 
 def listing(keys: t.Mapping[str, StoredKey], wanted: KeyFilter, now: datetime.datetime) -> list[dict[str, t.Any]]:

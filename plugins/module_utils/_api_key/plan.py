@@ -62,9 +62,14 @@ def _action(before: StoredKey | None, key: ApiKey, namespace: str, labels: t.Map
     if key.grant is None:
         return _removal(before, "state is absent") if before else KeyAction(KeyVerb.NONE, key.name, None, None)
     if before is None:
-        new = StoredKey(key.name, namespace, key.grant, key.value, key_labels(labels), key.owner or None, key.rotation)
+        new = StoredKey(key.name, namespace, _renewed(key.grant, key, now), key.value, key_labels(labels), key.owner or None, key.rotation)
         return KeyAction(KeyVerb.CREATE, key.name, None, new, ("there is no such key",), generate=key.value is None)
     return _change(before, key, key.grant, labels, now)
+
+
+def _renewed(grant: Grant, key: ApiKey, now: datetime.datetime) -> Grant:
+    """With the end of a value that is made now."""
+    return grant if key.lifetime is None else dataclasses.replace(grant, expires_at=stamp(now + key.lifetime))
 
 
 def _removal(before: StoredKey, reason: str) -> KeyAction:
@@ -97,6 +102,8 @@ def _change(before: StoredKey, key: ApiKey, wanted: Grant, labels: t.Mapping[str
         # Whoever has spent a budget stays where they were put; the tier that they get back is the wanted one.
         suspended_from, grant = grant.tier, dataclasses.replace(grant, tier=before.grant.tier)
     rotates = key.rotation not in (None, before.rotation)
+    if rotates:
+        grant = _renewed(grant, key, now)
     after = dataclasses.replace(
         before,
         grant=grant,

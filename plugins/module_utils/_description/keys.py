@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import re
@@ -21,7 +22,21 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers im
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, refuse
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import canonical_time, is_past, parse_timedelta
 
-FIELDS = ("name", "user", "tier", "groups", "models", "owner", "expires_at", "key", "rotation", "overlap", "state", "attributes")
+FIELDS = (
+    "name",
+    "user",
+    "tier",
+    "groups",
+    "models",
+    "owner",
+    "expires_at",
+    "lifetime",
+    "key",
+    "rotation",
+    "overlap",
+    "state",
+    "attributes",
+)
 STATES = ("present", "revoked", "absent")
 
 #: A supplied key of fewer characters, or of fewer different ones, can be guessed.
@@ -32,6 +47,9 @@ MAX_LENGTH = 4096
 
 #: The gateway has to learn the new value before the old one may die.
 MIN_OVERLAP = datetime.timedelta(seconds=10)
+
+#: A key that is told to live for less is a slip, and one for more than a century ends beyond what the gateway can read.
+MIN_LIFETIME, MAX_LIFETIME = datetime.timedelta(minutes=1), datetime.timedelta(days=36500)
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")  # RFC 1123 subdomain, as for every Secret
 _VALUE = re.compile(r"[\x21-\x7e]+")  # what fits in an HTTP header after the prefix
@@ -68,6 +86,7 @@ class ApiKey:
     rotation: str | None = None
     overlap: datetime.timedelta = datetime.timedelta(0)
     revoked: bool = False
+    lifetime: datetime.timedelta | None = None  # how long each of its values works, from the moment on at which it is made
 
     @property
     def state(self) -> str:
@@ -189,6 +208,7 @@ def _parse(
     except ValueError:
         problems.append(f"expires_at: {expires_at!r} is not a time such as 2027-01-31T00:00:00Z (RFC 3339 with a time zone)")
         expiry = None
+    lifetime = _lifetime(item, problems)
     if item.get("overlap") is not None:
         overlap = _overlap(item["overlap"], problems)
         if rotation is None:
@@ -196,7 +216,22 @@ def _parse(
     if value and any(value in str(text) for text in (name, user, tier, owner, rotation, *groups, *models)):
         problems.append("key: is also part of another field, which would show it")
     grant = Grant(user, tier, groups, expiry, models)
-    return ApiKey(name, grant, value, expires_at is None, owner, rotation, overlap), problems
+    return ApiKey(name, grant, value, expires_at is None, owner, rotation, overlap, lifetime=lifetime), problems
+
+
+def _lifetime(item: t.Mapping[str, t.Any], problems: list[str]) -> datetime.timedelta | None:
+    text = item.get("lifetime")
+    if text is None:
+        return None
+    if item.get("expires_at") is not None:
+        problems.append("lifetime: cannot be combined with expires_at; give the one or the other")
+    lifetime = None
+    with contextlib.suppress(ValueError, OverflowError):
+        lifetime = parse_timedelta(text)
+    if lifetime is None or not MIN_LIFETIME <= lifetime <= MAX_LIFETIME:
+        problems.append(f"lifetime: {text!r} is not a duration such as 90d or 12h, from 1m to 36500d")
+        return None
+    return lifetime
 
 
 def _value_problems(value: str, *, new: bool) -> t.Iterator[str]:

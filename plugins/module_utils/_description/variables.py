@@ -57,6 +57,7 @@ PUBLIC: t.Final = (
     "llm_gateway_prometheus_namespace",
     "llm_gateway_prometheus_service",
     "llm_gateway_prometheus_url",
+    "llm_gateway_render_dir",
     "llm_gateway_rollback",
     "llm_gateway_route_names",
     "llm_gateway_route_namespace",

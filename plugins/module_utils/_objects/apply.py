@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils import _manifests as manifests
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Object, Resource
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import is_managed
@@ -42,7 +43,7 @@ def apply(
     discovery: Discovery | None = None,
     clock: Clock | None = None,
 ) -> list[Outcome]:
-    """Apply whole objects, namespaces and CRDs first, and wait until new kinds are established.
+    """Apply whole objects, namespaces and CRDs first, and wait until new kinds are established. A client may keep their manifests.
 
     A Namespace that exists is left as it is. Objects of the ``optional`` kinds are left out where the cluster does not serve them.
     In check mode, another missing kind or a missing namespace is what an earlier step would have created.
@@ -86,6 +87,7 @@ def _apply_one(kube: Kube, definition: Object, served: Served | None, method: Me
     if served is None:
         resource = Resource(definition["apiVersion"], definition["kind"], "")
         if check:
+            manifests.keep(kube, definition)
             return Outcome(resource, namespace, name, None, definition)
         raise GatewayError(
             f"Failed to apply {label(resource.kind, namespace, name)}: the cluster does not serve {resource.api_version} {resource.kind}. "
@@ -119,14 +121,20 @@ def _apply_namespace(kube: Kube, resource: Resource, definition: Object, *, chec
                 f"Namespace {name} is being deleted and takes nothing in. Wait until it is gone "
                 f"(kubectl get namespace {name} -o yaml says what holds it), then run again."
             )
+        if is_managed(live):
+            manifests.keep(kube, definition)
         return Outcome(resource, None, name, live, live)
-    return carry_out(kube, resource, None, name, None, Write(Request.CREATE, definition), check=check)
+    return carry_out(kube, resource, None, name, None, Write(Request.CREATE, definition, definition), check=check)
 
 
 def carry_out(
     kube: Kube, resource: Resource, namespace: str | None, name: str, live: Object | None, write: Write, *, check: bool
 ) -> Outcome:
     """Send one request for the object ``live``. Raises KubeError; not in check mode where namespace or kind are missing."""
+    if write.whole is not None:
+        manifests.keep(kube, write.whole)
+    elif write.request is Request.DELETE:
+        manifests.drop(kube, resource.kind, namespace, name)
     try:
         after = _send(kube, resource, namespace, name, live, write, check=check)
     except KubeError as exc:
@@ -199,6 +207,7 @@ def remove(
         (found,) = read(kube, [definition], discovery)
         if found.served is None or (found.name and not found.objects):
             resource = found.served.resource if found.served else Resource(definition["apiVersion"], found.kind, "")
+            manifests.drop(kube, found.kind, found.namespace, found.name)
             outcomes.append(Outcome(resource, found.namespace, found.name, None, None))
             continue
         resource = found.served.resource

@@ -34,10 +34,11 @@ class Request(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Write:
-    """One request, with its body."""
+    """One request, with its body. ``whole`` is the object that it is about, as its manifest has it; None where only a patch is known."""
 
     request: Request
     body: Object = dataclasses.field(default_factory=dict)
+    whole: Object | None = dataclasses.field(default=None, compare=False)
 
 
 def in_order(definitions: t.Iterable[Object]) -> list[Object]:
@@ -65,12 +66,12 @@ def decide(definition: Object, live: t.Mapping[str, t.Any] | None, method: Metho
     Raises GatewayError where a patch has nothing to patch.
     """
     if method is Method.APPLY:
-        return Write(Request.APPLY, definition)
+        return Write(Request.APPLY, definition, definition)
     if method is Method.EXACT:
         if live is None:
-            return Write(Request.CREATE, definition)
+            return Write(Request.CREATE, definition, definition)
         patch = converging(definition, live)
-        return Write(Request.PATCH if changes(patch, live) else Request.NOTHING, patch)
+        return Write(Request.PATCH if changes(patch, live) else Request.NOTHING, patch, definition)
     if live is None:
         what = label(definition["kind"], definition["metadata"].get("namespace"), definition["metadata"]["name"])
         raise GatewayError(f"Failed to patch {what}: it does not exist. Create it first.")

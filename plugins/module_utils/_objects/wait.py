@@ -15,6 +15,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import Gatewa
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Object, Resource
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import label
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.operators import refused
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
 
 FIRST_PAUSE, PAUSE = 0.125, 1.0  # seconds between two looks at an object: doubled each time, up to the second
@@ -69,6 +70,9 @@ def wait(
             return {one.label: live for one, live in zip(awaited, found, strict=True) if live is not None}
         if looked and clock.now() >= end:
             told = {awaited[number].label: _advised(kube, awaited[number], found[number]) or unmet[number] for number in lacking}
+            # An operator that is refused something says so in its log only, and once is enough.
+            for kind in dict.fromkeys(awaited[number].resource for number in lacking):
+                told[next(awaited[number].label for number in lacking if awaited[number].resource == kind)] += refused(kube, kind)
             said = " ".join(f"{what} is not in effect after {timeout:g} s: {' '.join(problems)}" for what, problems in told.items())
             raise GatewayError(said, problems=[f"{what}: {problem}" for what, problems in told.items() for problem in problems])
         if looked:

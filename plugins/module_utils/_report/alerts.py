@@ -183,7 +183,8 @@ def _complaints() -> t.Iterator[Rule]:
         "max by (instance) (datastore_partitioned) == 1",
         "critical",
         "Limiter {{ $labels.instance }} does not reach its storage",
-        "It counts in memory, for itself, or not at all: limits are too wide, and a restart forgets usage. See the storage and its disk.",
+        "It decides and counts in memory, for itself alone. A restart now forgets the limits and the usage since then; the bill shows by "
+        "how much it may be wrong. Free its disk or bring its storage back; datastore_unwritten_requests says how many calls are at stake.",
         wait="15s",
     )
     yield _alert(

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils import _manifests as manifests
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Object, Resource
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects import apply as objects
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import Outcome
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.plan import Request
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import CLASSES, Awaited
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import wait as wait_for
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import DataPlane, Surroundings
@@ -115,6 +117,8 @@ def require_kuadrant(kube: Kube, what: str) -> None:
 def carry_out(kube: Kube, steps: t.Iterable[Step], *, check: bool) -> t.Iterator[tuple[Step, Outcome]]:
     """Do each step; with ``check``, the API server only says what it would do."""
     for step in steps:
+        if step.write.request is Request.NOTHING and not step.awaited:
+            manifests.drop(kube, step.kind, step.namespace, step.name)
         yield step, objects.carry_out(kube, RESOURCES[step.kind], step.namespace, step.name, step.before, step.write, check=check)
 
 

@@ -23,10 +23,10 @@ ROLES = sorted(path.parent.name for path in (ROOT / "roles").glob("*/tasks"))
 VERBS = """
 Add Adopt Apply Ask Assemble Bill Build Call Change Check Choose Clean Close Collect Compare Compile Compute Configure Connect Copy Count
 Create Decide Define Delete Deliver Describe Detach Detect Discover Download Drop Enforce Evaluate Expect Explain Export Extract Fail Fetch
-Fill Find Follow Forget Gather Generate Give Grant Identify Import Include Inspect Install Issue Join Keep Label Learn Leave Link List Load
-Locate Look Make Measure Merge Mount Move Name Note Open Parse Pass Patch Plan Point Poll Predict Prepare Print Probe Provide Publish Pull
-Push Query Read Record Refuse Reload Remove Rename Render Replace Report Request Resolve Restart Restore Revoke Roll Rotate Route Run Save
-Scale Scrape Search Seed Select Send Set Show Sign Skip Stamp Start Stop Store Sum Take Tell Test Trigger Try Uninstall Unpack Update
+Fill Find Follow Forget Gather Generate Give Grant Hold Identify Import Include Inspect Install Issue Join Keep Label Learn Leave Link List
+Load Locate Look Make Measure Merge Mount Move Name Note Open Parse Pass Patch Plan Point Poll Predict Prepare Print Probe Provide Publish
+Pull Push Query Read Record Refuse Reload Remove Rename Render Replace Report Request Resolve Restart Restore Revoke Roll Rotate Route Run
+Save Scale Scrape Search Seed Select Send Set Show Sign Skip Stamp Start Stop Store Sum Take Tell Test Trigger Try Uninstall Unpack Update
 Upgrade Upload Use Validate Verify Wait Warn Watch Write
 """
 # What may stand between the verb and its object.

@@ -38,13 +38,14 @@ class FakeKube:
     """:class:`Kube` on a dictionary: versions, uids, merge patches and preconditions as the API server has them.
 
     ``writes`` lists what was written; ``allowed`` is how many more writes succeed; ``on_write`` sees each one after it was done.
-    ``missing`` are namespaces that do not exist; :meth:`serve` says what discovery finds.
+    ``missing`` are namespaces that do not exist; :meth:`serve` says what discovery finds; ``logs``: by namespace and pod.
     """
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str | None, str], Object] = {}
         self.paths: dict[str, Object] = {}
         self.missing: set[str] = set()
+        self.logs: dict[tuple[str, str], str] = {}
         self.writes: list[tuple[str, str]] = []
         self.allowed: int | None = None
         self.on_write: t.Callable[[str, Object], None] = lambda _verb, _body: None
@@ -53,6 +54,10 @@ class FakeKube:
 
     def ask(self, path: str) -> Object | None:
         return copy.deepcopy(self.paths.get(path))
+
+    def log(self, namespace: str, pod: str, *, lines: int, seconds: int) -> str:
+        del lines, seconds
+        return self.logs.get((namespace, pod), "")
 
     def serve(self, api_version: str, kind: str, plural: str, *, namespaced: bool = True) -> None:
         path = f"/{'apis' if '/' in api_version else 'api'}/{api_version}"
@@ -71,10 +76,12 @@ class FakeKube:
         fields: str | None = None,
         metadata_only: bool = False,
     ) -> t.Iterator[Object]:
-        del fields, metadata_only
+        del metadata_only
+        named = fields.removeprefix("metadata.name=") if fields and fields.startswith("metadata.name=") else None
         for (plural, space, _name), body in sorted(self.objects.items(), key=str):
             has = body["metadata"].get("labels", {})
-            if plural == resource.plural and namespace in (None, space) and (labels or {}).items() <= has.items():
+            wanted = plural == resource.plural and namespace in (None, space) and named in (None, body["metadata"]["name"])
+            if wanted and (labels or {}).items() <= has.items():
                 yield copy.deepcopy(body)
 
     @_one_at_a_time

@@ -8,7 +8,7 @@
 
 An entry has ``api_group`` (empty: the core group), ``resource`` (one or a list, in the plural, also ``pods/log``), ``verbs``,
 ``namespace`` (an expression over the role's variables such as the name of one, or ``*`` for the whole cluster) and optionally ``when``
-(an expression).
+(an expression) and ``personas``, to whom hack/access gives it in roles/cluster/files/access.yml.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ Map: t.TypeAlias = t.Mapping[str, t.Any]
 #: Evaluates an expression over the variables of a role.
 Evaluate: t.TypeAlias = t.Callable[[str], t.Any]
 
-KEYS = {"api_group", "resource", "verbs", "namespace", "when"}
+ORDER = ("get", "list", "watch", "create", "update", "patch", "delete")  # of verbs in a sentence; others follow
+KEYS = {"api_group", "resource", "verbs", "namespace", "when", "personas"}
 EVERYWHERE = "*"
 
 
@@ -78,4 +79,6 @@ def told(denied: t.Iterable[Permission], wanted: t.Mapping[Permission, t.Collect
         what = f"{qualified(one.resource, one.group)} {place}"
         verbs[what].append(one.verb)
         roles[what] += [role for role in wanted[one] if role not in roles[what]]
+    for said in verbs.values():
+        said.sort(key=lambda verb: ORDER.index(verb) if verb in ORDER else len(ORDER))
     return [f"{', '.join(verbs[what])} {what} ({'role' if len(roles[what]) == 1 else 'roles'} {', '.join(roles[what])})" for what in verbs]

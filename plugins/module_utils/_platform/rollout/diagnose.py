@@ -16,6 +16,8 @@ import dataclasses
 import re
 import typing as t
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube_http import silent_webhook
+
 Object: t.TypeAlias = dict[str, t.Any]
 
 
@@ -151,7 +153,7 @@ _CREATION_REMEDIES = (
     ),
     (r"serviceaccount .* not found|error looking up service account", "Make the ServiceAccount, or name one that exists."),
     (r"maximum (cpu|memory)|minimum (cpu|memory)|LimitRange", "Bring the resources of the pod within the LimitRange of the namespace."),
-    (r"admission webhook|failed calling webhook", "Look at the admission webhook: it has to run, and to admit this pod."),
+    (r"admission webhook", "Bring the pod to what the admission webhook wants, or have it leave this namespace out."),
     (
         r"unable to validate against any security context constraint",
         "Grant the ServiceAccount a SecurityContextConstraint that admits the pod.",
@@ -160,7 +162,7 @@ _CREATION_REMEDIES = (
 
 
 def _refused_creation(message: str) -> Cause:
-    remedy = _first(_CREATION_REMEDIES, message, "Change what the API server objects to.")
+    remedy = silent_webhook(message) or _first(_CREATION_REMEDIES, message, "Change what the API server objects to.")
     return Cause(f'its pods are refused: "{_short(message)}"', remedy, True)
 
 
@@ -192,7 +194,7 @@ def _pod_causes(pod: Object, observed: Observed) -> t.Iterator[Cause]:
             found = True
             yield cause
     if not found:
-        yield from _event_causes(name, events)
+        yield from _event_causes(name, pod["metadata"].get("namespace", ""), events)
 
 
 _SCHEDULING_REMEDIES = (
@@ -292,9 +294,14 @@ def _image_cause(pod: str, body: Object, container: Object, reason: str, message
     )
 
 
+_MORE_MEMORY = "Raise its memory limit (of a model server: vllm_resources), or give it less to do."
+
+
 def _crash_cause(label: str, container: Object, last: Object, logs: str) -> Cause:
-    if last.get("reason") == "OOMKilled":
-        return Cause(f"{label} ran out of memory and was killed", "Raise its memory limit, or give it less to do.", True)
+    if last.get("reason") == "OOMKilled" or "OOM-killed" in last.get(
+        "message", ""
+    ):  # the latter: runc, of a container that did not even start
+        return Cause(f"{label} ran out of memory and was killed", _MORE_MEMORY, True)
     code = f"with exit code {last['exitCode']}" if "exitCode" in last else "again and again"
     times = container.get("restartCount", 0)
     hint = last.get("message", "").strip().splitlines()
@@ -319,7 +326,7 @@ def _config_remedy(said: str, namespace: str) -> str:
 _MOUNT_REMEDIES = ((r"not found", "Make the object that the volume is taken from."),)
 
 
-def _event_causes(pod: str, events: list[Object]) -> t.Iterator[Cause]:
+def _event_causes(pod: str, namespace: str, events: list[Object]) -> t.Iterator[Cause]:
     """What only events tell: volumes that cannot be mounted, a sandbox that cannot be made, probes that fail."""
     for event in events:
         said = _short(_said(event))
@@ -331,7 +338,7 @@ def _event_causes(pod: str, events: list[Object]) -> t.Iterator[Cause]:
             yield Cause(f'pod {pod} gets no network: "{said}"', "Look at the network plugin (CNI) of the node.", False)
             return
         if event.get("reason") == "Unhealthy":
-            yield Cause(f'pod {pod} runs, but is not well: "{said}"', f"Read what it says: kubectl logs {pod}.", False)
+            yield Cause(f'pod {pod} runs, but is not well: "{said}"', f"Read what it says: kubectl logs -n {namespace} {pod}.", False)
             return
 
 

@@ -14,6 +14,7 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Object, Resource
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.operators import refused
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import PAUSE
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.diagnose import Cause, diagnose, progress
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.wait import WORKLOADS, Workload, observe
@@ -51,7 +52,8 @@ def wait_in_effect(kube: Kube, wanted: Rollout, *, timeout: float, clock: Clock 
         causes = [cause for workload in waiting for cause in _causes(kube, wanted.namespace, workload)]
         stuck_since = (elapsed if stuck_since is None else stuck_since) if any(cause.lasting for cause in causes) else None
         if elapsed >= timeout or (stuck_since is not None and elapsed - stuck_since >= GRACE):
-            raise GatewayError(_sentence(wanted, unmet or [*waiting.values()], causes, elapsed))
+            said = _sentence(wanted, unmet or [*waiting.values()], causes, elapsed)
+            raise GatewayError(" ".join([said, *refused(kube, wanted.resource)]))
         clock.sleep(min(PAUSE, max(timeout - elapsed, 0.01)))
 
 

@@ -13,7 +13,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, Object
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Object, Resource
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY, MANAGED_BY_LABEL, MANAGER, is_managed, manager_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.apply import apply, remove
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.discovery import Discovery
@@ -33,6 +33,7 @@ KINDS = (
 )
 # Pods that are being replaced may still use these.
 STORAGE_KINDS = (("v1", "Secret"), ("v1", "PersistentVolumeClaim"))
+AUTOSCALERS = Resource("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 MONITOR = ("monitoring.coreos.com/v1", "ServiceMonitor")
 
 
@@ -95,6 +96,38 @@ def definitions(config: Config, token: str, live: Object | None) -> list[Object]
         "data": {config.hf_secret_key: base64.b64encode(token.encode()).decode()},
     }
     return [namespace, *([secret] if token else []), *objects(config, live)]
+
+
+_METRICS = {  # by vllm_autoscaling_metric: the group of the API that has it, and what usually serves that
+    "cpu": ("metrics.k8s.io", "metrics-server"),
+    "requests_waiting": ("custom.metrics.k8s.io", "an adapter such as prometheus-adapter"),
+}
+
+
+def doubts(kube: Kube, config: Config) -> list[str]:
+    """What may keep a HorizontalPodAutoscaler from scaling; as sentences for a warning, since the model server runs all the same."""
+    if not config.autoscaling:
+        return []
+    live = kube.get(AUTOSCALERS, config.namespace, config.name)
+    conditions = ((live or {}).get("status") or {}).get("conditions") or ()
+    said = next((one["message"] for one in conditions if one["type"] == "ScalingActive" and one["status"] == "False"), "")
+    group, server = _METRICS[config.autoscaling_metric]
+    if _serves(kube, group) and not said:
+        return []
+    why = f'its controller says "{said.rstrip(".")}"' if said else f"the cluster does not serve {group}"
+    return [
+        f"HorizontalPodAutoscaler {config.namespace}/{config.name} does not scale: {why}. "
+        f"Install {server}, see that it runs (kubectl get apiservices), or set vllm_autoscaling to false."
+    ]
+
+
+def _serves(kube: Kube, group: str) -> bool:
+    try:
+        return kube.ask(f"/apis/{group}") is not None
+    except KubeError as exc:
+        if exc.status != 404:  # that is how it answers for a group that it never heard of
+            raise
+        return False
 
 
 def _delete(

@@ -99,6 +99,15 @@ def test_iterate_pages_with_selector() -> None:
     assert second == first + "&continue=next%2Bpage"
 
 
+def test_log_is_text_even_where_it_looks_like_json() -> None:
+    kube, pool = client(Response(200, '{"level":"error"}\nplain'), status(404, "NotFound", "no such pod"))
+    assert kube.log("llm", "a", lines=5, seconds=60) == '{"level":"error"}\nplain'
+    assert kube.log("llm", "a", lines=5, seconds=60) == ""
+    assert pool.requests[0]["url"].endswith("/api/v1/namespaces/llm/pods/a/log?tailLines=5&sinceSeconds=60")
+    # Only text is answered with 406.
+    assert pool.requests[0]["headers"]["Accept"] == "application/json, */*"
+
+
 def test_create_sends_json_with_kind() -> None:
     kube, pool = client(Response(201, {}))
     kube.create(POLICIES, "llm", {"metadata": {"name": "p"}})
@@ -148,6 +157,12 @@ CALLS: dict[str, t.Callable[[RestKube], t.Any]] = {
 }
 
 
+WEBHOOK = (
+    'Internal error occurred: failed calling webhook "validation.istio.io": failed to call webhook: '
+    'Post "https://istiod.istio-system.svc:443/validate?timeout=10s": no endpoints available for service "istiod"'
+)
+
+
 @pytest.mark.parametrize("verb", list(CALLS))
 @pytest.mark.parametrize(
     ("answer", "said", "remedy"),
@@ -157,10 +172,16 @@ CALLS: dict[str, t.Callable[[RestKube], t.Any]] = {
         (status(409, "Conflict", "modified"), "409 Conflict: modified.", "run again"),
         (status(422, "Invalid", "metadata.labels: Invalid value"), "422 Invalid: metadata.labels", "names the field"),
         (status(500, "InternalError", "etcd"), "500 InternalError: etcd.", "admission webhooks"),
+        (
+            status(500, "InternalError", WEBHOOK),
+            '500 InternalError: Internal error occurred: failed calling webhook "validation.istio.io"',
+            "Service istiod in namespace istio-system answers: see that its pods run (kubectl -n istio-system get pods)",
+        ),
+        (status(500, "InternalError", 'failed calling webhook "x": EOF'), 'calling webhook "x": EOF', "until that webhook answers"),
         (Response(404, "404 page not found\n"), "404 Reason of HTTP: 404 page not found", "Check that the host"),
         (Response(502, "<html>Bad gateway</html>"), "502 Reason of HTTP: <html>", "run again"),
     ],
-    ids=["401", "403", "409", "422", "500", "not an API", "proxy"],
+    ids=["401", "403", "409", "422", "500", "webhook", "webhook outside", "not an API", "proxy"],
 )
 def test_refusal_is_explained(verb: str, answer: Response, said: str, remedy: str) -> None:
     kube, _pool = client(*[answer] * TRIES)
@@ -331,3 +352,14 @@ def test_only_this_file_imports_the_kubernetes_libraries() -> None:
     pattern = re.compile(r"^\s*(from|import) (kubernetes|ansible_collections\.kubernetes)\b", re.MULTILINE)
     importers = {path.name for path in PLUGINS.rglob("*.py") if pattern.search(path.read_text(encoding="utf-8"))}
     assert importers == {"_kube.py"}
+
+
+def test_manifests_are_written_in_check_mode_only(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    monkeypatch.setenv("LLM_GATEWAY_RENDER_DIR", str(tmp_path))
+    with pytest.raises(KubeError, match="Run again in check mode, with --check"):
+        connected(monkeypatch, host="https://cluster", api_key="x")
+    with patch_module_args({"host": "https://cluster", "api_key": "x", "_ansible_check_mode": True}):
+        module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    assert connect(module).manifests is not None
+    monkeypatch.delenv("LLM_GATEWAY_RENDER_DIR")
+    assert connected(monkeypatch, host="https://cluster", api_key="x").manifests is None

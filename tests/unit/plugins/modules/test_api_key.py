@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import pathlib
 import typing as t
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from ansible_collections.kuadrant.llm.plugins.module_utils import _kube
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key import write
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import SECRETS
+from ansible_collections.kuadrant.llm.plugins.module_utils._manifests import Manifests
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import fingerprint
 from ansible_collections.kuadrant.llm.plugins.modules import api_key, api_key_info
 
@@ -66,6 +68,15 @@ def test_check_mode_predicts_and_writes_nothing(run: Run, kube: Kube, existing: 
         assert predicted["diff"] == done["diff"]
         assert predicted["api_keys"] == done["api_keys"]
     assert run(wanted)["changed"] is False
+
+
+def test_keys_are_not_in_the_manifests_and_this_is_said(run: Run, kube: Kube, tmp_path: pathlib.Path) -> None:
+    said: list[str] = []
+    kube.manifests = Manifests(str(tmp_path), said.append)
+    assert run({**ALICE, "key": "canary-0123456789"}, check=True)["changed"] is True
+    assert [text.partition(".")[0] for text in said] == ["Not in the manifests: 1 key"]
+    assert "canary" not in str(said)
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_result_of_create(run: Run, kube: Kube) -> None:

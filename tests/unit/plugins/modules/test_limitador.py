@@ -171,6 +171,23 @@ def test_says_what_is_lacking_and_where_to_read_on(cluster: t.Any) -> None:
     )
 
 
+def test_what_the_operator_is_refused_is_told(cluster: t.Any) -> None:
+    cluster.objects[KEY]["status"] = {"conditions": [{"type": "Ready", "status": "False", "reason": "Odd", "message": "it is odd"}]}
+    operator, labels = "limitador-operator-controller-manager", {"control-plane": "controller-manager"}
+    template = {"spec": {"serviceAccountName": "limitador-operator"}}
+    put(cluster, "deployments", "Deployment", operator, spec={"selector": {"matchLabels": labels}, "template": template}, status=RUNS)
+    put(cluster, "pods", "Pod", "operator-1", metadata={"labels": labels})
+    refused = (
+        'deployments.apps is forbidden: User "system:serviceaccount:kuadrant-system:limitador-operator" cannot create resource '
+        '"deployments" in API group "apps" in the namespace "kuadrant-system"'
+    )
+    cluster.logs[SPACE, "operator-1"] = f"error: {refused}"
+    with pytest.raises(GatewayError) as failed:
+        converge(cluster, FakeClock())
+    assert refused in failed.value.message
+    assert "ServiceAccount limitador-operator" in failed.value.message
+
+
 def test_pods_that_cannot_start_are_told_without_waiting_until_the_end(cluster: t.Any) -> None:
     cluster.objects[KEY]["status"] = {"conditions": [{"type": "Ready", "status": "False", "reason": "Waiting"}]}
     put(cluster, "deployments", "Deployment", "limitador-limitador", spec={"replicas": 1}, status={"observedGeneration": 1})

@@ -38,8 +38,6 @@ pub struct Descriptor {
 pub enum Error {
     #[error("a limit cannot be evaluated: {0}")]
     Evaluation(#[from] LimitadorError),
-    #[error("the state directory cannot be written: {0}")]
-    Journal(#[from] std::io::Error),
     #[error(transparent)]
     Program(#[from] crate::program::Error),
 }
@@ -113,7 +111,7 @@ impl Engine {
                 totals.extend(admitted(call, labels));
                 totals
             }
-        })?;
+        });
 
         let limit_name = settlement.limited.and_then(name);
         for (counter, window) in counters.iter_mut().zip(&settlement.windows) {

@@ -76,6 +76,7 @@ async fn metrics(State(api): State<Api>) -> Response {
 }
 
 fn render(api: &Api) -> prometheus::Result<String> {
+    api.engine.store.catch_up(now());
     let (totals, life) = api.engine.store.totals();
     api.metrics.render(totals, life)
 }

@@ -8,7 +8,7 @@
 //! and reading one twice does no harm. A rewrite replaces the file by the shortest one that says the same.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -43,46 +43,72 @@ pub struct Record {
 
 pub struct Journal {
     path: PathBuf,
-    file: File,
+    /// None as long as there is no whole file of these counters: then nothing is appended before a rewrite.
+    file: Option<File>,
     length: u64,
     /// The file may be longer than `length`.
     torn: bool,
     rewrite_at: u64,
-    /// Held as long as the journal is open: two servers must not share a directory.
-    _lock: File,
+    /// Held as long as the journal is open: two servers must not share a directory. None where there is no space for it.
+    lock: Option<File>,
+}
+
+/// What the directory held.
+#[derive(Debug, PartialEq)]
+pub enum Found {
+    /// All that was answered, or nothing at all.
+    Whole,
+    /// Requests were answered after its last record, which are not in it.
+    Behind,
 }
 
 impl Journal {
-    /// Opens the directory and replays what is in it. The caller rewrites the journal before it appends.
-    pub fn open(directory: &Path, replay: impl FnMut(Record)) -> Result<Self> {
-        fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
-        let lock =
-            File::create(directory.join("lock")).with_context(|| format!("cannot write in {}", directory.display()))?;
-        lock.try_lock().with_context(|| format!("{} is in use by another server", directory.display()))?;
-
+    /// Opens the directory and replays what is in it. The caller rewrites the journal before it appends, if that is possible.
+    /// A directory that has no space left is no error.
+    pub fn open(directory: &Path, replay: impl FnMut(Record)) -> Result<(Self, Found)> {
+        let lock = lock(directory)?;
         let path = directory.join("journal");
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .read(true)
-            .open(&path)
-            .with_context(|| format!("cannot open {}", path.display()))?;
-        read(&file, replay)
-            .with_context(|| format!("{} is damaged; move it away to start from zero", path.display()))?;
-        Ok(Self { path, file, length: 0, torn: false, rewrite_at: 0, _lock: lock })
+        let (from, found) = match path.try_exists() {
+            Ok(false) => (behind(&path), Found::Behind),
+            _ => (path.clone(), Found::Whole),
+        };
+        let mut journal = Self { path, file: None, length: 0, torn: false, rewrite_at: 0, lock };
+        let file = match OpenOptions::new().append(true).read(true).open(&from) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok((journal, Found::Whole)),
+            Err(error) if is_out_of_space(&error) => File::open(&from),
+            opened => opened,
+        };
+        let file = file.with_context(|| format!("cannot open {}", from.display()))?;
+        journal.length = read(&file, replay)
+            .with_context(|| format!("{} is damaged; move it away to start from zero", from.display()))?;
+        if found == Found::Whole && journal.length > 0 {
+            journal.torn = true;
+            journal.file = Some(file);
+        }
+        Ok((journal, found))
     }
 
     /// What a failed write may have left behind is cut off before the next one.
     pub fn append(&mut self, record: &Record) -> io::Result<()> {
         let line = line(record)?;
+        let file = self.file.as_mut().ok_or(ErrorKind::StorageFull)?;
         if self.torn {
-            self.file.set_len(self.length)?;
+            file.set_len(self.length)?;
         }
         self.torn = true;
-        self.file.write_all(&line)?;
+        file.write_all(&line)?;
         self.torn = false;
         self.length += line.len() as u64;
         Ok(())
+    }
+
+    /// Says so for whoever reads this directory next: from here on requests are answered that are not in it. A name takes no space.
+    pub fn fall_behind(&mut self) -> io::Result<()> {
+        self.file = None;
+        match fs::rename(&self.path, behind(&self.path)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
     }
 
     pub fn is_large(&self) -> bool {
@@ -93,33 +119,70 @@ impl Journal {
     pub fn rewrite(&mut self, records: impl Iterator<Item = Record>) -> io::Result<()> {
         self.rewrite_at = self.length + GROWTH;
         let path = self.path.with_extension("new");
-        let mut new = BufWriter::new(File::create(&path)?);
+        self.replace(&path, records).inspect_err(|_| {
+            let _ = fs::remove_file(&path); // it takes the space that others may need
+        })
+    }
+
+    fn replace(&mut self, path: &Path, records: impl Iterator<Item = Record>) -> io::Result<()> {
+        if self.lock.is_none() {
+            let directory = self.path.parent().unwrap_or(Path::new("."));
+            self.lock = lock(directory).map_err(io::Error::other)?;
+            self.lock.as_ref().ok_or(ErrorKind::StorageFull)?;
+        }
+        let mut new = BufWriter::new(File::create(path)?);
         writeln!(new, "{HEADER}")?;
         for record in records {
             new.write_all(&line(&record)?)?;
         }
         new.into_inner()?.sync_all()?;
-        let file = OpenOptions::new().append(true).open(&path)?;
+        let file = OpenOptions::new().append(true).open(path)?;
         let length = file.metadata()?.len();
-        fs::rename(&path, &self.path)?;
-        (self.file, self.length, self.torn) = (file, length, false);
+        fs::rename(path, &self.path)?;
+        let _ = fs::remove_file(behind(&self.path)); // where both are, it is not read
+        (self.file, self.length, self.torn) = (Some(file), length, false);
         self.rewrite_at = self.length + GROWTH;
         Ok(())
     }
 }
 
+/// No space, no quota, no writable file system: what ends without a change of ours.
+fn is_out_of_space(error: &io::Error) -> bool {
+    use ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge | ReadOnlyFilesystem)
+}
+
+fn behind(journal: &Path) -> PathBuf {
+    journal.with_extension("behind")
+}
+
+/// None where there is no space for the lock.
+fn lock(directory: &Path) -> Result<Option<File>> {
+    let path = directory.join("lock");
+    let opened = fs::create_dir_all(directory).and_then(|()| File::create(&path));
+    let lock = match opened {
+        Err(error) if is_out_of_space(&error) => File::open(&path).ok(),
+        opened => Some(opened.with_context(|| format!("cannot write in {}", directory.display()))?),
+    };
+    if let Some(lock) = &lock {
+        lock.try_lock().with_context(|| format!("{} is in use by another server", directory.display()))?;
+    }
+    Ok(lock)
+}
+
 #[cfg(test)]
 impl Journal {
     /// From here on there is no space left.
-    pub fn fill_disk(&mut self) -> File {
+    pub fn fill_disk(&mut self) {
         let full = OpenOptions::new().append(true).open("/dev/full").unwrap();
-        std::mem::replace(&mut self.file, full)
+        // What a write left of half a record.
+        self.file.replace(full).unwrap().write_all(b"{\"totals\":[").unwrap();
+        fs::create_dir(self.path.with_extension("new")).unwrap();
     }
 
-    /// There is space again, after half a record was written.
-    pub fn free_disk(&mut self, mut file: File) {
-        file.write_all(b"{\"totals\":[").unwrap();
-        self.file = file;
+    /// There is space again.
+    pub fn free_disk(&self) {
+        fs::remove_dir(self.path.with_extension("new")).unwrap();
     }
 }
 
@@ -129,10 +192,11 @@ fn line(record: &Record) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// A torn last line is what a kill in the middle of a write leaves: its request was never answered. Anything else
-/// that cannot be read is damage, and guessing would bill wrongly.
-fn read(file: &File, mut replay: impl FnMut(Record)) -> Result<()> {
+/// Returns the length of what could be read. A torn last line is what a kill in the middle of a write leaves: its request was
+/// never answered. Anything else that cannot be read is damage, and guessing would bill wrongly.
+fn read(file: &File, mut replay: impl FnMut(Record)) -> Result<u64> {
     let mut torn = None;
+    let mut length = 0;
     for (index, line) in BufReader::new(file).split(b'\n').enumerate() {
         if let Some(damage) = torn {
             bail!("line {index}: {damage}");
@@ -149,8 +213,11 @@ fn read(file: &File, mut replay: impl FnMut(Record)) -> Result<()> {
                 bail!("line 1: not {HEADER}");
             }
         }
+        if torn.is_none() {
+            length += line.len() as u64 + 1;
+        }
     }
-    Ok(())
+    Ok(length)
 }
 
 #[cfg(test)]
@@ -171,7 +238,7 @@ mod tests {
 
     fn open(directory: &Path) -> Result<(Journal, Vec<Record>)> {
         let mut records = vec![];
-        let journal = Journal::open(directory, |record| records.push(record))?;
+        let (journal, _) = Journal::open(directory, |record| records.push(record))?;
         Ok((journal, records))
     }
 
@@ -212,6 +279,47 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("journal"), &HEADER[..9]).unwrap();
         assert_eq!(open(directory.path()).unwrap().1, []);
+    }
+
+    #[test]
+    fn without_a_rewrite_at_the_start_a_torn_tail_is_cut_off_all_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut torn = written(directory.path());
+        torn.extend(b"{\"totals\":[");
+        fs::write(directory.path().join("journal"), torn).unwrap();
+        let (mut journal, _) = open(directory.path()).unwrap();
+        journal.append(&record(4)).unwrap();
+        drop(journal);
+        assert_eq!(open(directory.path()).unwrap().1, [record(1), record(2), record(3), record(4)]);
+    }
+
+    #[test]
+    fn an_empty_directory_takes_no_record_before_a_header() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut journal, _) = open(directory.path()).unwrap();
+        assert!(journal.append(&record(1)).is_err());
+        journal.rewrite(std::iter::empty()).unwrap();
+        journal.append(&record(1)).unwrap();
+    }
+
+    #[test]
+    fn a_journal_that_fell_behind_says_so_until_it_is_rewritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let found = |directory: &Path| Journal::open(directory, |_| ()).unwrap();
+        written(directory.path());
+        let (mut journal, whole) = found(directory.path());
+        assert_eq!(whole, Found::Whole);
+        journal.fall_behind().unwrap();
+        assert!(journal.append(&record(4)).is_err());
+        drop(journal);
+        let (mut journal, behind) = found(directory.path());
+        assert_eq!(behind, Found::Behind);
+        assert!(journal.append(&record(4)).is_err(), "its records would be taken for whole");
+        journal.rewrite(std::iter::once(record(5))).unwrap();
+        journal.append(&record(6)).unwrap();
+        drop(journal);
+        assert_eq!(open(directory.path()).unwrap().1, [record(5), record(6)]);
+        assert!(!directory.path().join("journal.behind").exists());
     }
 
     #[test]

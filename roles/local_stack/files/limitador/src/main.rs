@@ -27,6 +27,8 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
+/// A limit on the size of files is told by this signal; left alone it would end the server.
+const SIGXFSZ: i32 = 25;
 /// How long connections may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -61,6 +63,7 @@ async fn run(args: Args) -> Result<()> {
     if args.tracing_endpoint.is_some() {
         warn!("--tracing-endpoint is ignored: this server exports no traces");
     }
+    let _to_be_an_error_of_the_write = signal(SignalKind::from_raw(SIGXFSZ))?;
     let metrics = Metrics::default();
     let store = Arc::new(match args.state_dir() {
         Some(directory) => Store::open(directory, metrics.datastore.clone(), now())?,

@@ -23,6 +23,7 @@ pub struct Metrics {
 pub struct Datastore {
     pub latency: Histogram,
     pub partitioned: IntGauge,
+    pub unwritten: IntGauge,
 }
 
 impl Default for Metrics {
@@ -38,11 +39,15 @@ impl Default for Metrics {
             gauge("limitador_limits_last_reload_successful", "1 unless the limits file in place was refused");
         reload_successful.set(1);
         let partitioned = gauge("datastore_partitioned", "1 while counters cannot be written to the state directory");
+        let unwritten = gauge(
+            "datastore_unwritten_requests",
+            "Requests that were counted in memory since the state directory could last be written",
+        );
         let buckets = exponential_buckets(1e-6, 4.0, 10).expect("constant buckets are valid");
         let latency = HistogramOpts::new("datastore_latency", "Seconds taken to update the counters of a request");
         let latency = Histogram::with_opts(latency.buckets(buckets)).expect("constant names are valid");
         registry.register(Box::new(latency.clone())).expect("names are distinct");
-        Self { registry, datastore: Datastore { latency, partitioned }, reload_successful }
+        Self { registry, datastore: Datastore { latency, partitioned, unwritten }, reload_successful }
     }
 }
 
@@ -145,6 +150,7 @@ mod tests {
             r#"authorized_calls{limitador_namespace="a",user="\"x\"\n"} 2"#,
             "limitador_up 1",
             "datastore_partitioned 0",
+            "datastore_unwritten_requests 0",
             "limitador_limits_last_reload_successful 1",
             "datastore_latency_count 0",
         ] {

@@ -102,10 +102,8 @@ impl Reloader {
         let kept = limits.identities();
         let old = self.limits.send_replace(Arc::new(limits));
         let gone = old.identities().difference(&kept).cloned().collect::<Vec<_>>();
-        if !gone.is_empty()
-            && let Err(error) = self.store.forget(gone, now())
-        {
-            error!("counters of removed limits are kept: {error}");
+        if !gone.is_empty() {
+            self.store.forget(gone, now());
         }
         self.metrics.reload_successful.set(1);
         info!("{}: {count} limits in force", self.file.display());

@@ -7,6 +7,9 @@
 //! Both change together, under one lock: so a limit admits exactly its maximum however many requests come at once.
 //! The journal is written before memory changes and before the answer leaves. Whatever was answered is therefore
 //! counted after a crash; a request that was still in flight may be counted without an answer, at most once.
+//!
+//! A journal that cannot be written, mostly for want of space, stops nothing: memory decides and counts on, and the journal is
+//! marked as behind. A server that is started from such a journal goes on with its windows, and its totals begin a new life.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -14,10 +17,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use anyhow::Result;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::counters::{Life, Series, Time, Window, WindowKey};
-use crate::journal::{Journal, Record};
+use crate::journal::{Found, Journal, Record};
 use crate::metrics::Datastore;
 use crate::usage::{Month, Usage, Usages};
 
@@ -48,6 +51,9 @@ pub struct Settlement {
     pub windows: Vec<Window>,
 }
 
+/// Time between two tries to write the journal again.
+const RETRY: Time = 5_000;
+
 pub struct Store {
     state: Mutex<State>,
     datastore: Datastore,
@@ -60,8 +66,16 @@ struct State {
     month: Month,
     usages: Usages,
     journal: Option<Journal>,
+    behind: Option<Behind>,
     /// Number of windows at which expired ones are swept out.
     sweep_at: usize,
+}
+
+/// The journal does not have what memory has.
+struct Behind {
+    /// Requests that were answered since.
+    requests: u64,
+    tried: Time,
 }
 
 impl Hits {
@@ -98,37 +112,49 @@ impl Store {
     pub fn open(directory: &Path, datastore: Datastore, now: Time) -> Result<Self> {
         let mut state = State::new(now);
         let (mut recorded, mut months) = (false, false);
-        let journal = Journal::open(directory, |record| {
+        let (journal, found) = Journal::open(directory, |record| {
             recorded |= record.life.is_some();
             months |= record.month.is_some();
             state.apply(record);
         })?;
-        if !recorded && !state.totals.is_empty() {
+        if found == Found::Behind {
+            warn!(
+                "{}: the server before could not write its last counters; the totals start again",
+                directory.display()
+            );
+            state.totals.clear();
+            state.life = Life::new(now);
+        } else if !recorded && !state.totals.is_empty() {
             state.life.since = 0;
         }
-        if !months {
-            state.usages.clear(); // an older journal does not say when it was
+        if !months || found == Found::Behind {
+            state.month = Month::at(now); // an older journal does not say when it was, and one that is behind not how much
+            state.usages.clear();
         }
         state.journal = Some(journal);
         state.sweep(now);
-        state.rewrite()?;
+        if let Err(error) = state.rewrite() {
+            state.fall_behind(&error, now);
+        }
         info!(
             "{}: {} series and {} open windows restored",
             directory.display(),
             state.totals.len(),
             state.windows.len()
         );
-        Ok(Self { state: Mutex::new(state), datastore })
+        let store = Self { state: Mutex::new(state), datastore };
+        store.tell(&store.lock());
+        Ok(store)
     }
 
     /// Admits all demands or none. `totals` says what to count, given the demand that was denied, if any, and those in shadow that would
-    /// have been. On an error nothing has been counted.
+    /// have been.
     pub fn settle(
         &self,
         demands: &[Demand],
         now: Time,
         totals: impl FnOnce(Option<usize>, &[usize]) -> Vec<(Series, u64)>,
-    ) -> io::Result<Settlement> {
+    ) -> Settlement {
         let _timer = self.datastore.latency.start_timer();
         let mut state = self.lock();
         let mut windows: Vec<Window> = demands.iter().map(|demand| state.window(demand, now)).collect();
@@ -152,13 +178,13 @@ impl Store {
             let total = state.totals.get(&series).copied().unwrap_or(0).saturating_add(n);
             record.totals.push((series, total));
         }
-        self.commit(&mut state, record, now)?;
-        Ok(Settlement { limited, windows })
+        self.commit(&mut state, record, now);
+        Settlement { limited, windows }
     }
 
     /// Forgets the counters of limits that are gone, so that one of the same shape starts again from zero.
-    pub fn forget(&self, identities: Vec<Arc<str>>, now: Time) -> io::Result<()> {
-        self.commit(&mut self.lock(), Record { dropped: identities, ..Record::default() }, now)
+    pub fn forget(&self, identities: Vec<Arc<str>>, now: Time) {
+        self.commit(&mut self.lock(), Record { dropped: identities, ..Record::default() }, now);
     }
 
     /// The open windows of a limit.
@@ -187,15 +213,38 @@ impl Store {
         (state.totals.clone(), state.life.clone())
     }
 
-    fn commit(&self, state: &mut State, record: Record, now: Time) -> io::Result<()> {
-        if let Some(journal) = &mut state.journal {
-            let written = journal.append(&record);
-            self.datastore.partitioned.set(written.is_err().into());
-            written?;
+    /// Writes what could not be written before, if it is time for a try: for whoever looks at a server that nobody asks.
+    pub fn catch_up(&self, now: Time) {
+        let mut state = self.lock();
+        state.catch_up(now);
+        self.tell(&state);
+    }
+
+    fn commit(&self, state: &mut State, record: Record, now: Time) {
+        if state.behind.is_none()
+            && let Some(journal) = &mut state.journal
+            && let Err(error) = journal.append(&record)
+        {
+            state.fall_behind(&error, now);
+        }
+        if let (Some(behind), Some(journal)) = (&mut state.behind, &mut state.journal) {
+            if behind.requests == 0
+                && let Err(error) = journal.fall_behind()
+            {
+                error!("the journal cannot be marked; should this server be killed now, its counters go back: {error}");
+            }
+            behind.requests += 1;
         }
         state.apply(record);
+        state.catch_up(now);
         state.tidy(now);
-        Ok(())
+        self.tell(state);
+    }
+
+    fn tell(&self, state: &State) {
+        self.datastore.partitioned.set(state.behind.is_some().into());
+        let unwritten = state.behind.as_ref().map_or(0, |behind| behind.requests);
+        self.datastore.unwritten.set(i64::try_from(unwritten).unwrap_or(i64::MAX));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -213,6 +262,7 @@ impl State {
             month: Month::at(now),
             usages: Usages::default(),
             journal: None,
+            behind: None,
             sweep_at: 0,
         }
     }
@@ -249,11 +299,29 @@ impl State {
         }
     }
 
+    fn fall_behind(&mut self, error: &io::Error, now: Time) {
+        error!("the state directory cannot be written, counters are in memory until it can: {error}");
+        self.behind = Some(Behind { requests: 0, tried: now });
+    }
+
+    fn catch_up(&mut self, now: Time) {
+        let Some(behind) = &mut self.behind else { return };
+        if now.abs_diff(behind.tried) < RETRY {
+            return;
+        }
+        behind.tried = now;
+        let requests = behind.requests;
+        if self.rewrite().is_ok() {
+            self.behind = None;
+            info!("the state directory can be written again: {requests} requests were counted in memory, none is lost");
+        }
+    }
+
     fn tidy(&mut self, now: Time) {
         if self.windows.len() >= self.sweep_at {
             self.sweep(now);
         }
-        if self.journal.as_ref().is_some_and(Journal::is_large) {
+        if self.behind.is_none() && self.journal.as_ref().is_some_and(Journal::is_large) {
             self.sweep(now);
             if let Err(error) = self.rewrite() {
                 error!("cannot shorten the journal, it goes on growing: {error}");

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
 use common::{NAMESPACE, get, limits, request, series};
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -33,7 +34,10 @@ fn command(directory: &Path) -> Command {
 }
 
 async fn start(directory: &Path) -> Server {
-    let mut command = command(directory);
+    start_by(command(directory), directory).await
+}
+
+async fn start_by(mut command: Command, directory: &Path) -> Server {
     command.args(["--rls-ip=127.0.0.1", "--rls-port=0", "--http-ip=127.0.0.1", "--http-port=0", "--state-dir"]);
     let mut child = command.arg(directory.join("state")).spawn().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -90,6 +94,95 @@ async fn nothing_answered_is_lost_by_kill_9() {
         let counters: serde_json::Value = serde_json::from_str(&get(server.http, &path).await).unwrap();
         assert_eq!(counters[0]["remaining"], 1_000_000 - total);
     }
+}
+
+/// A disk of its own for the state, of 64 KiB: a tmpfs where this user may mount one.
+struct Disk<'d>(&'d Path);
+
+impl<'d> Disk<'d> {
+    fn mount(directory: &'d Path) -> Result<Self, String> {
+        std::fs::create_dir(directory).unwrap();
+        let mut mount = std::process::Command::new("mount");
+        let mounted = mount.args(["-t", "tmpfs", "-o", "size=64k", "none"]).arg(directory).output();
+        match mounted.map_err(|error| error.to_string())? {
+            output if output.status.success() => Ok(Self(directory)),
+            output => Err(String::from_utf8_lossy(&output.stderr).trim().into()),
+        }
+    }
+
+    fn fill(&self) {
+        let mut file = std::fs::File::create(self.0.join("filler")).unwrap();
+        while std::io::Write::write_all(&mut file, &[0; 512]).is_ok() {}
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.0.join("filler")).unwrap();
+    }
+}
+
+impl Drop for Disk<'_> {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0).status();
+    }
+}
+
+/// The limits of a file's size, which every user may set, stand for a full disk where no tmpfs can be mounted.
+fn limited(directory: &Path) -> Command {
+    let mut shell = Command::new("sh");
+    shell.env_remove("RUST_LOG").kill_on_drop(true).stderr(Stdio::piped()).stdout(Stdio::null());
+    shell.args(["-c", "ulimit -f 1; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_limitador-server")]);
+    shell.arg(directory.join("limits.yaml"));
+    shell
+}
+
+async fn asked(server: &Server, times: usize) -> usize {
+    let mut client = RateLimitServiceClient::connect(format!("http://{}", server.rls)).await.unwrap();
+    let mut admitted = 0;
+    for _ in 0..times {
+        let answer = client.should_rate_limit(request("alice", None)).await.expect("is answered");
+        admitted += usize::from(answer.into_inner().overall_code() == Code::Ok);
+    }
+    admitted
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_neither_limits_nor_a_start() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("limits.yaml"), limits(400)).unwrap();
+    let state = directory.path().join("state");
+    let disk = Disk::mount(&state).inspect_err(|why| eprintln!("no tmpfs, files of 512 bytes instead: {why}")).ok();
+    let start = async || match &disk {
+        Some(_) => start(directory.path()).await,
+        None => start_by(limited(directory.path()), directory.path()).await,
+    };
+    let partitioned = async |server: &Server| series(server.http, "datastore_partitioned").await;
+    let calls = async |server: &Server| series(server.http, CALLS).await;
+
+    let mut server = start().await;
+    assert_eq!(asked(&server, 1).await, 1);
+    disk.iter().for_each(Disk::fill);
+    assert_eq!(asked(&server, 500).await, 399, "the limit holds");
+    assert_eq!((partitioned(&server).await, calls(&server).await), (1, 400));
+    assert!(series(server.http, "datastore_unwritten_requests").await > 0);
+    let life = get(server.http, "/metrics").await.lines().find(|line| line.contains("{life=")).map(str::to_owned);
+
+    server.child.kill().await.unwrap();
+    let mut server = start().await;
+    assert_eq!(calls(&server).await, 0);
+    assert!(!get(server.http, "/metrics").await.contains(life.as_ref().unwrap()), "a new life, from zero");
+    let admitted = asked(&server, 500).await;
+    assert!((1..400).contains(&admitted), "what was written before is not given again: {admitted}");
+    assert_eq!(partitioned(&server).await, 1);
+
+    let Some(disk) = &disk else { return };
+    disk.free();
+    while partitioned(&server).await == 1 {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    assert_eq!(asked(&server, 1).await, 0);
+    server.child.kill().await.unwrap();
+    let server = start().await;
+    assert_eq!(calls(&server).await, admitted as u64);
 }
 
 async fn terminate(child: &mut Child) -> ExitStatus {

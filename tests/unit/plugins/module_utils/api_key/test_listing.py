@@ -10,10 +10,11 @@ import typing as t
 
 import pytest
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.listing import KeyFilter, listing
+from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.listing import KeyFilter, listing, read_fingerprint
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.model import StoredKey
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import key_labels, previous_of, tombstone_labels
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys import Grant
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import fingerprint
 
 APP = {"app": "llm-gateway"}
@@ -45,6 +46,8 @@ KEYS = {
         (KeyFilter(), {"plain", "gold", "soon", "expired", "foreign", "dead"}),
         (KeyFilter(names=["gold", "soon", "no such"]), {"gold", "soon"}),
         (KeyFilter(user="bob"), {"gold"}),
+        (KeyFilter(fingerprint=fingerprint("value-of-gold")), {"gold"}),
+        (KeyFilter(fingerprint=fingerprint("of no key")), set()),
         (KeyFilter(tier="gold"), {"gold"}),
         (KeyFilter(group="gold"), {"gold"}),
         (KeyFilter(owner="team red"), {"plain"}),
@@ -99,8 +102,21 @@ def test_listing_finds_problems(fields: dict[str, t.Any], problems: list[str]) -
     assert [said[: len(wanted)] for said, wanted in zip(found, problems, strict=True)] == problems
 
 
+def test_a_fingerprint_is_read_as_tools_print_it() -> None:
+    digits = fingerprint("a value").removeprefix("sha256:")
+    assert {read_fingerprint(text) for text in (digits, digits.upper(), f"sha256:{digits}\n")} == {f"sha256:{digits}"}
+
+
+@pytest.mark.parametrize("text", ["", "llm_the-value-itself", "sha256:12", "g" * 64])
+def test_what_is_no_fingerprint_is_refused_and_not_shown(text: str) -> None:
+    with pytest.raises(GatewayError, match="not the SHA-256") as caught:
+        read_fingerprint(text)
+    assert not text or text not in str(caught.value)
+
+
 def test_listing_shows_what_a_rotation_left() -> None:
     (entry,) = listing({"alice": dataclasses.replace(KEY, previous=(LEFT,))}, KeyFilter(), NOW)
+    assert listing({"alice": KEY}, KeyFilter(fingerprint=fingerprint("value")), NOW) == []
     assert entry["previous"] == [{"fingerprint": fingerprint("value-of-alice"), "expires_at": SOON}]
     assert "value-of-alice" not in str(entry)
 

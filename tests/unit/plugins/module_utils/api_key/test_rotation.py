@@ -37,6 +37,22 @@ def test_rotation_keeps_the_old_value_until_the_promised_moment(kube: Kube) -> N
     assert run(kube, rotated(), now=later(minutes=61)) == ["none"]
 
 
+def test_each_new_value_lives_as_long_as_the_entry_says(kube: Kube) -> None:
+    """Runs that make no value move no end, so that an alert or a schedule may come twice."""
+    authorino = Authorino(kube)
+
+    def ends() -> set[str | None]:
+        return {held.grant.expires_at for held in authorino.index.values()}
+
+    assert run(kube, key(lifetime="30d")) == ["create"]
+    assert ends() == {"2026-12-23T00:00:00Z"}
+    assert run(kube, key(lifetime="30d"), now=later(minutes=10)) == ["none"]
+    assert run(kube, {**rotated(), "lifetime": "60d"}, now=later(minutes=20)) == ["rotate"]
+    assert ends() == {"2026-11-23T01:20:00Z", "2027-01-22T00:20:00Z"}
+    assert run(kube, {**rotated(), "lifetime": "60d"}, now=later(minutes=30)) == ["none"]
+    assert ends() == {"2026-11-23T01:20:00Z", "2027-01-22T00:20:00Z"}
+
+
 def test_old_value_is_in_its_own_secret_before_the_new_one_comes(kube: Kube) -> None:
     """There is time between the two, in which Authorino sees the first: the other way round the old value would be refused."""
     run(kube, *(key(f"key-{number}") for number in range(3)))

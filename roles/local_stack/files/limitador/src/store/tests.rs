@@ -18,7 +18,7 @@ fn count(_: Option<usize>, _: &[usize]) -> Vec<(Series, u64)> {
 }
 
 fn admitted(store: &Store, demand: Demand, now: Time) -> bool {
-    store.settle(&[demand], now, count).unwrap().limited.is_none()
+    store.settle(&[demand], now, count).limited.is_none()
 }
 
 fn value(store: &Store, now: Time) -> u64 {
@@ -61,7 +61,7 @@ fn all_or_none() {
     let store = memory();
     let mut full = demand(0, Hits::Take(1));
     full.key.limit = "full".into();
-    let settlement = store.settle(&[demand(5, Hits::Take(1)), full], 0, count).unwrap();
+    let settlement = store.settle(&[demand(5, Hits::Take(1)), full], 0, count);
     assert_eq!(settlement.limited, Some(1));
     assert_eq!(value(&store, 0), 0);
 }
@@ -122,20 +122,76 @@ fn counters_older_than_the_record_of_their_life_do_not_say_since_when() {
 }
 
 #[test]
-fn what_cannot_be_written_is_not_counted() {
+fn what_cannot_be_written_is_decided_and_counted_in_memory() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path(), 0);
-    let take = || store.settle(&[demand(9, Hits::Take(1))], 0, count).map(|_| value(&store, 0));
-    let partitioned = || store.datastore.partitioned.get();
-    assert_eq!((take().unwrap(), partitioned()), (1, 0));
-    let disk = store.lock().journal.as_mut().unwrap().fill_disk();
-    assert!(take().is_err());
-    assert_eq!((value(&store, 0), partitioned()), (1, 1));
-    store.lock().journal.as_mut().unwrap().free_disk(disk);
-    assert_eq!((take().unwrap(), partitioned()), (2, 0));
+    let take = |now| admitted(&store, demand(3, Hits::Take(1)), now);
+    let told = || (store.datastore.partitioned.get(), store.datastore.unwritten.get());
+    assert!(take(0));
+    assert_eq!(told(), (0, 0));
+    store.lock().journal.as_mut().unwrap().fill_disk();
+    assert_eq!([take(1), take(1), take(1), take(RETRY + 1)], [true, true, false, false], "the limit holds");
+    assert_eq!(told(), (1, 4));
+    store.lock().journal.as_ref().unwrap().free_disk();
+    store.catch_up(RETRY + 2);
+    assert_eq!(told(), (1, 4), "not yet time for a try");
+    store.catch_up(2 * RETRY + 1);
+    assert_eq!(told(), (0, 0));
     let totals = store.totals();
     drop(store);
-    assert_eq!(open(directory.path(), 0).totals(), totals);
+    assert_eq!(open(directory.path(), 0).totals(), totals, "nothing is lost, and the life goes on");
+}
+
+#[test]
+fn a_request_writes_again_what_could_not_be_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), 0);
+    store.lock().journal.as_mut().unwrap().fill_disk();
+    assert!(admitted(&store, demand(9, Hits::Take(1)), 0));
+    store.lock().journal.as_ref().unwrap().free_disk();
+    assert!(admitted(&store, demand(9, Hits::Take(1)), RETRY));
+    assert_eq!(store.datastore.partitioned.get(), 0);
+    drop(store);
+    assert_eq!(value(&open(directory.path(), 0), 0), 2);
+}
+
+#[test]
+fn a_start_without_space_is_no_loss() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), 0);
+    assert!(admitted(&store, demand(2, Hits::Take(1)), 0));
+    let totals = store.totals();
+    store.lock().journal.as_mut().unwrap().fill_disk();
+    drop(store);
+    for now in [1, 2] {
+        let store = open(directory.path(), now);
+        assert_eq!((store.totals(), store.datastore.partitioned.get()), (totals.clone(), 1));
+    }
+}
+
+#[test]
+fn killed_without_space_it_starts_again_with_its_windows_and_another_life() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), 0);
+    assert!(admitted(&store, demand(2, Hits::Take(1)), 0));
+    let (_, life) = store.totals();
+    store.lock().journal.as_mut().unwrap().fill_disk();
+    assert!(admitted(&store, demand(2, Hits::Take(1)), 1));
+    drop(store);
+
+    let store = open(directory.path(), 2);
+    assert_eq!(store.datastore.partitioned.get(), 1, "there is no space yet");
+    let (totals, next) = store.totals();
+    assert!(totals.is_empty());
+    assert!(next.id != life.id && next.since == 2);
+    assert!(admitted(&store, demand(2, Hits::Take(1)), 2), "what only memory knew is lost");
+    assert!(!admitted(&store, demand(2, Hits::Take(1)), 2), "what was written is not");
+    store.lock().journal.as_ref().unwrap().free_disk();
+    store.catch_up(2 + RETRY);
+    assert_eq!(store.datastore.partitioned.get(), 0);
+    let totals = store.totals();
+    drop(store);
+    assert_eq!(open(directory.path(), 3).totals(), totals);
 }
 
 #[test]
@@ -143,7 +199,7 @@ fn a_removed_limit_is_forgotten_for_good() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path(), 0);
     assert!(admitted(&store, demand(2, Hits::Take(1)), 0));
-    store.forget(vec!["free".into()], 0).unwrap();
+    store.forget(vec!["free".into()], 0);
     assert_eq!(value(&store, 0), 0);
     drop(store);
     assert_eq!(value(&open(directory.path(), 0), 0), 0);
@@ -192,7 +248,7 @@ fn a_shadow_denies_nothing_and_tells_what_it_would_have_denied() {
             told.extend_from_slice(shadows);
             count(limited, shadows)
         });
-        (done.unwrap().limited, told)
+        (done.limited, told)
     };
     assert_eq!(ask(2, Hits::Take(1), true), (None, vec![]));
     assert_eq!(ask(2, Hits::Take(1), true), (None, vec![]));
@@ -210,7 +266,7 @@ fn ask(store: &Store, moments: &[Time]) {
         [("limitador_namespace", "llm/route"), ("user", "alice")].map(|(k, v)| (k.into(), v.into())).into();
     let calls = |_: Option<usize>, _: &[usize]| vec![(Series::new(Total::AuthorizedCalls, labels.clone()), 1)];
     for now in moments {
-        store.settle(&[], *now, calls).unwrap();
+        store.settle(&[], *now, calls);
     }
 }
 

@@ -53,8 +53,9 @@ def given(verb: str, namespace: str | None, *roles: str) -> dict[str, t.Any]:
 
 
 WANTED = [
-    given("create", "llm", "vllm"),
     given("patch", "llm", "vllm", "kuadrant"),
+    given("bind", None, "kuadrant"),
+    given("create", "llm", "vllm"),
     given("list", None, "kuadrant"),
     given("list", "llm", "vllm"),
 ]
@@ -69,9 +70,10 @@ WANTED = [
             ["create deployments.apps llm", "patch deployments.apps llm"],
             ["create, patch deployments.apps in namespace llm (roles vllm, kuadrant)"],
         ),
+        (["list deployments.apps *", "bind deployments.apps *"], ["list, bind deployments.apps in the whole cluster (role kuadrant)"]),
         (["list deployments.apps *"], ["list deployments.apps in the whole cluster (role kuadrant)"]),
     ],
-    ids=["nothing", "one verb", "two verbs", "in the whole cluster"],
+    ids=["nothing", "one verb", "two verbs in the usual order", "and an unusual one", "in the whole cluster"],
 )
 def test_names_each_verb_and_who_wants_it(
     run_module: t.Any, monkeypatch: pytest.MonkeyPatch, denied: list[str], missing: list[str]

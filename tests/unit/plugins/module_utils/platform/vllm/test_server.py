@@ -127,6 +127,38 @@ def test_autoscaler_decides_on_the_replicas(server: t.Any, kube: t.Any) -> None:
     assert kube.objects["deployments", "llm", "sim"]["spec"]["replicas"] == 3
 
 
+def inactive(said: str) -> dict[str, t.Any]:
+    condition = {"type": "ScalingActive", "status": "False", "reason": "FailedGetResourceMetric", "message": said}
+    return {"metadata": {"name": "sim"}, "status": {"conditions": [condition]}}
+
+
+@pytest.mark.parametrize(
+    ("metric", "served", "live", "warned"),
+    [
+        pytest.param("cpu", (), None, "does not serve metrics.k8s.io. Install metrics-server", id="nothing measures"),
+        pytest.param("cpu", ("metrics.k8s.io",), None, "", id="something does"),
+        pytest.param(
+            "requests_waiting", ("metrics.k8s.io",), None, "does not serve custom.metrics.k8s.io. Install an adapter", id="another API"
+        ),
+        pytest.param(
+            "cpu", ("metrics.k8s.io",), inactive("no metrics."), 'its controller says "no metrics". Install', id="said by the controller"
+        ),
+    ],
+)
+def test_autoscaler_without_metrics_is_warned_of(
+    kube: t.Any, metric: str, served: tuple[str, ...], live: dict[str, t.Any] | None, warned: str
+) -> None:
+    for group in served:
+        kube.paths[f"/apis/{group}"] = {"kind": "APIGroup"}
+    if live:
+        kube.objects["horizontalpodautoscalers", "llm", "sim"] = live
+    settings = {**SIMULATOR, "autoscaling": True, "autoscaling_metric": metric, "resources": {"requests": {"cpu": "1"}}}
+    found = module_under_test.doubts(kube, module_under_test.settings(settings))
+    assert bool(found) is bool(warned)
+    assert warned in " ".join(found)
+    assert module_under_test.doubts(kube, module_under_test.settings(SIMULATOR)) == []
+
+
 def test_token_is_kept_in_a_secret_and_never_shown(server: t.Any, kube: t.Any) -> None:
     result = server(settings=SERVER, hf_token=TOKEN)
     encoded = base64.b64encode(TOKEN.encode()).decode()

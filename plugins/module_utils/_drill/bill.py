@@ -1,0 +1,55 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""The bill of the calls of a drill, as a user would read it: from Prometheus, for the time of the drill."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._drill.model import Billed
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
+from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.options import ARGUMENT_SPEC
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import parse_question, read_usage
+from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import Usage
+
+#: Seconds that a frozen Prometheus is waited for, and that the scrape after the last call may take.
+TIMEOUT, SCRAPE = 5, 90
+
+
+class DrillBill:
+    """Of one user, from the moment of its creation on."""
+
+    def __init__(self, prometheus_url: str, user: str) -> None:
+        self.prometheus = Prometheus(prometheus_url, timeout=TIMEOUT)
+        self.user = user
+        self.start = format_time(self.prometheus.now_ms())
+
+    def _read(self, wait_seconds: int) -> Usage:
+        defaults = {name: option.get("default") for name, option in ARGUMENT_SPEC.items()}
+        params: dict[str, t.Any] = {**defaults, "prometheus_url": self.prometheus.url, "start": self.start, "wait_for_scrape": wait_seconds}
+        return read_usage(self.prometheus, parse_question(params, self.prometheus.now_ms()))
+
+    def at_once(self) -> Usage:
+        """Raises a :class:`GatewayError` where no bill can be made."""
+        return self._read(0)
+
+    def afterwards(self) -> Billed | None:
+        """With all calls until now; None where no bill can be made."""
+        try:
+            usage = self._read(SCRAPE)
+        except GatewayError:
+            return None
+        rows = [row.authorized for row in usage.rows if row.user == self.user]
+        uppers = [row.upper for row in rows] + [usage.unseen.upper]
+        undecided = usage.as_dict()["undecided"] or {}
+        return Billed(
+            sum(row.lower for row in rows),
+            None if None in uppers else sum(t.cast("list[int]", uppers)),
+            undecided.get("requests_upper") or undecided.get("requests") or 0,
+        )

@@ -1,0 +1,132 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""One drill: all is well, the harm is done while calls are made, it is undone, all is well again, and the bill says what was served."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import typing as t
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._drill.inject import inject, kill
+from ansible_collections.kuadrant.llm.plugins.module_utils._drill.model import Drill, Sightings
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.stack.supervisor import processes
+from ansible_collections.kuadrant.llm.plugins.module_utils._probe import Send
+from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
+
+#: Seconds between two rounds of calls, and between two looks at what is awaited.
+PAUSE = 0.5
+#: What is answered when all is well.
+HEALTHY = {"good": 200, "none": 401, "spent": 429}
+
+
+@dataclasses.dataclass
+class Stage:
+    """Where a drill takes place. ``keys``: caller to key, None for none; ``bill`` raises a GatewayError where no bill can be made."""
+
+    supervisor: str
+    send: Send
+    keys: t.Mapping[str, str | None]
+    prometheus: Prometheus
+    bill: t.Callable[[], object]
+    #: Seconds that are given to an alert.
+    alert_within: float
+
+
+class Round:
+    """Calls of every caller, which are counted; ``seen.answers`` only has those that are made during the fault."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.seen = Sightings()
+
+    def call(self, during: bool) -> dict[str, int]:
+        """Caller to status."""
+        found = {}
+        for caller, key in self.stage.keys.items():
+            status = self.stage.send(key).status
+            found[caller] = status
+            if during:
+                self.seen.answers[caller][status] += 1
+            if caller == "good":
+                self.seen.admitted += status == 200
+                # Nothing tells whether it had been admitted before something behind the limiter failed.
+                self.seen.unknown += status == 0 or status >= 500
+        return found
+
+    def wrong(self) -> str:
+        """What is not as it should be; nothing if all is well."""
+        states = processes(self.stage.supervisor) or {}
+        down = sorted(name for name, state in states.items() if state != "RUNNING")
+        if down or not states:
+            return f"not running: {', '.join(down) or 'the supervisor'}"
+        answers = self.call(during=False)
+        if answers != HEALTHY:
+            unusual = {caller: status for caller, status in answers.items() if status != HEALTHY[caller]}
+            return ", ".join(f"the call with key {caller!r} is answered {status}" for caller, status in unusual.items())
+        try:
+            self.stage.prometheus.vector("up")
+        except GatewayError as exc:
+            return exc.message
+        return ""
+
+    def settle(self, seconds: float) -> float | None:
+        """Wait until all is well: after how many seconds it was."""
+        start = time.monotonic()
+        while True:
+            self.seen.wrong = self.wrong()
+            passed = time.monotonic() - start
+            if not self.seen.wrong:
+                return round(passed, 1)
+            if passed > seconds:
+                return None
+            time.sleep(PAUSE)
+
+
+def run(drill: Drill, stage: Stage) -> Sightings:
+    """What was seen. Raises where the drill cannot begin, since not all is well before it."""
+    calls = Round(stage)
+    if calls.settle(drill.within) is None:
+        raise GatewayError(f"Drill {drill.name} did not begin, since not all is well before it: {calls.seen.wrong}")
+    undo = inject(drill, stage.supervisor)
+    try:
+        _watch(drill, calls)
+        if drill.then_kill:
+            kill(stage.supervisor, drill.processes)
+    finally:
+        undo()
+    calls.seen.converged = calls.settle(drill.within)
+    return calls.seen
+
+
+def _watch(drill: Drill, calls: Round) -> None:
+    """Call until the fault has lasted long enough and its alert was seen, or will not be."""
+    start = time.monotonic()
+    seen, stage = calls.seen, calls.stage
+    while True:
+        calls.call(during=True)
+        if drill.alert and not seen.alert:
+            seen.alert = raised(stage.prometheus, drill.alert)
+        passed = time.monotonic() - start
+        if passed >= drill.seconds and (not drill.alert or seen.alert or passed >= stage.alert_within):
+            break
+        time.sleep(PAUSE)
+    try:
+        stage.bill()
+    except GatewayError:
+        seen.bill_during = False
+    else:
+        seen.bill_during = True
+
+
+def raised(prometheus: Prometheus, alert: str) -> bool:
+    """Whether the alert is pending or fires."""
+    try:
+        return bool(prometheus.vector(f'ALERTS{{alertname="{alert}"}}'))
+    except GatewayError:
+        return False

@@ -1,0 +1,311 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Holds the fault drills, and kills runs in the middle of their writes. Run by `make bench-drills`; writes build/bench/drills.json.
+
+A stack of its own is started on ports of its own, and removed at the end. A run that is killed (site, api_key, usage_ledger, each in
+processes of their own) is run again, which has to finish it, and once more, which has to change nothing. The moments are spread evenly
+over the length of a run that was not killed.
+
+--drills NAME...   only these (none: --drills without a name); all of playbooks/vars/drills.yml if not given
+--kills N          how many runs are killed, in all: one in ten is one of site, the others are of api_key and usage_ledger. 20 if not given
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import typing as t
+from pathlib import Path
+
+import close
+from figures import Figures, write
+from server import serving
+from stack import ROOT, Stack
+
+PORT_BASE = int(os.environ.get("LLM_BENCH_PORT_BASE", "29000"))
+KEYS, USERS = 300, 100
+NAMESPACE = "drill-keys"
+MODULE = """
+import json, sys
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.kuadrant.llm.plugins.modules import {0}
+with patch_module_args(json.load(sys.stdin)):
+    {0}.main()
+"""
+
+
+@dataclasses.dataclass
+class Outcome:
+    """Of a run: whether it failed, whether it changed something, what it said."""
+
+    failed: bool
+    changed: bool
+    said: str
+
+
+class Run(t.Protocol):
+    """Something that writes, as processes that can be killed."""
+
+    name: str
+
+    def prepare(self, number: int) -> None:
+        """Make a place with something to write."""
+
+    def start(self) -> subprocess.Popen[str]: ...
+
+    def outcome(self, process: subprocess.Popen[str]) -> Outcome: ...
+
+    def whole(self) -> str:
+        """What is wrong with what was written; nothing if all is well."""
+
+
+class Module:
+    """A module in a process of its own: out of Ansible's reach a signal meets it at once."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.options: dict[str, t.Any] = {}
+
+    def start(self) -> subprocess.Popen[str]:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "build/collections")}
+        process = subprocess.Popen(
+            [sys.executable, "-c", MODULE.format(self.name)],
+            env=environment,
+            text=True,
+            start_new_session=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert process.stdin
+        process.stdin.write(json.dumps(self.options))
+        process.stdin.close()
+        process.stdin = None
+        return process
+
+    def outcome(self, process: subprocess.Popen[str]) -> Outcome:
+        said = process.communicate(timeout=600)[0]
+        answer = json.loads(said.splitlines()[-1]) if process.returncode == 0 else {}
+        return Outcome(process.returncode != 0 or bool(answer.get("failed")), bool(answer.get("changed")), said[-2000:])
+
+
+class Keys(Module):
+    """Creates some hundred keys, then gives them another tier, then rotates them."""
+
+    STEPS: t.ClassVar[list[dict[str, str]]] = [{"tier": "free"}, {"tier": "gold"}, {"tier": "gold", "rotation": "r{}"}]
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__("api_key")
+        self.stack = stack
+        self.kubectl("create", "namespace", NAMESPACE)
+
+    def kubectl(self, *arguments: str) -> str:
+        command = [str(self.stack.state / "kubectl"), f"--kubeconfig={self.stack.state / 'kubeconfig'}", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+
+    def prepare(self, number: int) -> None:
+        step = {name: value.format(number) for name, value in self.STEPS[number % len(self.STEPS)].items()}
+        if number % len(self.STEPS) == 0:
+            self.kubectl("delete", "secrets", "--all", "--namespace", NAMESPACE)
+        keys = [{"name": f"key-{one}", "user": f"user-{one}", **step} for one in range(KEYS)]
+        self.options = {"kubeconfig": str(self.stack.state / "kubeconfig"), "namespace": NAMESPACE, "keys": keys}
+
+    def whole(self) -> str:
+        secrets = json.loads(self.kubectl("get", "secrets", "--namespace", NAMESPACE, "--output=json"))["items"]
+        names = {one["metadata"]["name"] for one in secrets}
+        wanted = {f"key-{one}" for one in range(KEYS)}
+        values = [one["data"]["api_key"] for one in secrets if "data" in one]
+        if not wanted <= names:
+            return f"{len(wanted - names)} keys are missing"
+        if any(name.endswith(".stand-in") for name in names):
+            return "keys that stood in for others are left"
+        return "" if len(set(values)) == len(values) else "two keys have one value"
+
+
+class Ledger(Module):
+    """Closes the hours of a day, whose samples a Prometheus of the bench's own has."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        super().__init__("usage_ledger")
+        self.folder = folder
+        start, end = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(close.START + hours * 3600)) for hours in (0, 24))
+        self.source = {"prometheus_url": url, "period": "hour", "start": start, "end": end}
+        self.undisturbed: dict[str, bytes] = {}
+
+    def prepare(self, number: int) -> None:
+        self.options = {**self.source, "ledger_dir": str(self.folder / str(number))}
+
+    def contents(self) -> dict[str, bytes]:
+        folder = Path(self.options["ledger_dir"])
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.jsonl")}
+
+    def whole(self) -> str:
+        """Each ledger is, to the byte, the first one, which nobody killed."""
+        self.undisturbed = self.undisturbed or self.contents()
+        return "" if self.contents() == self.undisturbed else "the ledger is another one than that of a run that was not killed"
+
+
+class Site:
+    """The playbook site, with another limit each time."""
+
+    name = "site"
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.limit = 0
+
+    def prepare(self, number: int) -> None:
+        self.limit = 1000 + number
+
+    def start(self) -> subprocess.Popen[str]:
+        tiers = [{"name": "free", "requests": [{"limit": self.limit, "window": "2m"}], "price": {"request": "0.001"}}]
+        given = [*self.stack.variables, json.dumps({"llm_gateway_tiers": tiers})]
+        command = ["ansible-playbook", "site.yml", *(word for one in given for word in ("-e", one))]
+        return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+
+    def outcome(self, process: subprocess.Popen[str]) -> Outcome:
+        said = process.communicate(timeout=900)[0]
+        changed = sum(map(int, re.findall(r"^\S+ +: .*changed=(\d+)", said, re.MULTILINE)))
+        return Outcome(process.returncode != 0, changed > 0, said[-3000:])
+
+    def whole(self) -> str:
+        return ""
+
+
+def end(process: subprocess.Popen[str]) -> bool:
+    """kill -9 of a process and of all that it started and that did not leave it; False if it had ended."""
+    if process.poll() is not None:
+        return False
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    family = {process.pid}
+    while more := {child for child, parent in parents.items() if parent in family} - family:
+        family |= more
+    for number in sorted(family):
+        try:
+            os.kill(number, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    process.communicate()
+    return True
+
+
+def killed(run: Run, number: int, after: float) -> tuple[bool, str]:
+    """A run is killed after some seconds, and run twice more: whether it was killed, and what is wrong."""
+    run.prepare(number)
+    process = run.start()
+    time.sleep(after)
+    if not end(process):
+        return False, ""
+    second = run.outcome(run.start())
+    if second.failed:
+        return True, f"the next run failed: {second.said}"
+    third = run.outcome(run.start())
+    if third.failed or third.changed:
+        return True, f"the run after the next one {'failed' if third.failed else 'still changed something'}: {third.said}"
+    return True, run.whole()
+
+
+def kills(run: Run, number: int) -> tuple[int, list[str]]:
+    """How many runs were killed, and what was wrong with those that did not converge."""
+    if not number:
+        return 0, []
+    run.prepare(0)
+    started = time.monotonic()
+    first = run.outcome(run.start())
+    length = time.monotonic() - started
+    if first.failed or run.whole():
+        raise SystemExit(f"bench: {run.name} fails without being killed: {first.said}")
+    done, wrong = 0, []
+    for one in range(1, number + 1):
+        # From the first tenth, in which nothing is written, to the end.
+        was_killed, problem = killed(run, one, length * (0.1 + 0.85 * one / (number + 1)))
+        done += was_killed
+        if problem:
+            wrong.append(f"{run.name}, kill {one}: {problem}")
+        print(f"{run.name} {one}/{number}: {problem or ('converged' if was_killed else 'had ended already')}", file=sys.stderr)
+    return done, wrong
+
+
+def hold(stack: Stack, names: list[str] | None, seen: Path) -> list[dict[str, t.Any]]:
+    """What the playbook drill saw."""
+    chosen = {} if names is None else {"drill_names": names}
+    given = json.dumps({**chosen, "drill_output": str(seen)})
+    variables = [word for variable in (*stack.variables, given) for word in ("-e", variable)]
+    command = ["ansible-playbook", "playbooks/drill.yml", *variables]
+    done = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with stack.log.open("a") as log:
+        log.write(done.stdout)
+    if not seen.exists():
+        raise SystemExit(f"bench: the drills did not end; see {stack.log}\n{done.stdout[-3000:]}")
+    return t.cast("list[dict[str, t.Any]]", json.loads(seen.read_text()))
+
+
+def measure(arguments: argparse.Namespace, scratch: Path) -> tuple[Figures, list[str]]:
+    output = ROOT / "build/bench"
+    output.mkdir(parents=True, exist_ok=True)
+    stack = Stack(scratch / "stack", output / "drills.log")
+    stack.log.unlink(missing_ok=True)
+    stack.variables = [f"local_stack_state_dir={stack.state}", f"local_stack_port_base={PORT_BASE}", "local_stack_scrape_interval=2s"]
+    of_site = arguments.kills // 10
+    of_keys = (arguments.kills - of_site) // 2
+    day = scratch / "day"
+    day.mkdir()
+    close.USERS = USERS
+    try:
+        stack.play("site.yml")
+        drills = [] if arguments.drills == [] else hold(stack, arguments.drills, scratch / "seen.json")
+        results = [kills(Site(stack), of_site), kills(Keys(stack), of_keys)]
+        if number := arguments.kills - of_site - of_keys:
+            close.load(day)
+            with serving(day, close.BLOCKS) as url:
+                results.append(kills(Ledger(url, scratch / "ledgers"), number))
+    finally:
+        stack.play("playbooks/teardown.yml")
+    wrong = [f"{one['name']}: {problem}" for one in drills for problem in one["problems"]] + [
+        one for _number, some in results for one in some
+    ]
+    done = sum(number for number, _wrong in results)
+    figures = {
+        "drills": len(drills),
+        "as_documented": sum(one["as_documented"] for one in drills),
+        "drills_converged": sum(one["converged"] for one in drills),
+        "slowest_recovery_s": max((one["recovery_seconds"] or 0 for one in drills), default=0),
+        "kills": done,
+        "converged": done - sum(len(some) for _number, some in results),
+    }
+    return figures, wrong
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--drills", nargs="*")
+    parser.add_argument("--kills", type=int, default=20)
+    arguments = parser.parse_args()
+    scratch = Path(tempfile.mkdtemp(prefix="llm-"))
+    try:
+        figures, wrong = measure(arguments, scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    write("drills", figures)
+    if wrong:
+        raise SystemExit("bench: not as documented:\n" + "\n".join(wrong))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Drills: what is documented is read strictly, harm is undone whatever happens, and an outcome that differs is told."""
+
+from __future__ import annotations
+
+import collections
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._drill import inject as harm
+from ansible_collections.kuadrant.llm.plugins.module_utils._drill import run as play
+from ansible_collections.kuadrant.llm.plugins.module_utils._drill.judge import judge
+from ansible_collections.kuadrant.llm.plugins.module_utils._drill.model import Billed, Drill, Sightings, parse_drill
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._probe import Answer
+
+ENTRY: dict[str, t.Any] = {
+    "name": "limiter-gone",
+    "title": "There is no limiter",
+    "fault": "kill",
+    "processes": ["limitador"],
+    "answers": {"good": [200], "none": [401], "spent": [429]},
+    "outcome": "Nothing.",
+    "recovery": "by itself",
+    "seconds": 0,
+    "within": 1,
+}
+
+
+def drill(**fields: t.Any) -> Drill:
+    return parse_drill({**ENTRY, **fields})
+
+
+def seen(**fields: t.Any) -> Sightings:
+    found = Sightings(alert=True, bill_during=True, converged=1.0, admitted=5)
+    found.answers["good"][200] += 3
+    for name, value in fields.items():
+        setattr(found, name, value)
+    return found
+
+
+def test_the_documents_are_read() -> None:
+    path = Path(__file__).parents[5] / "playbooks/vars/drills.yml"
+    drills = [parse_drill(entry) for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["drills"]]
+    assert len({one.name for one in drills}) == len(drills) > 20
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"fault": "explode"}, "fault: 'explode' is none of kill"),
+        ({"bill": "maybe"}, "bill: 'maybe' is none of exact"),
+        ({"answers": {"good": [200]}}, "answers: must have statuses for each of good, none, spent"),
+        ({"processes": []}, "processes: names none"),
+        ({"alarm": "X"}, "alarm: is unknown"),
+    ],
+)
+def test_a_wrong_document_is_refused(fields: dict[str, t.Any], message: str) -> None:
+    with pytest.raises(GatewayError, match=message):
+        drill(**fields)
+
+
+def test_a_document_that_lacks_something_is_refused() -> None:
+    with pytest.raises(GatewayError, match="outcome: is missing"):
+        parse_drill({name: value for name, value in ENTRY.items() if name != "outcome"})
+
+
+def test_as_documented() -> None:
+    assert judge(drill(alert="LLMLimiterErrors"), seen(), Billed(5, 5, 0)) == []
+
+
+@pytest.mark.parametrize(
+    ("documented", "found", "billed", "message"),
+    [
+        ({}, {"answers": {"good": collections.Counter({500: 2}), "none": {}, "spent": {}}}, Billed(5, 5, 0), "answered 2 times 500"),
+        ({"alert": "A"}, {"alert": False}, Billed(5, 5, 0), "alert A was not raised"),
+        ({}, {"bill_during": False}, Billed(5, 5, 0), "no bill could be made"),
+        ({"bill_during": False}, {}, Billed(5, 5, 0), "a bill could be made"),
+        ({}, {"converged": None, "wrong": "no Envoy"}, Billed(5, 5, 0), "within 1 s: no Envoy"),
+        ({}, {}, None, "there is no bill"),
+        ({}, {}, Billed(4, 4, 0), "the bill has 4 to 4 calls"),
+        ({}, {}, Billed(6, 6, 0), "the bill has 6 to 6 calls"),
+        ({}, {}, Billed(5, 6, 0), "documented is that it is exact"),
+        ({"bill": "undecided"}, {}, Billed(3, 3, 1), "and 1 without a decision; 5 were answered"),
+        ({"bill": "bounded"}, {}, Billed(3, 4, 0), "the bill has 3 to 4 calls"),
+    ],
+)
+def test_what_is_not_as_documented_is_told(
+    documented: dict[str, t.Any], found: dict[str, t.Any], billed: Billed | None, message: str
+) -> None:
+    problems = judge(drill(**documented), seen(**found), billed)
+    assert len(problems) == 1
+    assert message in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("documented", "unknown", "billed"),
+    [
+        ({}, 2, Billed(6, 6, 0)),  # a call without an answer may have been counted
+        ({"bill": "undecided"}, 0, Billed(3, 3, 2)),
+        ({"bill": "bounded"}, 0, Billed(3, 6, 0)),
+        ({"bill": "bounded"}, 0, Billed(3, None, 0)),
+    ],
+)
+def test_bills_that_are_as_documented(documented: dict[str, t.Any], unknown: int, billed: Billed) -> None:
+    assert judge(drill(**documented), seen(unknown=unknown), billed) == []
+
+
+@pytest.fixture
+def victim(monkeypatch: pytest.MonkeyPatch) -> t.Iterator[subprocess.Popen[bytes]]:
+    """A process that the supervisor calls limitador."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        monkeypatch.setattr(harm, "pids", lambda _path: {"limitador": process.pid})
+        yield process
+        process.kill()
+
+
+def state(number: int) -> str:
+    return Path(f"/proc/{number}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+
+
+def test_a_frozen_process_goes_on(victim: subprocess.Popen[bytes]) -> None:
+    undo = harm.inject(drill(fault="freeze"), "socket")
+    while state(victim.pid) != "T":
+        time.sleep(0.01)
+    undo()
+    while state(victim.pid) == "T":
+        time.sleep(0.01)
+    undo()
+
+
+def test_a_disk_without_space_has_space_again(victim: subprocess.Popen[bytes]) -> None:
+    before = resource.prlimit(victim.pid, resource.RLIMIT_FSIZE)
+    undo = harm.inject(drill(fault="full_disk"), "socket")
+    assert resource.prlimit(victim.pid, resource.RLIMIT_FSIZE)[0] == 0
+    undo()
+    assert resource.prlimit(victim.pid, resource.RLIMIT_FSIZE) == before
+    victim.kill()
+    victim.wait()
+    undo()  # of a process that was killed meanwhile
+
+
+def test_a_process_is_killed(victim: subprocess.Popen[bytes]) -> None:
+    harm.inject(drill(), "socket")()
+    assert victim.wait() == -signal.SIGKILL
+
+
+def test_what_does_not_run_is_not_harmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harm, "pids", lambda _path: {"limitador": 0, "envoy": 7})
+    with pytest.raises(GatewayError, match=r"does not run limitador\. Its processes: envoy, limitador"):
+        harm.inject(drill(), "socket")
+    monkeypatch.setattr(harm, "pids", lambda _path: None)
+    with pytest.raises(GatewayError, match="No supervisor listens at socket"):
+        harm.inject(drill(), "socket")
+
+
+class Prometheus:
+    """Has an alert as long as there is harm."""
+
+    def __init__(self, harmed: t.Callable[[], bool]) -> None:
+        self.harmed = harmed
+
+    def vector(self, expression: str) -> list[tuple[dict[str, str], str]]:
+        return [({}, "1")] if self.harmed() and "LLMLimiterErrors" in expression else []
+
+
+class Stand:
+    """A stack that answers with what it is told while it is harmed."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, during: t.Mapping[str | None, int], after: t.Mapping[str | None, int] | None = None
+    ) -> None:
+        self.harmed = self.over = False
+        self.during, self.after = during, after or {}
+        monkeypatch.setattr(play, "PAUSE", 0.01)
+        monkeypatch.setattr(play, "processes", lambda _path: {"limitador": "RUNNING"})
+        monkeypatch.setattr(play, "inject", self.inject)
+        self.stage = play.Stage(
+            "socket",
+            self.send,
+            {"good": "g", "none": None, "spent": "s"},
+            t.cast("t.Any", Prometheus(lambda: self.harmed)),
+            lambda: None,
+            1,
+        )
+
+    def inject(self, _drill: Drill, _supervisor: str) -> t.Callable[[], None]:
+        self.harmed = True
+        return self.undo
+
+    def undo(self) -> None:
+        self.harmed, self.over = False, True
+
+    def send(self, key: str | None) -> Answer:
+        healthy: dict[str | None, int] = {"g": 200, None: 401, "s": 429}
+        return Answer({**healthy, **(self.during if self.harmed else self.after if self.over else {})}[key])
+
+
+def test_a_drill_counts_what_is_answered_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = play.run(drill(alert="LLMLimiterErrors"), Stand(monkeypatch, {"s": 200}).stage)
+    assert (found.answers["spent"], found.answers["good"]) == ({200: 1}, {200: 1})
+    assert (found.alert, found.converged is not None, found.bill_during) == (True, True, True)
+    assert (found.admitted, found.unknown) == (3, 0)  # before, meanwhile and afterwards
+
+
+def test_calls_without_an_answer_may_have_been_admitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = play.run(drill(), Stand(monkeypatch, {"g": 503}).stage)
+    assert (found.admitted, found.unknown) == (2, 1)
+
+
+def test_an_alert_is_awaited_as_long_as_it_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand = Stand(monkeypatch, {})
+    stand.stage.alert_within = 0.05
+    found = play.run(drill(alert="LLMGatewayDown"), stand.stage)
+    assert found.alert is False
+    assert found.answers["good"][200] > 1
+
+
+def test_what_does_not_become_well_again_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = play.run(drill(within=0.05), Stand(monkeypatch, {}, {"s": 200}).stage)
+    assert (found.converged, found.wrong) == (None, "the call with key 'spent' is answered 200")
+
+
+def test_a_stack_that_is_not_well_is_not_harmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand = Stand(monkeypatch, {})
+    monkeypatch.setattr(play, "processes", lambda _path: {"limitador": "FATAL"})
+    with pytest.raises(GatewayError, match="did not begin, since not all is well before it: not running: limitador"):
+        play.run(drill(within=0.05), stand.stage)
+    assert not stand.over
+
+
+def test_harm_is_undone_when_something_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand = Stand(monkeypatch, {})
+
+    def bill() -> t.NoReturn:
+        raise RuntimeError(os.name)
+
+    stand.stage.bill = bill
+    with pytest.raises(RuntimeError):
+        play.run(drill(), stand.stage)
+    assert stand.over
