@@ -10,7 +10,7 @@ TEST := hack/venv test
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test lint unit sanity integration platform cluster bench bench-keys bench-gateway bench-accuracy bench-close bench-focus bench-split bench-doctor bench-drills build
+.PHONY: help demo down test lint unit sanity integration platform cluster bench bench-keys bench-gateway bench-accuracy bench-budget bench-close bench-focus bench-split bench-doctor bench-drills build
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ bench-gateway: ## Measure what policies cost a request; writes build/bench/gatew
 
 bench-accuracy: ## Measure how right bills are, on ten thousand histories with a known truth; writes build/bench/accuracy.json
 	@PYTHONPATH=build/collections $(DEMO) python tests/bench/accuracy.py $(ARGS)
+
+bench-budget: ## Measure how far users get past a budget that is enforced; writes build/bench/budget.json
+	@$(DEMO) python tests/bench/budget.py $(ARGS)
 
 bench-close: ## Measure closing a day of ten thousand users; writes build/bench/close.json
 	@$(DEMO) python tests/bench/close.py $(ARGS)

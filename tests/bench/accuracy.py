@@ -39,6 +39,8 @@ ROOT = Path(__file__).resolve().parents[2]
 HISTORIES = int(os.environ.get("LLM_BENCH_HISTORIES", "10000"))
 SEED = int(os.environ.get("LLM_BENCH_SEED", "1"))
 READERS = 4
+# Seconds for one query over all histories, and histories between two signs of life.
+PATIENCE, TOLD = 1200, 500
 _BY = "sum by (history, user, group)"
 _SECONDS = (END - START) // 1000
 # As others bill. The counter's last value is what the demos had that this collection comes from: it never restarts.
@@ -66,7 +68,8 @@ def prometheus(histories: t.Sequence[History]) -> t.Iterator[str]:
         if done.returncode != 0:
             raise SystemExit(f"bench: {done.stderr[-2000:]}")
         (folder / "histories.txt").unlink()
-        with serving(folder, {"enable-feature": "promql-extended-range-selectors"}) as url:
+        options = {"enable-feature": "promql-extended-range-selectors", "query.timeout": f"{PATIENCE}s"}
+        with serving(folder, options) as url:
             yield url
 
 
@@ -93,14 +96,19 @@ def read(url: str, histories: t.Sequence[History]) -> list[Result]:
         found = {(row.user, row.group): row.authorized for row in usage.rows}
         return Result(history, {pair: found.get(pair, Count() + usage.unseen) for pair in history.pairs})
 
+    started, results = time.monotonic(), []
     with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
-        return list(pool.map(one, histories))
+        for result in pool.map(one, histories):
+            results.append(result)
+            if len(results) % TOLD == 0:
+                print(f"{len(results)} histories read in {time.monotonic() - started:.0f} s", flush=True)
+    return results
 
 
 def otherwise(url: str, expression: str) -> Figures | None:
     """What another method says; None if this server does not know it."""
     try:
-        found = Prometheus(url, timeout=120).vector(expression, END)
+        found = Prometheus(url, timeout=PATIENCE).vector(expression, END)
     except GatewayError as exc:  # a server without the function
         print(f"{expression}: {exc}")
         return None

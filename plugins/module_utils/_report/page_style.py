@@ -89,6 +89,7 @@ CARDS_OF_WIDE
 @media screen and (max-width: 700px) {
   body { padding: 1rem .75rem 3rem; } h1 { font-size: 1.5rem; }
   section { padding: .9rem .8rem; } .tiles { gap: .6rem; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); padding: 0; }
+  .tile { padding: .7rem .75rem; } .tile .figure { font-size: 1.2rem; }
 CARDS_OF_ALL
 }
 @media print {
@@ -102,7 +103,8 @@ CARDS_OF_ALL
   a { text-decoration: none; }
   section { border: 0; padding: .6rem 0; } .tiles { grid-template-columns: repeat(5, 1fr); } .plots { grid-template-columns: 1fr 1fr; }
   .tile { padding: .4rem .6rem; } .tile .figure { font-size: 1.1rem; }
-  figure, tr, .tile { break-inside: avoid; } thead { display: table-header-group; } .scroll { overflow: visible; }
+  figure, tr, .tile { break-inside: avoid; } thead { display: table-header-group; }
+  tfoot { display: table-row-group; } .scroll { overflow: visible; }
   h2, .lead { break-after: avoid; }
   table { font-size: 7pt; } th, td { max-width: 16em; padding: .15rem .25rem; } th { font-size: 6.5pt; }
 }
@@ -126,8 +128,9 @@ STYLE = _STYLE.replace("CARDS_OF_WIDE", _CARDS.replace("TABLE", "table.wide").st
 PDF_STYLE = """
 .parties { display: table; width: 100%; } .parties > div { display: table-cell; padding-right: 4mm; }
 .tiles { display: flex; flex-wrap: wrap; gap: 4mm; } .tiles > .tile { flex: 1 1 30mm; padding: 1.5mm 2mm; }
-.tile .figure { font-size: 11pt; } .plots { display: block; }
-figure { display: inline-block; margin: 0 1mm 2mm 0; padding: 2mm; vertical-align: top; width: 88mm; } figure.wide { width: 100%; }
+.tile .figure { font-size: 11pt; } .plots { display: block; font-size: 0; orphans: 1; widows: 1; }
+figure { display: inline-block; margin: 0 0 2mm; padding: 2mm; vertical-align: top; width: 90mm; }
+figure:nth-child(odd) { margin-right: 2mm; } figure.wide { margin-right: 0; width: 182mm; }
 figcaption h2 { font-size: 9.5pt; } .lead, .period, .parties { font-size: 9pt; }
 """
 # ... and gives drawings no style of the page around them: the rules of svg above, with the colours of paper.

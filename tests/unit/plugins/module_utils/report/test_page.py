@@ -94,10 +94,10 @@ def test_page_draws_every_plot_offline_and_says_nothing_on_the_console(opened: t
     )
 
 
-# Words that a cell breaks, and cells that stand out of their table, in the order of the page.
+# Words that a cell or a tile breaks, and cells that stand out of their table, in the order of the page.
 BROKEN = """() => {
   const broken = [];
-  for (const cell of document.querySelectorAll('td, th')) {
+  for (const cell of document.querySelectorAll('td, th, .tile .figure')) {
     if (!cell.offsetParent) continue;
     const walker = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
     for (let node = walker.nextNode(); node; node = walker.nextNode()) {
