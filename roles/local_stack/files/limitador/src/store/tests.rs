@@ -259,3 +259,53 @@ fn a_shadow_denies_nothing_and_tells_what_it_would_have_denied() {
     assert_eq!(value(&store, 0), 7, "a report counts all the same");
     assert_eq!(ask(2, Hits::Take(1), false), (Some(0), vec![]), "not in shadow");
 }
+
+/// Requests of alice at these moments.
+fn ask(store: &Store, moments: &[Time]) {
+    let labels: Labels =
+        [("limitador_namespace", "llm/route"), ("user", "alice")].map(|(k, v)| (k.into(), v.into())).into();
+    let calls = |_: Option<usize>, _: &[usize]| vec![(Series::new(Total::AuthorizedCalls, labels.clone()), 1)];
+    for now in moments {
+        store.settle(&[], *now, calls);
+    }
+}
+
+fn used(store: &Store, now: Time) -> (Time, u64) {
+    let (month, usage) = store.usage("llm/route", "alice", now);
+    (month.since, usage.requests)
+}
+
+#[test]
+fn usage_begins_anew_with_each_month_and_survives_restarts() {
+    const DAY: Time = 86_400_000;
+    const FEBRUARY: Time = 31 * DAY;
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), DAY);
+    ask(&store, &[DAY, DAY, FEBRUARY - 1]);
+    assert_eq!(used(&store, FEBRUARY - 1), (DAY, 3));
+    assert_eq!(used(&store, FEBRUARY), (FEBRUARY, 0), "nobody has asked yet");
+    drop(store);
+    let store = open(directory.path(), FEBRUARY - 1);
+    assert_eq!(used(&store, FEBRUARY - 1), (DAY, 3), "after a restart");
+    ask(&store, &[FEBRUARY, FEBRUARY + DAY]);
+    assert_eq!(used(&store, FEBRUARY + DAY), (FEBRUARY, 2));
+    drop(store);
+    for _ in 0..2 {
+        let store = open(directory.path(), FEBRUARY + DAY);
+        assert_eq!(used(&store, FEBRUARY + DAY), (FEBRUARY, 2), "read as it was appended, and as it was rewritten");
+        assert_eq!(store.totals().0.into_values().sum::<u64>(), 5, "the totals know no months");
+    }
+}
+
+#[test]
+fn usage_of_a_journal_without_months_begins_when_it_is_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    let header = r#"{"format":"kuadrant.llm limitador 1"}"#;
+    let old =
+        r#"{"totals":[[{"total":"authorized_calls","labels":{"limitador_namespace":"llm/route","user":"alice"}},7]]}"#;
+    std::fs::write(directory.path().join("journal"), format!("{header}\n{old}\n")).unwrap();
+    let store = open(directory.path(), 5_000);
+    assert_eq!(used(&store, 5_000), (5_000, 0));
+    ask(&store, &[6_000]);
+    assert_eq!(used(&store, 6_000), (5_000, 1));
+}
