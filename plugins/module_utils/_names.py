@@ -25,6 +25,10 @@ MODELS_ANNOTATION = "kuadrant.llm/models"
 #: Set by our AuthPolicies on every request that they admit; a Gateway that denies by default (role gateway) lets nothing else pass.
 ADMITTED_HEADER = "x-kuadrant-llm-admitted"
 
+#: Where a user asks for the own usage (role gateway), and what tells the custom Limitador who that is (its ``src/caller.rs``).
+USAGE_PATH = "/v1/usage"
+CALLER_HEADER = "x-kuadrant-llm-caller"
+
 
 def is_managed(obj: t.Mapping[str, t.Any]) -> bool:
     """Whether this collection created or adopted the object."""

@@ -16,7 +16,7 @@ description:
   - Internal to the playbook C(kuadrant.llm.drill). Options and results can change at any time.
   - Kills, freezes or stops processes of a local stack, or takes their disk space, while it makes calls. Undoes the harm, waits until all is
     as before, reads the bill of that time, and compares what was seen with what is documented.
-  - Fails only where the drill could not begin. Whether its outcome is the documented one is a result.
+  - Whether its outcome is the documented one is a result, and so is a drill that could not begin since not all was well before it.
 extends_documentation_fragment:
   - kuadrant.llm._kubernetes
   - kuadrant.llm._attributes
@@ -165,9 +165,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.read import value_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._drill.bill import DrillBill
 from ansible_collections.kuadrant.llm.plugins.module_utils._drill.judge import judge
-from ansible_collections.kuadrant.llm.plugins.module_utils._drill.model import Drill, parse_drill
+from ansible_collections.kuadrant.llm.plugins.module_utils._drill.model import Billed, Drill, Sightings, parse_drill
 from ansible_collections.kuadrant.llm.plugins.module_utils._drill.run import Stage, run
-from ansible_collections.kuadrant.llm.plugins.module_utils._errors import reporting
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._gateway import gateway_client
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
 
@@ -195,7 +195,7 @@ def main() -> None:
         drill = parse_drill(module.params["drill"])
         if module.check_mode:
             module.exit_json(changed=True, name=drill.name, title=drill.title)
-        module.exit_json(changed=True, **conducted(module, drill))
+        module.exit_json(**conducted(module, drill))
 
 
 def conducted(module: AnsibleModule, drill: Drill) -> dict[str, t.Any]:
@@ -210,9 +210,16 @@ def conducted(module: AnsibleModule, drill: Drill) -> dict[str, t.Any]:
     bill = DrillBill(params["prometheus_url"], params["good_user"])
     with gateway_client(module, params["url"], path="/v1/chat/completions", stream=False, **options) as client:
         stage = Stage(params["supervisor"], client.send, keys, bill.prometheus, bill.at_once, params["alert_within"])
-        seen = run(drill, stage)
+        try:
+            seen = run(drill, stage)
+        except GatewayError as exc:
+            return {**answer(drill, Sightings(), None, [exc.message]), "changed": False}
     billed = bill.afterwards()
-    problems = judge(drill, seen, billed)
+    return {**answer(drill, seen, billed, judge(drill, seen, billed)), "changed": True}
+
+
+def answer(drill: Drill, seen: Sightings, billed: Billed | None, problems: list[str]) -> dict[str, t.Any]:
+    """What the module returns about a drill."""
     return {
         "name": drill.name,
         "title": drill.title,

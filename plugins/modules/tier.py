@@ -272,7 +272,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.identiti
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import NO_TIERS, parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
-from ansible_collections.kuadrant.llm.plugins.module_utils._names import ADMITTED_HEADER
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import ADMITTED_HEADER, CALLER_HEADER
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import Effect
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.plan import Request
@@ -395,7 +395,9 @@ def _callers(params: t.Mapping[str, t.Any]) -> tuple[tuple[str, ...], dict[str, 
     problems += [
         f"identity_headers: {header!r} must be the name of a header, with one of {', '.join(IDENTITY)} as its value, not {what!r}."
         for header, what in headers.items()
-        if not re.fullmatch(r"[a-z][a-z0-9-]*", header) or what not in IDENTITY or header in ("authorization", "host", ADMITTED_HEADER)
+        if not re.fullmatch(r"[a-z][a-z0-9-]*", header)
+        or what not in IDENTITY
+        or header in ("authorization", "host", ADMITTED_HEADER, CALLER_HEADER)
     ]
     if problems:
         raise GatewayError(" ".join(problems), problems=problems)

@@ -303,10 +303,11 @@ def limit_of(key: str, maximum: int, seconds: int = 3600, *variables: str) -> Js
     }
 
 
-def patches_of(routed: list[Json] | dict[str, list[Json]], rls_port: int, *, strict: bool = True) -> list[Json]:
+def patches_of(routed: list[Json] | dict[str, list[Json]], rls_port: int, **options: bool) -> list[Json]:
     """What the translation makes of a route's actions, without authentication, which the Lua does here.
 
     :param routed: actions of the only route, or of several ones by the value of the header ``x-route``.
+    :param options: ``strict`` and ``totals_only`` of the translation.
     """
     by_route = routed if isinstance(routed, dict) else {ROUTE: routed}
     services = {kind: {"type": kind, "failureMode": "allow", "timeout": "5s"} for kind in ("auth", "ratelimit")}
@@ -315,7 +316,7 @@ def patches_of(routed: list[Json] | dict[str, list[Json]], rls_port: int, *, str
     sets = [{"name": name, "actions": [auth, *actions]} for name, actions in by_route.items()]
     rules = {name: routes.RouteRule("HTTPRoute", "llm", "r", name, routes.EnvoyRoute(80, "*", name)) for name in by_route}
     configuration = {"services": services, "actionSets": sets}
-    result = translate.translate(configuration, routes.RouteIndex(rules, frozenset()), envoy.Upstreams(1, rls_port), strict=strict)
+    result = translate.translate(configuration, routes.RouteIndex(rules, frozenset()), envoy.Upstreams(1, rls_port), **options)
     assert not result.refusals, result.refusals
     return [patch for patch in result.patches if not _of_authentication(patch)]
 

@@ -97,12 +97,12 @@ def apply(kubectl: t.Any, playbook: t.Any, kubeconfig: str, tmp_path_factory: py
 
 @pytest.fixture
 def ask(gateway_url: str) -> Ask:
-    """The status of a list of models, or of a completion by ``model``."""
+    """The status of a list of models (or of another ``path``), or of a completion by ``model``."""
 
-    def ask(key: str, model: str | None = None, **headers: str) -> int:
+    def ask(key: str, model: str | None = None, path: str = "/v1/models", **headers: str) -> int:
         fields = {"Host": HOST, "Authorization": f"APIKEY {VALUES[key]}", **headers}
         if model is None:
-            return requests.get(f"{gateway_url}/v1/models", headers=fields, timeout=10).status_code
+            return requests.get(f"{gateway_url}{path}", headers=fields, timeout=10).status_code
         body = {"model": model, "messages": [{"role": "user", "content": "ping"}], "max_tokens": 1}
         return requests.post(f"{gateway_url}/v1/chat/completions", json=body, headers=fields, timeout=10).status_code
 
@@ -118,6 +118,8 @@ def test_both_evaluators_answer_alike(apply: Apply, ask: Ask, eventually: t.Any,
     # What the client says of the model is not asked.
     assert ask("tier without the model", MODEL, **{"x-gateway-model-name": "llama"}) == 403
     assert ask("tier without the model", "llama-1") == 404  # allowed, and not served
+    # The usage of the caller is of no model. The model server does not have it, and this route does not lead elsewhere.
+    assert (ask("key with the model and tier without", path="/v1/usage"), ask("expired", path="/v1/usage")) == (404, 403)
 
 
 def test_keys_with_models_are_refused_where_bodies_are_not_read_for_them(apply: Apply, ask: Ask, eventually: t.Any) -> None:

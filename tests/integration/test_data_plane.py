@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
 import json
+import pathlib
 import typing as t
 
 import pytest
@@ -37,14 +39,20 @@ def token_actions() -> list[Json]:
     return [action("check", "0"), action("report", 'responseBodyJSON("/usage/total_tokens")')]
 
 
-@pytest.fixture(scope="module")
-def plane(data_plane_programs: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[DataPlane]:
+@contextlib.contextmanager
+def started(programs: dict[str, str], folder: pathlib.Path, **options: bool) -> t.Iterator[DataPlane]:
     tiers = parse_tiers([{"name": "free", "tokens": [{"limit": 1000, "window": "1h"}]}])
     body = body_filter(tiers, name="body", gateway=Target("Gateway", "gw", "llm"), streams="inject")
-    with DataPlane(data_plane_programs, tmp_path_factory.mktemp("plane")) as plane:
-        patches = patches_of(token_actions(), plane.rls_port)
+    with DataPlane(programs, folder) as plane:
+        patches = patches_of(token_actions(), plane.rls_port, **options)
         # More than all tests use, most of all by the largest numbers.
         plane.start(body["spec"]["configPatches"] + patches, [limit_of(KEY, 10**15, 3600, "auth.identity.userid")])
+        yield plane
+
+
+@pytest.fixture(scope="module")
+def plane(data_plane_programs: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[DataPlane]:
+    with started(data_plane_programs, tmp_path_factory.mktemp("plane")) as plane:
         yield plane
 
 
@@ -116,25 +124,29 @@ def test_metered(plane: DataPlane, path: str, request_body: Json, answer: Answer
     assert grown['authorized_hits{model="m",user="alice"}'] == sum(n for part, n in expected.items() if part != "cached")
 
 
-UNMETERED: dict[str, tuple[Answer, str, int]] = {
-    "no usage": (plain(None), "no_usage", 0),
-    "no JSON": (Answer(b"text", "text/plain"), "no_usage", 0),
-    "a stream that does not tell it": (events(chunk(), "[DONE]"), "stream_without_usage", 0),
-    "an error": (Answer(b'{"error": {}}', status=500), "error", 0),
-    "a negative number": (plain({"total_tokens": -5}), "invalid_usage", 0),
-    "more than there can be": (plain({"total_tokens": 10**20}), "invalid_usage", 0),
+TOKENIZED = Answer(b'{"count": 3, "max_model_len": 4096, "tokens": [1, 2, 3]}')
+
+UNMETERED: dict[str, tuple[str, Answer, str, int]] = {
+    "tokenize": ("/tokenize", TOKENIZED, "no_usage", 0),
+    "detokenize": ("/detokenize", plain(None, prompt="hello"), "no_usage", 0),
+    "no usage": (CHAT, plain(None), "no_usage", 0),
+    "no JSON": (CHAT, Answer(b"text", "text/plain"), "no_usage", 0),
+    "a stream that does not tell it": (CHAT, events(chunk(), "[DONE]"), "stream_without_usage", 0),
+    "an error": (CHAT, Answer(b'{"error": {}}', status=500), "error", 0),
+    "a negative number": (CHAT, plain({"total_tokens": -5}), "invalid_usage", 0),
+    "more than there can be": (CHAT, plain({"total_tokens": 10**20}), "invalid_usage", 0),
     "a last event that does not end": (
+        CHAT,
         Answer(f"data: {json.dumps(chunk(COMPLETION))}\n".encode(), "text/event-stream", pieces=9),
         "no_usage",
         0,
     ),
-    "a stream that breaks off": (events(START, DELTA, cut=True), "aborted", 7),
+    "a stream that breaks off": (MESSAGES, events(START, DELTA, cut=True), "aborted", 7),
 }
 
 
-@pytest.mark.parametrize(("answer", "reason", "beginning"), UNMETERED.values(), ids=list(UNMETERED))
-def test_unmetered_with_the_reason(plane: DataPlane, answer: Answer, reason: str, beginning: int) -> None:
-    path = MESSAGES if beginning else CHAT
+@pytest.mark.parametrize(("path", "answer", "reason", "beginning"), UNMETERED.values(), ids=list(UNMETERED))
+def test_unmetered_with_the_reason(plane: DataPlane, path: str, answer: Answer, reason: str, beginning: int) -> None:
     grown = plane.counted(lambda: plane.ask(answer, {"model": "m", "stream": answer.pieces > 0}, path))
     assert sum(n for key, n in grown.items() if key.startswith("unmetered_calls") and f'reason="{reason}"' in key) == 1, grown
     assert sum(n for key, n in grown.items() if key.startswith("reported_tokens")) == beginning
@@ -226,3 +238,22 @@ def test_answers_up_to_64_mib_are_delivered_and_metered(plane: DataPlane, size: 
     grown = plane.counted(lambda: answers.append(plane.ask(plain(COMPLETION, data="a" * size))))
     assert (answers[0].status, len(answers[0].body) > size) == (200, True)
     assert grown['authorized_hits{model="m",user="alice"}'] == 12
+
+
+def test_a_larger_answer_is_an_error_and_the_request_is_not_lost(plane: DataPlane) -> None:
+    answers: list[Response] = []
+    grown = plane.counted(lambda: answers.append(plane.ask(plain(COMPLETION, data="a" * (65 * MIB)))))
+    assert answers[0].status == 500
+    assert sum(n for key, n in grown.items() if key.startswith("unmetered_calls")) == 1, grown
+
+
+def test_a_meter_of_totals_counts_sums_and_what_has_none_is_unmetered(data_plane_programs: dict[str, str], tmp_path: pathlib.Path) -> None:
+    """As Kuadrant's own filter does it: a bill then has unsplit tokens only."""
+    with started(data_plane_programs, tmp_path, totals_only=True) as plane:
+        for name, (path, request_body, answer, expected) in FORMATS.items():
+            grown = plane.counted(functools.partial(plane.ask, answer, {"model": "m"} | request_body, path))
+            found = {key: n for key, n in grown.items() if key.startswith(("reported_tokens", "cached_tokens"))}
+            total = sum(n for part, n in expected.items() if part != "cached")
+            told = b'"total_tokens"' in answer.body
+            assert found == ({'reported_tokens{type="unsplit",user="alice"}': total} if told else {}), name
+            assert sum(n for key, n in grown.items() if key.startswith("unmetered_calls")) == (0 if told else 1), name

@@ -4,7 +4,8 @@
 
 """Random tiers through the real gateway: as many requests are admitted as the limits say, exactly, and again when the window has ended.
 
-LLM_TEST_PLANS is the number of plans (200 in a full run), LLM_TEST_SEED what makes them the same again.
+LLM_TEST_PLANS is the number of plans (200 in a full run), LLM_TEST_SEED what makes them the same again. A thousand plans, with tokens and
+weights, go through the limiter alone: `tests/plans.rs` of the custom Limitador.
 """
 
 from __future__ import annotations

@@ -150,6 +150,35 @@ def test_streams_without_usage_can_be_refused(client: Client) -> None:
     assert client.send("ann", "hello", stream=True).status == 200
 
 
+def test_an_adapter_is_counted_by_its_name_and_the_books_close_by_its_base(
+    client: Client, limiter: Limiter, server: ModelServer, prometheus_url: str, eventually: t.Any
+) -> None:
+    settle(limiter, eventually)
+    prometheus = Prometheus(prometheus_url)
+    start = read_usage(prometheus, Question(prometheus.now_ms() - 60_000, prometheus.now_ms(), wait_seconds=30)).end
+    before = limiter.read("reported_tokens", "user", "model")
+    ways: list[dict[str, t.Any]] = [{}, {"stream": True, "stream_options": {"include_usage": True}}]
+    with server.adapter("sql-lora") as adapter:
+        bases = server.base_models()
+        told = [client.send("abe", "one two three", path, model=adapter, **way) for path in PATHS for way in ways]
+        settle(limiter, eventually)
+    tokens = sum((answer.prompt or 0) + (answer.completion or 0) for answer in told)
+    assert tokens > 0
+    assert limiter.since(before, "reported_tokens", "user", "model") == {("test-abe", adapter): tokens}
+
+    accounting = read_usage(prometheus, Question(start, prometheus.now_ms(), ("llm/test-tokens",), wait_seconds=30)).tokens
+
+    def missing(bases: dict[str, str]) -> dict[str, int]:
+        found = dataclasses.replace(accounting, bases=bases).as_dict()["unattributed"]
+        return {entry["model"]: entry["total"] for entry in found["models"] if entry["total"]}
+
+    assert missing({}) == {client.model: tokens, adapter: -tokens}, (
+        "the model server counts under the base, and the answer names the adapter"
+    )
+    assert bases[adapter] == client.model
+    assert missing(bases) == {}
+
+
 COUNTED = {
     "reported_tokens": ("user", "type"),
     "metered_calls": ("user",),

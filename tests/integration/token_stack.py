@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import collections
+import contextlib
 import dataclasses
 import json
 import re
@@ -15,6 +16,8 @@ import threading
 import typing as t
 
 import requests
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.base_models import base_models_of
 
 HOST = "tokens.llm.example"
 PATHS = ("/v1/chat/completions", "/v1/completions")
@@ -134,6 +137,19 @@ class ModelServer:
             for name in ("prompt", "generation")
         )
         return prompt, completion
+
+    @contextlib.contextmanager
+    def adapter(self, name: str) -> t.Iterator[str]:
+        """A LoRA adapter of the model that is served, loaded for a while."""
+        body = {"lora_name": name, "lora_path": f"/adapters/{name}"}
+        requests.post(f"{self.url}/v1/load_lora_adapter", json=body, timeout=5).raise_for_status()
+        try:
+            yield name
+        finally:
+            requests.post(f"{self.url}/v1/unload_lora_adapter", json=body, timeout=5).raise_for_status()
+
+    def base_models(self) -> dict[str, str]:
+        return base_models_of(requests.get(f"{self.url}/v1/models", timeout=5).json())
 
     def configure(self, **values: t.Any) -> None:
         requests.post(f"{self.url}/admin/config", json=values, timeout=5).raise_for_status()

@@ -66,6 +66,7 @@ PUBLIC: t.Final = (
     "llm_gateway_tiers",
     "llm_gateway_tls",
     "llm_gateway_url",
+    "llm_gateway_usage",
     "llm_gateway_usage_labels",
     "llm_gateway_versions",
 )

@@ -59,11 +59,19 @@ def _start_all(supervisor: str, names: t.Iterable[str]) -> None:
 def kill(supervisor: str, names: t.Iterable[str]) -> None:
     """kill -9, as the kernel does it that has no memory left."""
     for number in running(supervisor, names).values():
-        os.kill(number, signal.SIGKILL)
+        _send(number, signal.SIGKILL)
+
+
+def _send(number: int, what: signal.Signals) -> None:
+    """To a process that the supervisor started, and to its children: one is a shell that waits for the program."""
+    if os.getpgid(number) == number:
+        os.killpg(number, what)
+    else:
+        os.kill(number, what)
 
 
 def _kill(number: int) -> Undo:
-    os.kill(number, signal.SIGKILL)
+    _send(number, signal.SIGKILL)
     return _nothing
 
 
@@ -72,8 +80,8 @@ def _nothing() -> None:
 
 
 def _freeze(number: int) -> Undo:
-    os.kill(number, signal.SIGSTOP)
-    return functools.partial(os.kill, number, signal.SIGCONT)
+    _send(number, signal.SIGSTOP)
+    return functools.partial(_send, number, signal.SIGCONT)
 
 
 def _fill_disk(number: int) -> Undo:

@@ -22,6 +22,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._names import (
     GROUPS_ANNOTATION,
     MODELS_ANNOTATION,
     TIER_ANNOTATION,
+    USAGE_PATH,
     USER_ANNOTATION,
 )
 from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import re2_escape
@@ -81,6 +82,14 @@ model_of_tier {{
 
 model_of_key {{
   not annotations["{models}"]
+}}
+
+model_of_tier {{
+  input.request.url_path == "{usage}"
+}}
+
+model_of_key {{
+  input.request.url_path == "{usage}"
 }}
 
 allow {{
@@ -151,17 +160,28 @@ def _patterns(tiers: t.Sequence[Tier], groups: t.Sequence[str], *, key_models: b
                 "any": [
                     _pattern(annotation_selector(TIER_ANNOTATION), "neq", tier.name),
                     _pattern(f"request.headers.{MODEL_HEADER}", "matches", pattern_of(tier.models)),
+                    _NO_MODEL,
                 ]
             }
             for tier in tiers
             if tier.models
         ),
-        {"any": [_pattern(f"{_ANNOTATIONS}.@keys", "excl", MODELS_ANNOTATION), *([{"predicate": _OF_KEY}] if key_models else [])]},
+        {
+            "any": [
+                _pattern(f"{_ANNOTATIONS}.@keys", "excl", MODELS_ANNOTATION),
+                *([{"predicate": _OF_KEY}] if key_models else []),
+                _NO_MODEL,
+            ]
+        },
     ]
 
 
 def _pattern(selector: str, operator: str, value: str) -> Object:
     return {"selector": selector, "operator": operator, "value": value}
+
+
+# The usage of the caller, which no model answers.
+_NO_MODEL = _pattern("request.url_path", "eq", USAGE_PATH)
 
 
 def _any_of(texts: t.Sequence[str]) -> str:
@@ -175,6 +195,7 @@ def _rego(tiers: t.Sequence[Tier], groups: t.Sequence[str], *, key_models: bool)
         allowed=json.dumps({tier.name: pattern_of(tier.models) for tier in tiers if tier.models}),
         header=MODEL_HEADER,
         models=MODELS_ANNOTATION,
+        usage=USAGE_PATH,
         groups=json.dumps(list(groups)),
         user=USER_ANNOTATION,
         group=GROUPS_ANNOTATION,

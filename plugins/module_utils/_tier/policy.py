@@ -20,9 +20,11 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.costs im
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import (
     ADMITTED_HEADER,
+    CALLER_HEADER,
     GROUPS_ANNOTATION,
     MANAGED_BY,
     TIER_ANNOTATION,
+    USAGE_PATH,
     USER_ANNOTATION,
 )
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier import access, identities, spend
@@ -34,6 +36,8 @@ if t.TYPE_CHECKING:
 
 # What the gateway knows of a caller, and the key annotation that says it.
 IDENTITY = {"userid": USER_ANNOTATION, "groups": GROUPS_ANNOTATION, "tier": TIER_ANNOTATION}
+
+_IDENTITY = {"json": {"properties": {key: {"selector": access.annotation_selector(name)} for key, name in IDENTITY.items()}}}
 
 # How a client may send its key, beside its usual name: OpenAI's libraries send Bearer.
 KEY_PREFIXES = ("APIKEY", "Bearer")
@@ -71,6 +75,9 @@ _UNLIMITED_WINDOW = "24h"
 # In the name of a limit, after that of its tier: it refuses nothing; it does not count all tokens alike.
 _SHADOW = "shadow"
 _COST = "cost:"
+
+# Who has no request left may ask when there will be one.
+_IS_COUNTED = f'request.method != "GET" || request.url_path != {json.dumps(USAGE_PATH)}'
 
 # Tokens are spent by whatever is posted. A list of paths would be a list of ways around them.
 _SPENDS_TOKENS = 'request.method == "POST"'
@@ -131,13 +138,7 @@ def auth_policy(
                     **_refusals(key_prefixes),
                     "success": {
                         "headers": _headers(identity_headers or {}),
-                        "filters": {
-                            "identity": {
-                                "json": {
-                                    "properties": {key: {"selector": access.annotation_selector(name)} for key, name in IDENTITY.items()}
-                                }
-                            }
-                        },
+                        "filters": {"identity": _IDENTITY},
                     },
                 },
             }
@@ -183,7 +184,8 @@ def challenge(prefixes: t.Sequence[str]) -> str:
 
 def _headers(identity: t.Mapping[str, str]) -> dict[str, t.Any]:
     said = {header: {"plain": {"selector": access.annotation_selector(IDENTITY[what])}} for header, what in identity.items()}
-    return {ADMITTED_HEADER: {"plain": {"value": "1"}}, **said}
+    caller = {**_IDENTITY, "when": [{"selector": "request.url_path", "operator": "eq", "value": USAGE_PATH}]}
+    return {ADMITTED_HEADER: {"plain": {"value": "1"}}, CALLER_HEADER: caller, **said}
 
 
 def rate_limit_policy(tiers: t.Sequence[Tier], *, name: str, target: Target) -> dict[str, t.Any]:
@@ -191,7 +193,7 @@ def rate_limit_policy(tiers: t.Sequence[Tier], *, name: str, target: Target) -> 
     limits: dict[str, t.Any] = {}
     for tier in tiers:
         limits |= _limits(tier.name, tier.requests, _UNLIMITED_REQUESTS)
-    return _policy("RateLimitPolicy", name, target, {"limits": limits})
+    return _policy("RateLimitPolicy", name, target, {"when": [{"predicate": _IS_COUNTED}], "limits": limits})
 
 
 def token_rate_limit_policy(tiers: t.Sequence[Tier], *, name: str, target: Target) -> dict[str, t.Any] | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._names import ADMITTED_HEADER
+from ansible_collections.kuadrant.llm.plugins.module_utils._names import ADMITTED_HEADER, CALLER_HEADER, USAGE_PATH
 
 Docs = dict[str, dict[str, t.Any]]
 ROOT = Path(__file__).resolve().parents[3]
@@ -176,6 +176,16 @@ def test_a_name_of_a_class_means_one_thing(root: Path, files: list[Path]) -> Non
                 places.setdefault(name, []).append(str(path))
     assert len(places) > 50
     assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
+def test_the_way_of_a_users_own_usage_has_one_name(root: Path) -> None:
+    """AuthPolicies write the header, role gateway forgets what clients wrote in it, and the custom Limitador reads it."""
+    role = yaml.safe_load((root / "roles/gateway/vars/main.yml").read_text())
+    limitador = (root / "roles/local_stack/files/limitador/src/caller.rs").read_text()
+    header = role["__gateway_caller_header"]
+    assert re.findall(r'^pub const CALLER: &str = "(.*)";$', limitador, re.MULTILINE) == [header] == [CALLER_HEADER]
+    assert "__gateway_caller_header" in role["__gateway_own_headers"]
+    assert role["__gateway_usage_path"]["path"] == USAGE_PATH
 
 
 def test_the_header_of_what_was_admitted_has_one_name(root: Path) -> None:

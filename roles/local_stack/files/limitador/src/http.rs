@@ -9,14 +9,16 @@ use std::future::Future;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use limitador::limit::Limit;
 use serde::Serialize;
+use serde_json::json;
 use tokio::net::TcpListener;
 
+use crate::caller::{CALLER, Caller};
 use crate::engine::{Engine, now};
 use crate::metrics::Metrics;
 
@@ -61,6 +63,7 @@ impl Api {
             .route("/metrics", get(metrics))
             .route("/limits/{namespace}", get(limits))
             .route("/counters/{namespace}", get(counters))
+            .route("/usage/{namespace}", get(usage))
             .with_state(self)
     }
 }
@@ -96,6 +99,19 @@ async fn counters(State(api): State<Api>, Path(namespace): Path<String>) -> Json
         })
     });
     Json(counters.collect())
+}
+
+async fn usage(State(api): State<Api>, Path(namespace): Path<String>, headers: HeaderMap) -> Response {
+    let Some(caller) = Caller::of(headers.get(CALLER).map(|value| value.as_bytes())) else {
+        let message =
+            "The gateway does not say whose usage this is. Its AuthPolicy has to, as that of role authorization does.";
+        let error =
+            json!({"error": {"message": message, "type": "permission_error", "param": null, "code": "no_identity"}});
+        return (StatusCode::FORBIDDEN, Json(error)).into_response();
+    };
+    let limits = api.engine.limits.borrow().clone();
+    let view = caller.view(&namespace, &limits, &api.engine.store, now());
+    ([(header::CACHE_CONTROL, "no-store")], Json(view)).into_response()
 }
 
 fn view(limit: &Limit) -> LimitView {

@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::counters::{Life, Series, Window, WindowKey};
+use crate::usage::{Month, Usage};
 
 const HEADER: &str = r#"{"format":"kuadrant.llm limitador 1"}"#;
 /// A rewrite is due when the file is this much larger than after the last one.
@@ -33,6 +34,11 @@ pub struct Record {
     pub dropped: Vec<Arc<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub life: Option<Life>,
+    /// A month began: what users have used of it, of namespace and user, begins at nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub month: Option<Month>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub usage: Vec<(String, String, Usage)>,
 }
 
 pub struct Journal {

@@ -5,6 +5,7 @@
 //! A rate limit server for Envoy and Kuadrant, built on the `limitador` crate. See README.md.
 
 pub mod args;
+pub mod caller;
 pub mod cel_strings;
 pub mod counters;
 pub mod engine;
@@ -19,4 +20,5 @@ pub mod reload;
 pub mod spend;
 pub mod store;
 pub mod tokens;
+pub mod usage;
 pub mod weights;

@@ -59,15 +59,20 @@ impl Spend {
         Some(Self { tier: tier.into(), zone, usual, models: parts.map(model).collect::<Option<_>>()? })
     }
 
+    /// Its name without what answers cost.
+    pub fn title(&self) -> String {
+        format!("{}/{}", self.tier, SPEND.trim_end_matches(':'))
+    }
+
     /// What an answer costs, in millionths of the currency.
     pub fn cost(&self, report: &Report) -> u64 {
         let of_model = self.models.iter().find(|(name, _)| Some(name) == report.model.as_ref());
         of_model.map_or(&self.usual, |(_, prices)| prices).cost(report)
     }
 
-    /// Milliseconds until the month ends in its time zone.
-    pub fn left(&self, now: Time) -> Time {
-        month_end(self.zone, now).map_or(1000, |end| end.saturating_sub(now).max(1))
+    /// When the month ends in its time zone; None where calendars end.
+    pub fn month_end(&self, now: Time) -> Option<Time> {
+        month_end(self.zone, now)
     }
 }
 
@@ -102,7 +107,6 @@ impl Prices {
     }
 }
 
-/// None where calendars end.
 fn month_end(zone: Tz, now: Time) -> Option<Time> {
     let here = zone.timestamp_millis_opt(now.try_into().ok()?).single()?;
     let first = NaiveDate::from_ymd_opt(here.year(), here.month(), 1)?;
@@ -175,7 +179,7 @@ mod tests {
             ("Asia/Kolkata", "2026-02-10T00:00:00Z", "2026-02-28T18:30:00Z"),
             ("America/Asuncion", "2023-09-15T00:00:00Z", "2023-10-01T04:00:00Z"), // 00:00 to 01:00 was left out
         ] {
-            assert_eq!(spend(zone, "").left(ms(now)), ms(end) - ms(now), "{zone} {now}");
+            assert_eq!(spend(zone, "").month_end(ms(now)), Some(ms(end)), "{zone} {now}");
         }
     }
 

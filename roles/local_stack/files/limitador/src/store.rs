@@ -22,6 +22,7 @@ use tracing::{error, info, warn};
 use crate::counters::{Life, Series, Time, Window, WindowKey};
 use crate::journal::{Found, Journal, Record};
 use crate::metrics::Datastore;
+use crate::usage::{Month, Usage, Usages};
 
 /// What a request asks of one counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +38,10 @@ pub enum Hits {
 pub struct Demand {
     pub key: WindowKey,
     pub max: u64,
-    /// How long a window is that opens now, in milliseconds.
-    pub period: Time,
+    /// How long a window is at most.
+    pub seconds: u64,
+    /// When a window ends that opens now, if not after so many seconds.
+    pub ends: Option<Time>,
     pub hits: Hits,
     /// No reason to deny anything.
     pub shadow: bool,
@@ -63,6 +66,8 @@ struct State {
     life: Life,
     windows: HashMap<WindowKey, Window>,
     totals: BTreeMap<Series, u64>,
+    month: Month,
+    usages: Usages,
     journal: Option<Journal>,
     behind: Option<Behind>,
     /// Number of windows at which expired ones are swept out.
@@ -109,9 +114,10 @@ impl Store {
 
     pub fn open(directory: &Path, datastore: Datastore, now: Time) -> Result<Self> {
         let mut state = State::new(now);
-        let mut recorded = false;
+        let (mut recorded, mut months) = (false, false);
         let (journal, found) = Journal::open(directory, |record| {
             recorded |= record.life.is_some();
+            months |= record.month.is_some();
             state.apply(record);
         })?;
         if found == Found::Behind {
@@ -123,6 +129,10 @@ impl Store {
             state.life = Life::new(now);
         } else if !recorded && !state.totals.is_empty() {
             state.life.since = 0;
+        }
+        if !months || found == Found::Behind {
+            state.month = Month::at(now); // an older journal does not say when it was, and one that is behind not how much
+            state.usages.clear();
         }
         state.journal = Some(journal);
         state.sweep(now);
@@ -159,7 +169,7 @@ impl Store {
             .filter(|&n| limited.is_none() && demands[n].shadow && full((&demands[n], &windows[n])))
             .collect();
 
-        let mut record = Record::default();
+        let mut record = Record { month: state.month.next(now), ..Record::default() };
         for (n, (demand, window)) in demands.iter().zip(&mut windows).enumerate() {
             let added = demand.hits.added(limited.is_some() || shadows.contains(&n));
             if added > 0 {
@@ -185,6 +195,19 @@ impl Store {
         let state = self.lock();
         let open = state.windows.iter().filter(|(key, window)| &*key.limit == identity && window.expires > now);
         open.map(|(key, window)| (key.variables.clone(), *window)).collect()
+    }
+
+    pub fn window(&self, key: &WindowKey, now: Time) -> Option<Window> {
+        self.lock().windows.get(key).copied().filter(|window| window.expires > now)
+    }
+
+    /// What a user has used of the month.
+    pub fn usage(&self, namespace: &str, user: &str, now: Time) -> (Month, Usage) {
+        let state = self.lock();
+        match state.month.next(now) {
+            Some(new) => (new, Usage::default()),
+            None => (state.month, state.usages.get(namespace, user)),
+        }
     }
 
     /// The totals, and the life that they are of.
@@ -235,22 +258,41 @@ impl Store {
 impl State {
     fn new(now: Time) -> Self {
         let life = Life::new(now);
-        Self { life, windows: HashMap::new(), totals: BTreeMap::new(), journal: None, behind: None, sweep_at: 0 }
+        Self {
+            life,
+            windows: HashMap::new(),
+            totals: BTreeMap::new(),
+            month: Month::at(now),
+            usages: Usages::default(),
+            journal: None,
+            behind: None,
+            sweep_at: 0,
+        }
     }
 
     fn window(&self, demand: &Demand, now: Time) -> Window {
-        let period = demand.period;
+        let period = demand.seconds.saturating_mul(1000);
         match self.windows.get(&demand.key) {
             // Two periods and more to go: the clock was set back since. Less is also what a request sees whose
             // time was taken before, but whose turn came after, that of the one that opened the window.
             Some(window) if window.expires > now && (window.expires - now) / 2 < period => *window,
-            _ => Window { value: 0, expires: now.saturating_add(period) },
+            _ => Window { value: 0, expires: demand.ends.unwrap_or(now.saturating_add(period)) },
         }
     }
 
     fn apply(&mut self, record: Record) {
         self.windows.extend(record.windows);
-        self.totals.extend(record.totals);
+        if let Some(month) = record.month {
+            self.month = month;
+            self.usages.clear();
+        }
+        for (series, total) in record.totals {
+            self.usages.add(&series, total.saturating_sub(self.totals.get(&series).copied().unwrap_or(0)));
+            self.totals.insert(series, total);
+        }
+        for (namespace, user, usage) in record.usage {
+            self.usages.set(&namespace, &user, usage);
+        }
         if let Some(life) = record.life {
             self.life = life;
         }
@@ -306,7 +348,13 @@ impl State {
             .totals
             .iter()
             .map(|(series, total)| Record { totals: vec![(series.clone(), *total)], ..Record::default() });
-        journal.rewrite(std::iter::once(life).chain(windows).chain(totals))
+        // After the totals, which would be taken for usage of the month.
+        let month = Record { month: Some(self.month), ..Record::default() };
+        let usage = self.usages.iter().map(|(namespace, user, usage)| Record {
+            usage: vec![(namespace.into(), user.into(), usage)],
+            ..Record::default()
+        });
+        journal.rewrite([life].into_iter().chain(windows).chain(totals).chain([month]).chain(usage))
     }
 }
 

@@ -157,6 +157,21 @@ def test_a_process_is_killed(victim: subprocess.Popen[bytes]) -> None:
     assert victim.wait() == -signal.SIGKILL
 
 
+def test_what_a_shell_waits_for_is_killed_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As kuadrant-operator is started: left alone, the program would keep its ports."""
+    command = ["/bin/sh", "-c", "sleep 60 & echo $!; wait"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as shell:
+        assert shell.stdout
+        child = int(shell.stdout.readline())
+        monkeypatch.setattr(harm, "pids", lambda _path: {"limitador": shell.pid})
+        harm.inject(drill(), "socket")
+        assert shell.wait() == -signal.SIGKILL
+    end = time.monotonic() + 10
+    while Path(f"/proc/{child}").exists() and state(child) != "Z":
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def test_what_does_not_run_is_not_harmed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(harm, "pids", lambda _path: {"limitador": 0, "envoy": 7})
     with pytest.raises(GatewayError, match=r"does not run limitador\. Its processes: envoy, limitador"):

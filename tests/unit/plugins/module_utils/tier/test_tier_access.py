@@ -27,6 +27,9 @@ OF_KEY = (
     '"^" + glob.replace(".", "[.]").replace("+", "[+]").replace("*", ".*") + "$"))'
 )
 
+OF_ANY_MODEL = {"selector": A + "@keys", "operator": "excl", "value": "kuadrant.llm/models"}
+OWN_USAGE = {"selector": "request.url_path", "operator": "eq", "value": "/v1/usage"}
+
 
 def rego(groups: t.Sequence[str] = ("free", 'say "hi"')) -> str:
     text: str = access.rules(TIERS, groups, "opa")["allowed-groups"]["opa"]["rego"]
@@ -86,7 +89,7 @@ def test_patterns_are_one_rule_so_that_the_request_is_written_out_once() -> None
                             },
                         ]
                     },
-                    {"any": [{"selector": A + "@keys", "operator": "excl", "value": "kuadrant.llm/models"}]},
+                    {"any": [OF_ANY_MODEL, OWN_USAGE]},
                 ]
             }
         }
@@ -106,6 +109,7 @@ def test_a_tier_with_models_wants_one_of_them_in_the_header_that_the_body_filter
         "any": [
             {"selector": A + r"secret\.kuadrant\.io/plan-id", "operator": "neq", "value": "free"},
             {"selector": "request.headers.x-gateway-model-name", "operator": "matches", "value": "^(llama-.*|gpt[.]1[+])$"},
+            OWN_USAGE,
         ]
     }
     text = access.rules([tier], ["free"], "opa")["allowed-groups"]["opa"]["rego"]
@@ -114,7 +118,7 @@ def test_a_tier_with_models_wants_one_of_them_in_the_header_that_the_body_filter
 
 def test_keys_with_models_are_refused_unless_bodies_are_read_for_them() -> None:
     """Else a client could say in the header what it wants."""
-    assert patterns(TIERS)[-1] == {"any": [{"selector": A + "@keys", "operator": "excl", "value": "kuadrant.llm/models"}]}
-    assert patterns(TIERS, key_models=True)[-1]["any"][1] == {"predicate": OF_KEY}
-    assert rego().count("model_of_key {") == 1
-    assert access.rules(TIERS, ["free"], "opa", key_models=True)["allowed-groups"]["opa"]["rego"].count("model_of_key {") == 2
+    assert patterns(TIERS)[-1] == {"any": [OF_ANY_MODEL, OWN_USAGE]}
+    assert patterns(TIERS, key_models=True)[-1] == {"any": [OF_ANY_MODEL, {"predicate": OF_KEY}, OWN_USAGE]}
+    assert rego().count("model_of_key {") == 2
+    assert access.rules(TIERS, ["free"], "opa", key_models=True)["allowed-groups"]["opa"]["rego"].count("model_of_key {") == 3

@@ -41,6 +41,10 @@ def test_auth_policy_says_what_it_admits_and_who_calls() -> None:
     definition = auth(identity_headers={"x-user": "userid"})
     assert definition["spec"]["rules"]["response"]["success"]["headers"] == {
         "x-kuadrant-llm-admitted": {"plain": {"value": "1"}},
+        "x-kuadrant-llm-caller": {
+            **definition["spec"]["rules"]["response"]["success"]["filters"]["identity"],
+            "when": [{"selector": "request.url_path", "operator": "eq", "value": "/v1/usage"}],
+        },
         "x-user": {"plain": {"selector": r"auth.identity.metadata.annotations.secret\.kuadrant\.io/user-id"}},
     }
     assert policy.admits(definition)
@@ -84,6 +88,7 @@ def test_rate_limit_policy_has_one_limit_per_tier_and_counts_per_user() -> None:
     counters = [{"expression": f"auth.identity.{name}"} for name in ("userid", "groups", "tier")]
     assert definition["spec"] == {
         "targetRef": {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "r"},
+        "when": [{"predicate": 'request.method != "GET" || request.url_path != "/v1/usage"'}],
         "limits": {
             "free": {
                 "rates": [{"limit": 2, "window": "2m"}, {"limit": 9, "window": "1h"}],

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 fn demand(max: u64, hits: Hits) -> Demand {
     let key = WindowKey { limit: "free".into(), variables: [("user".into(), "alice".into())].into() };
-    Demand { key, max, period: 120_000, hits, shadow: false }
+    Demand { key, max, seconds: 120, ends: None, hits, shadow: false }
 }
 
 fn count(_: Option<usize>, _: &[usize]) -> Vec<(Series, u64)> {
@@ -45,13 +45,18 @@ fn a_window_opens_with_the_first_hit_and_is_fixed() {
 
 #[test]
 fn a_window_that_ends_with_the_month_holds_until_then() {
-    let (store, end) = (memory(), 10_000_000);
-    let spend = |now: Time| Demand { period: end - now, ..demand(2, Hits::Take(1)) };
-    assert!(admitted(&store, spend(1_000), 1_000));
-    assert!(admitted(&store, spend(9_000_000), 9_000_000));
-    assert!(!admitted(&store, spend(end - 1), end - 1));
-    assert!(admitted(&store, demand(2, Hits::Take(1)), end), "a new month");
-    assert_eq!(value(&store, end), 1);
+    let (store, end) = (memory(), 2_000_000_000);
+    let ends = |now: Time| Some(if now < end { end } else { 2 * end });
+    let spend = |now: Time, hits| {
+        let demand = Demand { seconds: 768 * 3600, ends: ends(now), ..demand(2, hits) };
+        store.settle(&[demand], now, count).limited.is_none()
+    };
+    spend(1_000, Hits::Report(9));
+    assert_eq!([1_000, end - 1].map(|now| spend(now, Hits::Check)), [false, false], "9 of 2");
+    assert!(spend(end, Hits::Check), "a new month");
+    spend(end, Hits::Report(1));
+    spend(end - 1, Hits::Report(1));
+    assert_eq!(value(&store, end), 2, "who came before the new month, but whose turn is in it, opens no old window");
 }
 
 #[test]
@@ -269,4 +274,54 @@ fn a_shadow_denies_nothing_and_tells_what_it_would_have_denied() {
     assert_eq!(ask(2, Hits::Report(5), true).0, None);
     assert_eq!(value(&store, 0), 7, "a report counts all the same");
     assert_eq!(ask(2, Hits::Take(1), false), (Some(0), vec![]), "not in shadow");
+}
+
+/// Requests of alice at these moments.
+fn ask(store: &Store, moments: &[Time]) {
+    let labels: Labels =
+        [("limitador_namespace", "llm/route"), ("user", "alice")].map(|(k, v)| (k.into(), v.into())).into();
+    let calls = |_: Option<usize>, _: &[usize]| vec![(Series::new(Total::AuthorizedCalls, labels.clone()), 1)];
+    for now in moments {
+        store.settle(&[], *now, calls);
+    }
+}
+
+fn used(store: &Store, now: Time) -> (Time, u64) {
+    let (month, usage) = store.usage("llm/route", "alice", now);
+    (month.since, usage.requests)
+}
+
+#[test]
+fn usage_begins_anew_with_each_month_and_survives_restarts() {
+    const DAY: Time = 86_400_000;
+    const FEBRUARY: Time = 31 * DAY;
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), DAY);
+    ask(&store, &[DAY, DAY, FEBRUARY - 1]);
+    assert_eq!(used(&store, FEBRUARY - 1), (DAY, 3));
+    assert_eq!(used(&store, FEBRUARY), (FEBRUARY, 0), "nobody has asked yet");
+    drop(store);
+    let store = open(directory.path(), FEBRUARY - 1);
+    assert_eq!(used(&store, FEBRUARY - 1), (DAY, 3), "after a restart");
+    ask(&store, &[FEBRUARY, FEBRUARY + DAY]);
+    assert_eq!(used(&store, FEBRUARY + DAY), (FEBRUARY, 2));
+    drop(store);
+    for _ in 0..2 {
+        let store = open(directory.path(), FEBRUARY + DAY);
+        assert_eq!(used(&store, FEBRUARY + DAY), (FEBRUARY, 2), "read as it was appended, and as it was rewritten");
+        assert_eq!(store.totals().0.into_values().sum::<u64>(), 5, "the totals know no months");
+    }
+}
+
+#[test]
+fn usage_of_a_journal_without_months_begins_when_it_is_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    let header = r#"{"format":"kuadrant.llm limitador 1"}"#;
+    let old =
+        r#"{"totals":[[{"total":"authorized_calls","labels":{"limitador_namespace":"llm/route","user":"alice"}},7]]}"#;
+    std::fs::write(directory.path().join("journal"), format!("{header}\n{old}\n")).unwrap();
+    let store = open(directory.path(), 5_000);
+    assert_eq!(used(&store, 5_000), (5_000, 0));
+    ask(&store, &[6_000]);
+    assert_eq!(used(&store, 6_000), (5_000, 1));
 }
