@@ -89,19 +89,18 @@ class Spender:
 
 
 class Load:
-    """Users who call, evenly spaced, until they are stopped. ``price`` says what an answer costs."""
+    """Users who call until they are stopped: evenly spaced, or with ``together`` on all connections at once. ``price``: of an answer."""
 
-    def __init__(self, port: int, users: t.Sequence[str], price: t.Callable[[Figures], Decimal]) -> None:
+    def __init__(self, port: int, users: t.Sequence[str], price: t.Callable[[Figures], Decimal], *, together: bool = False) -> None:
         self._port, self._price = port, price
         self.spenders = {user: Spender() for user in users}
         self.odd: collections.Counter[str] = collections.Counter()
         self.started = time.monotonic()
         self.ended = 0.0
         self._lock, self._stop = threading.Lock(), threading.Event()
-        pairs = [(user, number) for number in range(CONNECTIONS) for user in users]
-        self._threads = [
-            threading.Thread(target=self._run, args=(user, position / RATE, len(pairs) / RATE)) for position, (user, _n) in enumerate(pairs)
-        ]
+        calls, every = CONNECTIONS * len(users), CONNECTIONS * len(users) / RATE
+        first = {call: (call % len(users) * CONNECTIONS if together else call) / RATE for call in range(calls)}
+        self._threads = [threading.Thread(target=self._run, args=(users[call % len(users)], first[call], every)) for call in first]
 
     def __enter__(self) -> Load:
         for thread in self._threads:
@@ -256,12 +255,14 @@ def freed(state: Path, port_base: int) -> int:
 
 
 def limited(port_base: int) -> Figures:
-    """By the limiter, which counts money."""
-    with Load(port_base, LIMITED, per_token) as load:
+    """By the limiter, which counts money. Whoever gets past it by more than is under way ends the bench."""
+    with Load(port_base, LIMITED, per_token, together=True) as load:
         everyone = load.wait()
     figures = figures_of(load, "limited")
     if not everyone:
         raise SystemExit(f"bench: not everybody was refused within {ENDS} s: {figures}")
+    if figures["limited_overshoot_max_requests"] > figures["limited_in_flight_max"]:
+        raise SystemExit(f"bench: more than the requests in flight: {figures}")
     return figures
 
 
