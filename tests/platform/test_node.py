@@ -11,14 +11,13 @@ stack beside the cluster translates its configuration, as everywhere in the test
 from __future__ import annotations
 
 import json
-import subprocess
 import typing as t
 
 import pytest
 
 from .conftest import NODE_VARIABLES, WHOLE
 
-Run = t.Callable[..., "subprocess.CompletedProcess[str]"]
+Run = t.Callable[..., t.Any]
 Kubectl = t.Callable[..., str]
 
 
