@@ -56,7 +56,7 @@ bench-gateway: ## Measure what policies cost a request; writes build/bench/gatew
 bench-accuracy: ## Measure how right bills are, on ten thousand histories with a known truth; writes build/bench/accuracy.json
 	@PYTHONPATH=build/collections $(DEMO) python tests/bench/accuracy.py $(ARGS)
 
-bench-budget: ## Measure how far users get past a budget that is enforced; writes build/bench/budget.json
+bench-budget: ## Measure how far users get past a budget, moved by a playbook and limited by the limiter; writes build/bench/budget.json
 	@$(DEMO) python tests/bench/budget.py $(ARGS)
 
 bench-close: ## Measure closing a day of ten thousand users; writes build/bench/close.json

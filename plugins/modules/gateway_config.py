@@ -108,6 +108,33 @@ options:
           - The gateway reads the bodies of requests then, see O(kuadrant.llm.tier#module:streams).
         type: list
         elements: str
+      spend:
+        description:
+          - What the users of the tier may spend in a calendar month, by the prices of the tier, of which there has to be one. Over it every
+            C(POST) gets 429 until the month ends. The answer that goes over it is delivered, and so are those under way at that time.
+          - What was spent is kept when prices, time zone or amount change. It is counted as a bill counts it, but for what is not posted,
+            what a price book says, and that the cost of each answer is rounded up to a millionth of the currency.
+          - Only the custom Limitador can count money; a gateway whose Limitador runs Kuadrant's image is refused by name.
+        type: dict
+        suboptions:
+          limit:
+            description: The amount, as text, in the currency of the prices, with at most 6 decimals.
+            type: str
+            required: true
+          time_zone:
+            description: Where the month begins, by a name of the tz database.
+            type: str
+            default: Etc/UTC
+          per:
+            description: V(user) gives each user the amount. With V(group), all users of the tier whose keys have the same groups share it.
+            type: str
+            choices: [user, group]
+            default: user
+          models:
+            description:
+              - Prices of the answers of single models, each with the fields of O(tiers[].price), in place of that.
+              - Only on the local stack; Kuadrant's own filter does not tell the limiter which model has answered, and is refused by name.
+            type: dict
       price:
         description: Prices of the tier, as decimal numbers, best written as text.
         type: dict

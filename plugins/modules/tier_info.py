@@ -82,7 +82,7 @@ enforced:
   returned: success
   type: bool
 tiers:
-  description: The tiers, in the form that M(kuadrant.llm.tier) takes.
+  description: The tiers, in the form that M(kuadrant.llm.tier) takes. Prices are not told, so that C(spend) of a tier has none.
   returned: success
   type: list
   elements: dict

@@ -4,12 +4,14 @@
 
 """How far users get past a budget of 1.00 USD: figures for build/bench/budget.json and a table. Run by `make bench-budget`.
 
-Twenty users in parallel, each over several connections, spend at fifty requests a second in all, and are refused by the playbook
-enforce_budgets, which works with any Limitador, started every ``interval_s`` seconds.
+Twenty users in parallel, each over several connections, spend at fifty requests a second in all, and are refused in two ways:
 
-The oracle is the clients' own: the number of answers at the price of a request.
+- ``moved``: the playbook enforce_budgets, which works with any Limitador, started every ``interval_s`` seconds;
+- ``limited``: ``spend`` of a tier, by which the custom Limitador counts money.
+
+The oracle is the clients' own: the number of answers at the price of a request, and for ``limited`` also the usage that each answer tells.
 A local stack of its own is started from the cache and removed at the end; LLM_TEST_STATE_DIR and LLM_BENCH_PORT_BASE name one that runs
-and has been made with the variables of this bench. LLM_BENCH_INTERVAL is the interval.
+and has been made with the variables of this bench. LLM_BENCH_INTERVAL is the interval, LLM_BENCH_WAYS one of the ways alone.
 """
 
 from __future__ import annotations
@@ -35,14 +37,21 @@ from keys import play
 ROOT = Path(__file__).resolve().parents[2]
 PORT_BASE = 29000
 USERS, RATE, CONNECTIONS = 20, 50, 4
+WAYS = os.environ.get("LLM_BENCH_WAYS", "moved,limited").split(",")
 INTERVAL = float(os.environ.get("LLM_BENCH_INTERVAL", "20"))
 BUDGET, PER_REQUEST = Decimal("1.00"), Decimal("0.01")
+PER_ANSWER, PER_PROMPT, PER_COMPLETION = Decimal("0.001"), Decimal("0.5"), Decimal("1.5")  # the latter two for a thousand tokens
 AFTER = 3.0  # seconds for which calls go on after everybody was refused
 ENDS = 300.0  # seconds after which not being refused is a failure
 CHAT = json.dumps({"model": "simulated-model", "max_tokens": 6, "messages": [{"role": "user", "content": "Say it again, please."}]})
 
-MOVED = [f"moved-{number:02d}" for number in range(USERS)]
+MOVED, LIMITED = ([f"{way}-{number:02d}" for number in range(USERS)] for way in ("moved", "limited"))
 TIERS = [{"name": "priced", "price": {"request": str(PER_REQUEST)}}, {"name": "suspended", "requests": [{"limit": 0, "window": "1h"}]}]
+METERED = {
+    "name": "metered",
+    "price": {"request": str(PER_ANSWER), "prompt_per_1k": str(PER_PROMPT), "completion_per_1k": str(PER_COMPLETION)},
+    "spend": {"limit": str(BUDGET), "time_zone": "Europe/Berlin"},
+}
 
 
 def key_of(user: str) -> str:
@@ -54,8 +63,13 @@ def variables(state: Path, port_base: int) -> dict[str, t.Any]:
         "local_stack_state_dir": str(state),
         "local_stack_port_base": port_base,
         "local_stack_scrape_interval": "1s",
-        "llm_gateway_tiers": TIERS,
-        "llm_gateway_keys": [{"name": user, "user": user, "tier": "priced", "key": key_of(user)} for user in MOVED],
+        "llm_gateway_tiers": [*TIERS, *([METERED] if "limited" in WAYS else [])],
+        "llm_gateway_keys": [
+            {"name": user, "user": user, "tier": tier, "key": key_of(user)}
+            for way, tier, users in (("moved", "priced", MOVED), ("limited", "metered", LIMITED))
+            for user in users
+            if way in WAYS
+        ],
         "llm_gateway_budgets": [{"user": user, "amount": str(BUDGET), "on_reached": "refuse"} for user in MOVED],
     }
 
@@ -75,19 +89,18 @@ class Spender:
 
 
 class Load:
-    """Users who call, evenly spaced, until they are stopped. ``price`` says what an answer costs."""
+    """Users who call until they are stopped: evenly spaced, or with ``together`` on all connections at once. ``price``: of an answer."""
 
-    def __init__(self, port: int, users: t.Sequence[str], price: t.Callable[[Figures], Decimal]) -> None:
+    def __init__(self, port: int, users: t.Sequence[str], price: t.Callable[[Figures], Decimal], *, together: bool = False) -> None:
         self._port, self._price = port, price
         self.spenders = {user: Spender() for user in users}
         self.odd: collections.Counter[str] = collections.Counter()
         self.started = time.monotonic()
         self.ended = 0.0
         self._lock, self._stop = threading.Lock(), threading.Event()
-        pairs = [(user, number) for number in range(CONNECTIONS) for user in users]
-        self._threads = [
-            threading.Thread(target=self._run, args=(user, position / RATE, len(pairs) / RATE)) for position, (user, _n) in enumerate(pairs)
-        ]
+        calls, every = CONNECTIONS * len(users), CONNECTIONS * len(users) / RATE
+        first = {call: (call % len(users) * CONNECTIONS if together else call) / RATE for call in range(calls)}
+        self._threads = [threading.Thread(target=self._run, args=(users[call % len(users)], first[call], every)) for call in first]
 
     def __enter__(self) -> Load:
         for thread in self._threads:
@@ -153,6 +166,11 @@ def ask(port: int, user: str) -> tuple[int, bytes]:
 
 def per_request(_answer: Figures) -> Decimal:
     return PER_REQUEST
+
+
+def per_token(answer: Figures) -> Decimal:
+    prompt, completion = int(answer["usage"]["prompt_tokens"]), int(answer["usage"]["completion_tokens"])
+    return PER_ANSWER + (prompt * PER_PROMPT + completion * PER_COMPLETION) / 1000
 
 
 def figures_of(load: Load, name: str) -> Figures:
@@ -236,6 +254,18 @@ def freed(state: Path, port_base: int) -> int:
     return sum(ask(port_base, user)[0] == 200 for user in MOVED)
 
 
+def limited(port_base: int) -> Figures:
+    """By the limiter, which counts money. Whoever gets past it by more than is under way ends the bench."""
+    with Load(port_base, LIMITED, per_token, together=True) as load:
+        everyone = load.wait()
+    figures = figures_of(load, "limited")
+    if not everyone:
+        raise SystemExit(f"bench: not everybody was refused within {ENDS} s: {figures}")
+    if figures["limited_overshoot_max_requests"] > figures["limited_in_flight_max"]:
+        raise SystemExit(f"bench: more than the requests in flight: {figures}")
+    return figures
+
+
 def main() -> None:
     running = os.environ.get("LLM_TEST_STATE_DIR")
     port_base = int(os.environ.get("LLM_BENCH_PORT_BASE", PORT_BASE))
@@ -245,7 +275,8 @@ def main() -> None:
         if not running:
             play("site.yml", "-e", f"@{given}")
         try:
-            figures = moved(state, port_base, f"@{given}")
+            figures = moved(state, port_base, f"@{given}") if "moved" in WAYS else {}
+            figures |= limited(port_base) if "limited" in WAYS else {}
         finally:
             if not running:
                 play("playbooks/teardown.yml", "-e", f"@{given}")

@@ -61,6 +61,7 @@ def test_service_roles_do_not_care_where_the_cluster_comes_from(
         "cluster_gateway_url": gateway_url,
         "cluster_prometheus_url": prometheus_url,
         "llm_gateway_platform": [],  # it is there, as processes
+        "llm_gateway_usage_labels": "custom",  # as role limitador would have published
     }
     done = playbook("site.yml", existing)
     assert done.returncode == 0, done.stdout[-3000:]

@@ -66,6 +66,7 @@ def _tier_facts(tier: Tier) -> dict[str, t.Any]:
         "tokens": [rate_facts(rate) for rate in tier.tokens],
         "models": list(tier.models) or None,
         "price": {"request": None, **{field: str(price) for field, price in tier.prices.items()}},
+        **({"spend": tier.spend.facts()} if tier.spend else {}),
     }
 
 

@@ -13,7 +13,7 @@ import typing as t
 from decimal import Decimal, InvalidOperation
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.meters import LIMITED_REQUESTS, REQUESTS, TOKENS, UNMETERED_REQUESTS
-from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, kind_of
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At
@@ -75,3 +75,27 @@ def parse_amount(value: t.Any, *, floats: bool = False) -> Decimal:
     if not -30 <= t.cast("int", amount.as_tuple().exponent) <= 12 or amount >= 10**15:
         raise GatewayError(f"{value!r} must be below 10^15 and have at most 30 decimals")
     return amount
+
+
+def read_prices(raw: t.Any, field: str, at: At) -> dict[str, Decimal]:
+    """By field, those of PRICE_FIELDS that are given. What is wrong with ``field`` goes to ``at``."""
+    if raw is None:
+        return {}
+    if not isinstance(raw, dict):
+        at.add(field, f'must be a dictionary such as {{request: "0.001"}}, not {kind_of(raw)}')
+        return {}
+    under = at.under(field)
+    under.only_fields(raw, tuple(PRICE_FIELDS))
+    prices: dict[str, Decimal] = {}
+    meters: dict[str, str] = {}
+    for name, (meter, _per) in PRICE_FIELDS.items():
+        if raw.get(name) is None:
+            continue
+        if meter in meters:
+            under.add(name, f"says again what {meters[meter]} says; keep one of them")
+        meters[meter] = name
+        try:
+            prices[name] = parse_amount(raw[name], floats=True)
+        except GatewayError as exc:
+            under.add(name, exc.message)
+    return prices

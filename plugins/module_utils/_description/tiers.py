@@ -15,9 +15,10 @@ from decimal import Decimal
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.costs import Weights, read_cost
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.models import read_models
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import PRICE_FIELDS, parse_amount
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import read_prices
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At, Problems
-from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, kind_of
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.spend import PER, Spend, read_spend
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import duration_ms, parts_of_duration
 
 # What the RateLimitPolicy CRD of kuadrant-operator takes of a duration, as the Gateway API does (GEP-2257): no days, and not too long.
@@ -40,9 +41,6 @@ DEMO_TIERS: t.Final = (
     {"name": "enterprise", "requests": [{"limit": 50, "window": "2m"}], "price": {"request": "0.005"}},
 )
 
-
-# Which bucket a rate fills: each user has one, or all users with keys of the same groups share one.
-PER: t.Final = ("user", "group")
 
 # The name of a model travels in a header and stands in CEL.
 _MODEL = re.compile(r"[!-~]{1,253}")
@@ -70,7 +68,7 @@ class Tier:
     """One tier. ``request_price`` is in units of the price list's currency per authorized request; None: not for sale.
 
     ``more_prices``: the other fields of its price, such as ``prompt_per_1k``, with their amounts. ``models`` are globs of
-    the only models that its keys may use; none: all.
+    the only models that its keys may use; none: all. ``spend``: what each user may spend in a month; None: there is no such limit.
     """
 
     name: str
@@ -79,6 +77,7 @@ class Tier:
     tokens: tuple[Rate, ...] = ()
     more_prices: tuple[tuple[str, Decimal], ...] = ()
     models: tuple[str, ...] = ()
+    spend: Spend | None = None
 
     @property
     def prices(self) -> dict[str, Decimal]:
@@ -121,9 +120,10 @@ def naming(entry: t.Mapping[str, t.Any]) -> str:
 
 
 def _read_tier(entry: dict[str, t.Any], at: At) -> Tier | None:
-    at.only_fields(entry, ("name", "requests", "tokens", "models", "price"))
+    at.only_fields(entry, ("name", "requests", "tokens", "models", "price", "spend"))
     requests, tokens = (_read_rates(entry, field, at) for field in ("requests", "tokens"))
-    prices = _read_prices(entry.get("price"), at)
+    prices = read_prices(entry.get("price"), "price", at)
+    spend = read_spend(entry.get("spend"), prices, at)
     models, wrong = read_models(entry.get("models"))
     for problem in wrong:
         at.add("models", problem)
@@ -134,7 +134,7 @@ def _read_tier(entry: dict[str, t.Any], at: At) -> Tier | None:
         at.add("name", f"{name!r} {NAME_RULE}")
         return None
     more = tuple((field, price) for field, price in prices.items() if field != "request")
-    return Tier(name=name, requests=requests, request_price=prices.get("request"), tokens=tokens, more_prices=more, models=models)
+    return Tier(name, requests, prices.get("request"), tokens, more, models, spend)
 
 
 def _read_rates(entry: dict[str, t.Any], field: str, at: At) -> tuple[Rate, ...]:
@@ -244,26 +244,3 @@ def parse_window(window: str) -> int:
     if milliseconds < 1000 or milliseconds % 1000:
         raise GatewayError(f"{window!r} is {milliseconds} ms, but Limitador counts in whole seconds. Use 1s or more, e.g. 24h")
     return milliseconds // 1000
-
-
-def _read_prices(raw: t.Any, at: At) -> dict[str, Decimal]:
-    """By field, those of PRICE_FIELDS that are given."""
-    if raw is None:
-        return {}
-    if not isinstance(raw, dict):
-        at.add("price", f'must be a dictionary such as {{request: "0.001"}}, not {kind_of(raw)}')
-        return {}
-    at.under("price").only_fields(raw, tuple(PRICE_FIELDS))
-    prices: dict[str, Decimal] = {}
-    meters: dict[str, str] = {}
-    for field, (meter, _per) in PRICE_FIELDS.items():
-        if raw.get(field) is None:
-            continue
-        if meter in meters:
-            at.add(f"price.{field}", f"says again what {meters[meter]} says; keep one of them")
-        meters[meter] = field
-        try:
-            prices[field] = parse_amount(raw[field], floats=True)
-        except GatewayError as exc:
-            at.add(f"price.{field}", exc.message)
-    return prices

@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import datetime
 import typing as t
-import zoneinfo
 from decimal import Decimal
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.budgets import LIMIT, REFUSE, Budget
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import Account
-from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.spend import zone_of
 
 _RANK = {LIMIT: 1, REFUSE: 2}
 
@@ -46,10 +45,7 @@ class Spent(t.NamedTuple):
 
 def month_start(now: int, zone: str) -> int:
     """When the calendar month of that moment began in a time zone of the tz database; milliseconds since the epoch."""
-    try:
-        here = zoneinfo.ZoneInfo(zone)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as exc:
-        raise GatewayError(f"time_zone: {zone!r} is no time zone of this system, such as Europe/Berlin or Etc/UTC.") from exc
+    here = zone_of(zone)
     moment = datetime.datetime.fromtimestamp(now / 1000, here)
     return round(datetime.datetime(moment.year, moment.month, 1, tzinfo=here).timestamp()) * 1000
 

@@ -166,7 +166,7 @@ def why_bodies(tiers: t.Sequence[Tier], streams: str) -> list[str]:
         if rate.model
     ]
     if streams != "allow":
-        reasons += [f"tier {tier.name} limits tokens and streams={streams}" for tier in tiers if tier.tokens]
+        reasons += [f"tier {tier.name} limits tokens and streams={streams}" for tier in tiers if tier.tokens or tier.spend]
     return reasons
 
 
@@ -174,7 +174,7 @@ def body_filter(
     tiers: t.Sequence[Tier], *, name: str, gateway: Target, streams: str, routes: t.Sequence[str] | None = None
 ) -> dict[str, t.Any]:
     """The EnvoyFilter for ``gateway``: on all its routes, or only on those that istiod calls ``routes``."""
-    metered = any(tier.tokens for tier in tiers)
+    metered = any(tier.tokens or tier.spend for tier in tiers)
     if not metered:
         streams = "allow"
     fields, rules = f"kuadrant.llm/{name}/fields", f"kuadrant.llm/{name}/rules"

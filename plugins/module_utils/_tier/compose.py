@@ -19,6 +19,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._tier.access import E
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.body import body_filter, envoy_routes, keyless_filter, why_bodies
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import Topology, find_foreign
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.plan import Wanted
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.spend import spends
 
 Object: t.TypeAlias = dict[str, t.Any]
 
@@ -230,6 +231,7 @@ def _refuse(wanted: PolicySet, tiers: tuple[Tier, ...], around: Surroundings) ->
                 "Kuadrant's filter reports to any Limitador only how many tokens an answer cost in all. Limit the total there, without "
                 "cost and count."
             )
+        problems += _refuse_spend(wanted, tiers, around, one)
         overlapping = policy.overlapping_token_limits(tiers) if "TokenRateLimitPolicy" in wanted.names else []
         if overlapping and not one.native:
             problems.append(
@@ -238,3 +240,22 @@ def _refuse(wanted: PolicySet, tiers: tuple[Tier, ...], around: Surroundings) ->
             )
     if problems:
         raise GatewayError(" ".join(problems), problems=problems)
+
+
+def _refuse_spend(wanted: PolicySet, tiers: tuple[Tier, ...], around: Surroundings, one: DataPlane) -> list[str]:
+    """What of the limits on money cannot be had there."""
+    if "TokenRateLimitPolicy" not in wanted.names or one.native:
+        return []
+    where, problems = f"Gateway {one.gateway.namespace}/{one.gateway.name}", []
+    if around.plain_limiters and (found := spends(tiers)):
+        problems.append(
+            f"{where}: Limitador {', '.join(around.plain_limiters)} runs Kuadrant's image, which counts tokens and no money "
+            f"({'; '.join(found)}). Set limitador_image to the custom Limitador, or leave spend out and run the playbook enforce_budgets "
+            "with llm_gateway_budgets, which works with any Limitador."
+        )
+    if found := spends(tiers, models=True):
+        problems.append(
+            f"{where} does not tell the limiter which model has answered, as prices of single models want it ({'; '.join(found)}). "
+            "Leave spend.models out."
+        )
+    return problems

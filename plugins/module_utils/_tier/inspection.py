@@ -21,6 +21,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._tier.access import M
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import Surroundings
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import SAME_TARGET, find_foreign
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import COUNTERS, Target, admits, cost_of, is_shadow, is_unlimited
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier.spend import facts_of
 
 Object: t.TypeAlias = t.Mapping[str, t.Any]
 
@@ -134,6 +135,9 @@ def tiers_of(policies: t.Iterable[Object]) -> tuple[list[dict[str, t.Any]], list
                 others.append({"policy": policy["metadata"]["name"], "name": name, "counts": counts, "rates": rates, "when": predicates})
                 continue
             entry = tiers.setdefault(json.loads(tier.group(1)), {"requests": [], "tokens": []})
+            if spend := facts_of(name, per, rates):
+                entry["spend"] = spend
+                continue
             model, cost = _MODEL.search(predicates), cost_of(name)
             entry[counts] += [
                 {

@@ -27,7 +27,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._names import (
     USAGE_PATH,
     USER_ANNOTATION,
 )
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier import access, identities
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier import access, identities, spend
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.access import MODEL_HEADER
 
 if t.TYPE_CHECKING:
@@ -198,11 +198,13 @@ def rate_limit_policy(tiers: t.Sequence[Tier], *, name: str, target: Target) -> 
 
 def token_rate_limit_policy(tiers: t.Sequence[Tier], *, name: str, target: Target) -> dict[str, t.Any] | None:
     """The limits on tokens, named likewise; None when no tier has any. Those who have none are counted along with those who have."""
-    if not any(tier.tokens for tier in tiers):
+    if not any(tier.tokens or tier.spend for tier in tiers):
         return None
     limits: dict[str, t.Any] = {}
     for tier in tiers:
-        limits |= _limits(tier.name, tier.tokens, _UNLIMITED_TOKENS, _SPENDS_TOKENS)
+        if tier.spend:
+            limits[spend.limit_name(tier.name, tier.spend)] = _limit(tier.name, tier.spend.per, [spend.rate(tier.spend)], [_SPENDS_TOKENS])
+        limits |= _limits(tier.name, tier.tokens, _UNLIMITED_TOKENS, _SPENDS_TOKENS, beside=tier.spend.per if tier.spend else "")
     return _policy("TokenRateLimitPolicy", name, target, {"limits": limits})
 
 
@@ -215,6 +217,8 @@ def overlapping_token_limits(tiers: t.Sequence[Tier]) -> list[str]:
     problems = []
     for tier in tiers:
         scopes = list(dict.fromkeys(_scope(rate) for rate in tier.tokens))
+        if tier.spend:
+            problems += [f"tier {tier.name}: tokens {scope} and spend" for scope in scopes]
         for position, scope in enumerate(scopes):
             for other in scopes[position + 1 :]:
                 if None in (scope.model, other.model) or scope.model == other.model:
@@ -273,8 +277,11 @@ def _scope(rate: Rate) -> _Scope:
     return _Scope(rate.per, rate.model, rate.shadow, rate.cost)
 
 
-def _limits(tier: str, rates: t.Sequence[Rate], unlimited: int, *predicates: str) -> dict[str, t.Any]:
-    """The limits of one tier by name. One of them counts every user, so that metrics name the user whatever is limited."""
+def _limits(tier: str, rates: t.Sequence[Rate], unlimited: int, *predicates: str, beside: str = "") -> dict[str, t.Any]:
+    """The limits of one tier by name. One of them counts every user, so that metrics name the user whatever is limited.
+
+    ``beside``: how another limit of the tier counts; that for each user will do.
+    """
     buckets: dict[_Scope, list[dict[str, t.Any]]] = {}
     for rate in rates:
         buckets.setdefault(_scope(rate), []).append({"limit": rate.limit, "window": rate.window})
@@ -282,9 +289,9 @@ def _limits(tier: str, rates: t.Sequence[Rate], unlimited: int, *predicates: str
         _limit_name(tier, scope): _limit(tier, scope.per, bucket, [*predicates, *([_is_model(scope.model)] if scope.model else [])])
         for scope, bucket in buckets.items()
     }
-    if not any((scope.per, scope.model, scope.shadow) == ("user", None, False) for scope in buckets):
+    if beside != "user" and not any((scope.per, scope.model, scope.shadow) == ("user", None, False) for scope in buckets):
         # Kuadrant takes limits by their names, and the one that refuses must come first: see overlapping_token_limits.
-        name = f"{tier}/unlimited" if buckets else tier
+        name = f"{tier}/unlimited" if buckets or beside else tier
         limits[name] = _limit(tier, "user", [{"limit": unlimited, "window": _UNLIMITED_WINDOW}], predicates)
     return limits
 

@@ -11,7 +11,7 @@
 //! Whose usage it is, only the gateway says (`CALLER`): role gateway removes that header from whatever a client sends, and role
 //! authorization has Authorino write it. Like all of this port it has no authentication of its own.
 //!
-//! Money is not here: what a call costs depends on dates, discounts and steps of price, and is on the bill.
+//! Money is here where a limit counts it (`spend.rs`), and no bill: what that says depends on dates, discounts and steps of price.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::counters::{Time, WindowKey};
 use crate::limits::{Limits, Rule};
+use crate::spend::Spend;
 use crate::store::Store;
 use crate::usage::{Usage, date};
 
@@ -104,6 +105,7 @@ impl Caller {
         } else {
             return None;
         };
+        let spend = rule.spend.as_ref();
         let window = store.window(&WindowKey { limit: rule.identity.clone(), variables }, now);
         let of_tier = self.tier.as_deref().is_some_and(|tier| name.split('/').next() == Some(tier));
         let unlimited = limit.seconds() == UNLIMITED_SECONDS && UNLIMITED.contains(&limit.max_value());
@@ -111,14 +113,21 @@ impl Caller {
             return None;
         }
         Some(LimitView {
-            name: name.into(),
-            counts: if rule.tokens { "tokens" } else { "requests" },
+            name: spend.map_or_else(|| name.into(), Spend::title),
+            counts: match () {
+                _ if spend.is_some() => "millionths",
+                _ if rule.tokens => "tokens",
+                _ => "requests",
+            },
             per,
             shadow: rule.shadow,
             limit: limit.max_value(),
             remaining: limit.max_value().saturating_sub(window.map_or(0, |window| window.value)),
             window_seconds: limit.seconds(),
-            resets_in_seconds: window.map(|window| (window.expires - now).div_ceil(1000)),
+            resets_in_seconds: window
+                .map(|window| window.expires)
+                .or_else(|| spend?.month_end(now))
+                .map(|ends| (ends - now).div_ceil(1000)),
         })
     }
 

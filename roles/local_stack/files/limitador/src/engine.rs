@@ -75,6 +75,7 @@ impl Engine {
         let limits = self.limits.borrow().clone();
         let mut counters = vec![];
         let mut demands = vec![];
+        let now = now();
         for rule in limits.namespace(namespace) {
             let counter = rule.counter(entries.len(), &context)?;
             if let Some(counter) = counter {
@@ -82,10 +83,9 @@ impl Engine {
                     key: WindowKey { limit: rule.identity.clone(), variables: counter.set_variables().clone() },
                     max: rule.limit.max_value(),
                     seconds: rule.limit.seconds(),
+                    ends: rule.spend.as_ref().and_then(|spend| spend.month_end(now)),
                     hits: match (rule.descriptor, call) {
-                        (0, Hits::Report(_)) if rule.weights.is_some() => {
-                            Hits::Report(rule.weights.map_or(0, |weights| weights.cost(&report)))
-                        }
+                        (0, Hits::Report(tokens)) => Hits::Report(rule.cost(&report).unwrap_or(tokens)),
                         (0, Hits::Take(_)) if rule.tokens => Hits::Check,
                         (0, call) => call,
                         (other, call) => hits.get(other).copied().unwrap_or(call),
@@ -101,7 +101,6 @@ impl Engine {
 
         let mut labels = self.labeler.labels(&entries, &context);
         labels.insert("limitador_namespace".into(), namespace.into());
-        let now = now();
         let name = |limited: usize| counters[limited].limit().name().map(str::to_owned);
         let settlement = self.store.settle(&demands, now, |limited, shadows| match limited {
             _ if matches!(call, Hits::Report(_)) => reported(report, labels),
@@ -180,4 +179,61 @@ fn with_user_and_group(total: Total, labels: &Labels) -> Option<(Series, u64)> {
     labels.get("user")?;
     let kept = ["limitador_namespace", "user", "group"].iter().filter_map(|name| labels.get_key_value(*name));
     Some((Series::new(total, kept.map(|(k, v)| (k.clone(), v.clone())).collect()), 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+
+    /// 1.00 a month; an answer costs 0.001, a token of the prompt 0.0005 and one of the completion 0.0015.
+    const SPEND: &str = r#"
+- {namespace: llm/route, max_value: 1000000, seconds: 2764800,
+   name: 'free/spend:Etc/UTC;prompt=500,completion=1500,cached=500,unsplit=1500,request=1000,unmetered=0',
+   conditions: ['descriptors[0]["tokenlimit.free__1"] == "1"'], variables: ['descriptors[0]["auth.identity.userid"]']}
+"#;
+
+    fn engine() -> Engine {
+        Engine {
+            limits: watch::channel(Arc::new(Limits::parse(SPEND).unwrap())).1,
+            store: Arc::new(Store::in_memory(Metrics::default().datastore, 0)),
+            labeler: Labeler::new(vec![], None),
+            limit_name_in_labels: false,
+            programs: Programs::default(),
+        }
+    }
+
+    fn decide(engine: &Engine, user: &str, more: &[(&str, &str)], hits: Hits) -> CheckResult {
+        let own = [("tokenlimit.free__1", "1"), ("auth.identity.userid", user)];
+        let entries = own.iter().chain(more).map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        engine.decide("llm/route", vec![Descriptor { entries, hits }]).unwrap()
+    }
+
+    #[test]
+    fn money_is_refused_from_the_answer_on_that_reaches_the_amount() {
+        let engine = engine();
+        let admitted = |user: &str| !decide(&engine, user, &[], Hits::Take(1)).limited;
+        let answered = |prompt: &str, completion: &str| {
+            let usage =
+                [("kuadrant.llm/usage/prompt_tokens", prompt), ("kuadrant.llm/usage/completion_tokens", completion)];
+            decide(&engine, "alice", &[&usage[..], &[(USAGE, "")]].concat(), Hits::Report(0)).counters[0].remaining()
+        };
+        assert!((0..20).all(|_call| admitted("alice")), "what is under way has cost nothing yet");
+        assert_eq!(answered("1500", "100"), Some(99_000));
+        assert!(admitted("alice"));
+        assert_eq!(answered("195", "0"), Some(500));
+        assert!(admitted("alice"), "0.0005 are left");
+        assert_eq!(answered("1", "1"), Some(0));
+        assert!(!admitted("alice"));
+        assert!(admitted("bob"));
+    }
+
+    #[test]
+    fn of_tokens_whose_kind_is_not_known_each_costs_what_the_dearer_does() {
+        let engine = engine();
+        let result = decide(&engine, "alice", &[], Hits::Report(600));
+        assert_eq!(result.counters[0].remaining(), Some(1_000_000 - 901_000));
+        let left = result.counters[0].expires_in().unwrap();
+        assert!(left <= Duration::from_secs(31 * 86_400), "until the month ends: {left:?}");
+    }
 }

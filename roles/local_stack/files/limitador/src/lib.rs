@@ -17,6 +17,7 @@ pub mod limits;
 pub mod metrics;
 pub mod program;
 pub mod reload;
+pub mod spend;
 pub mod store;
 pub mod tokens;
 pub mod usage;

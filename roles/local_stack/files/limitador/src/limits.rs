@@ -16,6 +16,8 @@ use limitador::limit::{Context, Expression, Limit, Predicate};
 use serde::Deserialize;
 use tracing::warn;
 
+use crate::spend::Spend;
+use crate::tokens::Report;
 use crate::weights::Weights;
 
 /// How kuadrant-operator names the entry of a token limit; that of another limit is `limit.…`.
@@ -40,6 +42,8 @@ pub struct Rule {
     pub shadow: bool,
     /// What the tokens of an answer count, if not one each.
     pub weights: Option<Weights>,
+    /// What answers cost and when the month ends, if it is a limit on money.
+    pub spend: Option<Spend>,
     needs_descriptors: usize,
     conditions: Vec<Predicate>,
 }
@@ -71,7 +75,7 @@ impl Limits {
     /// Of two entries that differ in name or maximum only, both apply: that is, the stricter one.
     fn add(&mut self, rule: Rule, title: &str) {
         let rules = self.by_namespace.entry(rule.limit.namespace().as_ref().to_owned()).or_default();
-        match rules.iter_mut().find(|known| known.identity == rule.identity) {
+        match rules.iter_mut().find(|known| known.identity == rule.identity && rule.spend.is_none()) {
             None => rules.push(Arc::new(rule)),
             Some(known) => {
                 warn!("{title} counts the same requests as an earlier limit; the lower max_value is in force");
@@ -111,7 +115,12 @@ impl Rule {
 
         let sources = || conditions.iter().chain(&variables);
         let indices: Vec<usize> = sources().flat_map(|source| descriptor_indices(source)).collect();
-        let identity = serde_json::to_string(&(&entry.namespace, entry.seconds, &conditions, &variables))?;
+        let spend = entry.name.as_deref().and_then(Spend::of).transpose().map_err(|error| anyhow!(error))?;
+        let identity = match &spend {
+            // kuadrant-operator makes a new condition of a new name; what was spent in the month stays spent when prices change.
+            Some(spend) => serde_json::to_string(&(&entry.namespace, "spend", &spend.tier, &variables))?,
+            None => serde_json::to_string(&(&entry.namespace, entry.seconds, &conditions, &variables))?,
+        };
         let expressions = sources().map(|s| expression(s)).collect::<Result<Vec<_>>>()?;
         let predicates = parse_all(&conditions, Predicate::parse)?;
 
@@ -133,9 +142,16 @@ impl Rule {
             tokens: conditions.iter().any(|condition| condition.contains(TOKEN_LIMIT)),
             shadow,
             weights,
+            spend,
             needs_descriptors: indices.iter().max().map_or(0, |max| max + 1),
             conditions: predicates,
         })
+    }
+
+    /// What an answer counts, where that is not simply its tokens.
+    pub fn cost(&self, report: &Report) -> Option<u64> {
+        let spent = self.spend.as_ref().map(|spend| spend.cost(report));
+        spent.or_else(|| self.weights.map(|weights| weights.cost(report)))
     }
 
     /// The counter of the request, if the limit applies to it. An entry that the request does not have makes a
@@ -272,6 +288,20 @@ mod tests {
             assert_eq!(limits.len(), 1);
             assert_eq!(limits.namespace("llm/vllm-httproute")[0].limit.max_value(), 2);
         }
+    }
+
+    #[test]
+    fn what_was_spent_stays_spent_when_prices_change() {
+        let spend = |prompt: &str, condition: &str| {
+            let prices = format!("prompt={prompt},completion=0,cached=0,unsplit=0,request=0,unmetered=0");
+            let name = format!("name: free/spend:Etc/UTC;{prices}");
+            FREE.replace("name: free", &name).replace("free__1", condition)
+        };
+        let identities = |text: &str| Limits::parse(text).unwrap().identities();
+        assert_eq!(identities(&spend("1", "free__1")), identities(&spend("2", "free__2")));
+        let both = format!("{}{}", spend("1", "free__1"), spend("2", "free__2"));
+        assert_eq!(Limits::parse(&both).unwrap().len(), 2, "of two policies");
+        assert!(error(&spend("x", "free__1")).contains("says no prices"));
     }
 
     #[test]

@@ -38,7 +38,10 @@ pub enum Hits {
 pub struct Demand {
     pub key: WindowKey,
     pub max: u64,
+    /// How long a window is at most.
     pub seconds: u64,
+    /// When a window ends that opens now, if not after so many seconds.
+    pub ends: Option<Time>,
     pub hits: Hits,
     /// No reason to deny anything.
     pub shadow: bool,
@@ -273,7 +276,7 @@ impl State {
             // Two periods and more to go: the clock was set back since. Less is also what a request sees whose
             // time was taken before, but whose turn came after, that of the one that opened the window.
             Some(window) if window.expires > now && (window.expires - now) / 2 < period => *window,
-            _ => Window { value: 0, expires: now.saturating_add(period) },
+            _ => Window { value: 0, expires: demand.ends.unwrap_or(now.saturating_add(period)) },
         }
     }
 

@@ -10,7 +10,7 @@ use crate::tokens::Report;
 const COST: &str = "cost:";
 const SHADOW: &str = "shadow";
 /// Weights are kept in millionths.
-const ONE: u64 = 1_000_000;
+pub const ONE: u64 = 1_000_000;
 const DECIMALS: usize = 6;
 const MOST: u64 = 1_000_000 * ONE;
 
@@ -28,7 +28,7 @@ impl Weights {
         let mut parts = name.split('/').skip(1).peekable();
         parts.next_if_eq(&SHADOW);
         let mut amounts = parts.next()?.strip_prefix(COST)?.split(',');
-        let mut amount = |name: &str| millionths(amounts.next()?.strip_prefix(name)?.strip_prefix('=')?);
+        let mut amount = |name: &str| millionths(amounts.next()?.strip_prefix(name)?.strip_prefix('=')?, MOST);
         let weights = Self { prompt: amount("prompt")?, completion: amount("completion")?, cached: amount("cached")? };
         amounts.next().is_none().then_some(weights)
     }
@@ -44,8 +44,8 @@ impl Weights {
     }
 }
 
-/// Of a decimal number such as `0.1`.
-fn millionths(text: &str) -> Option<u64> {
+/// Of a decimal number such as `0.1`, of at most `most`.
+pub fn millionths(text: &str, most: u64) -> Option<u64> {
     let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(whole) || !digits(decimals) || decimals.len() > DECIMALS {
@@ -53,7 +53,7 @@ fn millionths(text: &str) -> Option<u64> {
     }
     let millionths =
         whole.parse::<u64>().ok()?.checked_mul(ONE)? + format!("{decimals:0<DECIMALS$}").parse::<u64>().ok()?;
-    (millionths <= MOST).then_some(millionths)
+    (millionths <= most).then_some(millionths)
 }
 
 #[cfg(test)]

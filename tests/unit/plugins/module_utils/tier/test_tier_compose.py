@@ -277,3 +277,35 @@ def test_policies_of_one_name_have_filters_of_their_own() -> None:
     want = wanted([{"name": "free", "models": ["m"], "tokens": [RATE]}], names=dict.fromkeys(("AuthPolicy", "RateLimitPolicy"), "same"))
     filters = [one for one in made(want, around()) if "EnvoyFilter" in one]
     assert filters == ["EnvoyFilter llm/same-models-gw", "EnvoyFilter llm/same-keyless-gw", "EnvoyFilter llm/same-body-gw"]
+
+
+SPEND = {"name": "free", "price": {"request": "0.01"}, "spend": {"limit": "20.00"}}
+SPEND_OF_MODEL = {**SPEND, "spend": {"limit": "20.00", "models": {"m": {"request": "0.02"}}}}
+
+
+@pytest.mark.parametrize(
+    ("tier", "gateway", "plain", "said"),
+    [
+        (
+            SPEND,
+            ISTIO,
+            ("k/limitador",),
+            "Limitador k/limitador runs Kuadrant's image, which counts tokens and no money (tier free: spend 20.00",
+        ),
+        (SPEND, ISTIO, (), None),
+        (SPEND, NATIVE, ("k/limitador",), None),
+        (SPEND_OF_MODEL, ISTIO, (), "does not tell the limiter which model has answered, as prices of single models want it (tier free"),
+        (SPEND_OF_MODEL, NATIVE, (), None),
+        ({**SPEND, "tokens": [RATE]}, ISTIO, (), "hold for one request (tier free: tokens per user and spend)"),
+        ({**SPEND, "tokens": [RATE]}, NATIVE, (), None),
+    ],
+)
+def test_money_is_counted_by_the_custom_limitador_only(tier: t.Any, gateway: DataPlane, plain: tuple[str, ...], said: str | None) -> None:
+    where = dataclasses.replace(around(gateway), plain_limiters=plain)
+    if said is None:
+        assert "TokenRateLimitPolicy llm/llm-token-limits" in made(wanted([tier]), where)
+        assert "EnvoyFilter llm/llm-rate-limits-body-gw" in made(wanted([tier]), where), "streams have to tell what they cost"
+        return
+    with pytest.raises(GatewayError) as error:
+        compose(wanted([tier]), where)
+    assert said in error.value.message

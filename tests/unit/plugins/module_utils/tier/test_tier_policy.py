@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Tier, parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier import policy
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier import policy, spend
 
 GATEWAY = policy.Target("Gateway", "vllm-gateway", "llm")
 LABELS = {"app": "llm-gateway", "kuadrant.io/auth-secret": "true"}
@@ -263,6 +263,48 @@ def test_a_limit_that_weighs_says_so_in_its_name() -> None:
         "tier free: tokens per group at a cost of prompt=1,completion=0,cached=1",
         "tier free: tokens per user of model m/1 in shadow at a cost of prompt=0,completion=1,cached=0",
     ]
+
+
+SPEND = {"name": "free", "price": {"prompt_per_1m": "0.5", "completion_per_1m": "1.5", "request": "0.01"}, "spend": {"limit": "20.00"}}
+
+
+def limits_of(*tiers: dict[str, t.Any]) -> dict[str, t.Any]:
+    made = policy.token_rate_limit_policy(parse_tiers(list(tiers)), name="p", target=GATEWAY)
+    assert made is not None
+    return t.cast("dict[str, t.Any]", made["spec"]["limits"])
+
+
+def test_a_limit_on_money_says_prices_and_time_zone_in_its_name() -> None:
+    name = "free/spend:Etc/UTC;prompt=0.5,completion=1.5,cached=0.5,unsplit=1.5,request=10000,unmetered=0"
+    limits = limits_of(SPEND, {"name": "other"})
+    assert list(limits) == [name, "other"], "it counts every user, so that nothing beside it has to"
+    assert limits[name] == {
+        "rates": [{"limit": 20_000_000, "window": "768h"}],
+        "when": [{"predicate": 'auth.identity.tier == "free"'}, {"predicate": 'request.method == "POST"'}],
+        "counters": [{"expression": f"auth.identity.{one}"} for one in ("userid", "groups", "tier")],
+    }
+    assert spend.facts_of(name, "user", limits[name]["rates"]) == {"limit": "20", "time_zone": "Etc/UTC", "per": "user"}
+    assert policy.cost_of(name) is None
+    assert not policy.is_shadow(name)
+
+
+def test_money_of_groups_and_models_has_its_own_words() -> None:
+    told = {"limit": "7.5", "time_zone": "Europe/Berlin", "per": "group", "models": {"m/1": {"completion_per_1k": "6"}}}
+    group, unlimited = limits_of({**SPEND, "spend": told}).items()
+    assert group[0].startswith("free/spend:Europe/Berlin;prompt=0.5,")
+    assert group[0].endswith(";model=m/1,prompt=0,completion=6000,cached=0,unsplit=6000,request=0,unmetered=0")
+    assert [one["expression"] for one in group[1]["counters"]] == ["auth.identity.groups", "auth.identity.tier"]
+    assert unlimited[0] == "free/unlimited", "after the one that refuses"
+
+
+def test_money_and_tokens_of_one_tier_hold_for_one_request() -> None:
+    both = parse_tiers([{**SPEND, "tokens": [{"limit": 9, "window": "1m"}]}])
+    assert policy.overlapping_token_limits(both) == ["tier free: tokens per user and spend"]
+
+
+@pytest.mark.parametrize("name", ["free", "free/spend", "free/spend:Etc/UTC", "free/group/spend:Etc/UTC;prompt=1"])
+def test_a_limit_of_another_name_is_none_on_money(name: str) -> None:
+    assert spend.facts_of(name, "user", [{"limit": 1, "window": "768h"}]) is None
 
 
 @pytest.mark.parametrize("name", ["free", "free/group", "free/model/cost:prompt=1,completion=4,cached=0.1", "free/cost:odd", "free/shadow"])

@@ -35,7 +35,8 @@ fn spend(limits: &str, store: &Store, user: &str, n: u64) {
     let variables =
         rule.limit.variables().into_iter().map(|name| (name.clone(), caller.value(&name).unwrap())).collect();
     let key = WindowKey { limit: rule.identity.clone(), variables };
-    let demand = Demand { key, max: 1_000, seconds: rule.limit.seconds(), hits: Hits::Take(n), shadow: false };
+    let demand =
+        Demand { key, max: 1_000, seconds: rule.limit.seconds(), ends: None, hits: Hits::Take(n), shadow: false };
     store.settle(&[demand], 0, |_, _| vec![]);
 }
 
@@ -80,6 +81,21 @@ fn limits_are_those_of_the_tier_and_what_is_left_is_the_callers() {
     ];
     assert_eq!(shown("alice"), [&["free requests user false 5 2 120 119"][..], &others[..]].concat());
     assert_eq!(shown("bob"), [&["free requests user false 5 5 120 null"][..], &others[..]].concat());
+}
+
+#[test]
+fn money_is_told_in_millionths_without_prices_until_the_month_ends() {
+    let prices = "prompt=0.5,completion=1.5,cached=0.5,unsplit=1.5,request=0,unmetered=0";
+    let limits = limit(&format!("free/spend:Etc/UTC;{prices}"), 2_000, 2_764_800, &["auth.identity.userid"]);
+    let store = Store::in_memory(Metrics::default().datastore, 0);
+    spend(&limits, &store, "alice", 600);
+    let shown = |user: &str| {
+        let limit = &ask(&limits, &store, user)["limits"][0];
+        ["name", "counts", "limit", "remaining", "resets_in_seconds"].map(|name| limit[name].to_string()).join(" ")
+    };
+    let january = 31 * 86_400 - 1;
+    assert_eq!(shown("bob"), format!(r#""free/spend" "millionths" 2000 2000 {january}"#));
+    assert_eq!(shown("alice"), r#""free/spend" "millionths" 2000 1400 2764799"#);
 }
 
 #[test]

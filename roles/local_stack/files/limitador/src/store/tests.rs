@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 fn demand(max: u64, hits: Hits) -> Demand {
     let key = WindowKey { limit: "free".into(), variables: [("user".into(), "alice".into())].into() };
-    Demand { key, max, seconds: 120, hits, shadow: false }
+    Demand { key, max, seconds: 120, ends: None, hits, shadow: false }
 }
 
 fn count(_: Option<usize>, _: &[usize]) -> Vec<(Series, u64)> {
@@ -41,6 +41,22 @@ fn a_window_opens_with_the_first_hit_and_is_fixed() {
     assert!(admitted(&store, take(), 100_000));
     assert!(!admitted(&store, take(), 120_999));
     assert!(admitted(&store, take(), 121_000));
+}
+
+#[test]
+fn a_window_that_ends_with_the_month_holds_until_then() {
+    let (store, end) = (memory(), 2_000_000_000);
+    let ends = |now: Time| Some(if now < end { end } else { 2 * end });
+    let spend = |now: Time, hits| {
+        let demand = Demand { seconds: 768 * 3600, ends: ends(now), ..demand(2, hits) };
+        store.settle(&[demand], now, count).limited.is_none()
+    };
+    spend(1_000, Hits::Report(9));
+    assert_eq!([1_000, end - 1].map(|now| spend(now, Hits::Check)), [false, false], "9 of 2");
+    assert!(spend(end, Hits::Check), "a new month");
+    spend(end, Hits::Report(1));
+    spend(end - 1, Hits::Report(1));
+    assert_eq!(value(&store, end), 2, "who came before the new month, but whose turn is in it, opens no old window");
 }
 
 #[test]
