@@ -93,6 +93,8 @@ def test_killed_run_is_finished_by_the_next(
     eventually(lambda: done(secrets()) >= 50 or killed.poll() is not None, 120)
     killed.kill()
     assert killed.wait() == -9, "it was finished before it could be killed: raise COUNT"
+    # What it had sent before still takes effect, and would be another client's change to a run that starts within the same moment.
+    eventually(lambda: secrets() == secrets(), 60)
 
     result = run_api_key(**options(fields))
     assert not result.get("failed"), result.get("msg")
