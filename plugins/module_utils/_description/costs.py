@@ -12,6 +12,7 @@ import dataclasses
 import typing as t
 from decimal import Decimal, InvalidOperation
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import plain
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import kind_of
 
 if t.TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Weights:
 
     def facts(self) -> dict[str, str]:
         """By part, as text without needless zeros."""
-        return {part: _plain(getattr(self, part)) for part in PARTS}
+        return {part: plain(getattr(self, part)) for part in PARTS}
 
     @classmethod
     def of(cls, text: str) -> Weights | None:
@@ -106,8 +107,3 @@ def _amount_of(value: t.Any) -> Decimal | None:
     if not amount.is_finite() or not 0 <= amount <= _MOST or amount != round(amount, _DECIMALS):
         return None
     return amount
-
-
-def _plain(amount: Decimal) -> str:
-    text = f"{amount:f}"
-    return text.rstrip("0").rstrip(".") or "0" if "." in text else text

@@ -77,6 +77,12 @@ def parse_amount(value: t.Any, *, floats: bool = False) -> Decimal:
     return amount
 
 
+def plain(amount: Decimal) -> str:
+    """As people write it: no exponent, no zeros at the end."""
+    text = f"{amount:f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
+
+
 def read_prices(raw: t.Any, field: str, at: At) -> dict[str, Decimal]:
     """By field, those of PRICE_FIELDS that are given. What is wrong with ``field`` goes to ``at``."""
     if raw is None:

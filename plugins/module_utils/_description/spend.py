@@ -15,7 +15,7 @@ import zoneinfo
 from decimal import Decimal
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description import meters
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import PRICE_FIELDS, Price, read_amount, read_prices
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import PRICE_FIELDS, Price, plain, read_amount, read_prices
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, kind_of
 
 if t.TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Spend:
     def facts(self) -> dict[str, t.Any]:
         """As it can be written, with all fields."""
         models = {
-            name: {_FIELDS[part]: _plain(price.scaleb(0 if part in _ANSWERS else UNIT)) for part, price in zip(PARTS, prices, strict=True)}
+            name: {_FIELDS[part]: plain(price.scaleb(0 if part in _ANSWERS else UNIT)) for part, price in zip(PARTS, prices, strict=True)}
             for name, prices in self.models
         }
         return {"limit": f"{self.limit:f}", "time_zone": self.time_zone, "per": self.per, "models": models}
@@ -145,7 +145,3 @@ def _unit_prices(prices: Prices, at: At, field: str) -> tuple[Decimal, ...] | No
         at.add(field, f"has a price that is above {_MOST_UNIT_PRICE} or has more than {2 * UNIT} decimals for one token or request")
         return None
     return found
-
-
-def _plain(amount: Decimal) -> str:
-    return f"{amount.normalize():f}"

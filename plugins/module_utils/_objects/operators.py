@@ -54,7 +54,7 @@ def _of_deployment(kube: Kube, deployment: Object) -> list[str]:
             account = spec["template"]["spec"].get("serviceAccountName", "default")
             return [
                 f'{name} in namespace {namespace} is refused what it needs: "{found}". Give its ServiceAccount {account} that right again: '
-                "install the operator anew, or restore its ClusterRole and ClusterRoleBinding."
+                "install the operator again, or restore its ClusterRole and ClusterRoleBinding."
             ]
     return []
 

@@ -19,10 +19,10 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.adjustments import CORRECTION, CREDIT, DISCOUNT, MINIMUM, Adjustment
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.attributes import Attributes
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import Account
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import Price
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import Price, plain
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_name, months
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.charge import Charge
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import EXACT, ZERO, Cost, plain, total
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import EXACT, ZERO, Cost, total
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import Count
 
 _ONE = Count(1, 1)

@@ -56,12 +56,6 @@ def total(costs: t.Iterable[Cost]) -> Cost:
     return sum(costs, Cost())
 
 
-def plain(amount: Decimal) -> str:
-    """As people write it: no exponent, no zeros at the end."""
-    text = f"{amount:f}"
-    return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
-
-
 def places(amount: Decimal) -> int:
     """Decimals that the amount needs."""
     return max(0, -t.cast("int", amount.as_tuple().exponent))

@@ -19,8 +19,9 @@ from decimal import Decimal
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.adjustments import ADJUSTMENTS
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.currencies import minor_unit
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.document import Tax
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import plain
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.charge import Charge
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import EXACT, Cost, plain, total
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import EXACT, Cost, total
 
 _NOTHING = Cost()
 _ROUND = decimal.Context(prec=80, rounding=decimal.ROUND_HALF_UP)

@@ -27,9 +27,9 @@ from decimal import Decimal
 from ansible_collections.kuadrant.llm.plugins.module_utils._description import meters
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.adjustments import ADJUSTMENTS, CORRECTION, CREDIT, DISCOUNT
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import FEE
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import Price
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import Price, plain
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.calendar import month_of
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import EXACT, plain
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import EXACT
 from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import csv_text, harmless
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time, parse_time
 

@@ -12,8 +12,9 @@ import os
 import typing as t
 from decimal import Decimal
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import plain
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import EXACT, ZERO, plain
+from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import EXACT, ZERO
 from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import csv_text, harmless
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.files import write_text
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page import document

@@ -15,6 +15,7 @@ from __future__ import annotations
 import typing as t
 from decimal import Decimal
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import plain
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.spend import PARTS, UNIT, Spend
 
 if t.TYPE_CHECKING:
@@ -48,12 +49,8 @@ def facts_of(name: str, per: str, rates: t.Iterable[t.Mapping[str, t.Any]]) -> d
     amounts = [Decimal(one["limit"]).scaleb(-UNIT) for one in rates]
     if not rest.startswith(_SPEND) or not prices or len(amounts) != 1:
         return None
-    return {"limit": f"{amounts[0].normalize():f}", "time_zone": zone, "per": per}
+    return {"limit": plain(amounts[0]), "time_zone": zone, "per": per}
 
 
 def _said(prices: t.Iterable[Decimal]) -> str:
-    return ",".join(f"{part}={_plain(price.scaleb(UNIT))}" for part, price in zip(PARTS, prices, strict=True))
-
-
-def _plain(amount: Decimal) -> str:
-    return f"{amount.normalize():f}"
+    return ",".join(f"{part}={plain(price.scaleb(UNIT))}" for part, price in zip(PARTS, prices, strict=True))
