@@ -115,6 +115,14 @@ def test_a_limiter_that_restarts_again_and_again_is_one(seed: int) -> None:
     assert lower(counted(users)) > 300
 
 
+def test_each_counter_has_its_least_of_all_ways_to_tell_two_processes_apart() -> None:
+    """The last scrapes fit to either process, and by the one of which less was counted in all, the second user's call would be two."""
+    busy: list[int | None] = [17, 18, 19, 21, 26, 25, 26, 31, 31, 32, 35, 37, 40, 43, 45, 47, 50, 49, 52, 53, 53]
+    quiet: list[int | None] = [*([None] * 15), 1, None, 1, None, 1, 1]
+    counts = counted([busy, quiet]).of("calls")
+    assert counts[("user-1",)].lower == 1
+
+
 def test_counters_that_went_down_once_and_came_past_their_old_value_may_be_those_of_two() -> None:
     """One that restarted counted 7 and then 16. Of two, one went from 6, which may be older, to 16, and the other one made one call."""
     assert lower(counted([[None, 6, 7, 1, 14, 16]])) == 16 - 6 + 1
