@@ -48,7 +48,7 @@ def test_a_life_that_returns_is_an_error_that_names_the_address_and_what_to_scra
     assert "Scrape every limiter by itself" in raised.value.message
 
 
-def test_a_life_that_returns_is_an_error_also_where_nobody_called() -> None:
+def test_a_life_that_returns_is_an_error_also_without_a_call() -> None:
     with pytest.raises(GatewayError, match="more than one limiter answers at that address"):
         counted([[5, 5, 5, 5]], [A, None, B, A])
 
