@@ -10,8 +10,10 @@ import typing as t
 
 import pytest
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.rate import NO_PRICE
 from ansible_collections.kuadrant.llm.plugins.module_utils._report import plots
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.pdf import require_pdf
 from ansible_collections.kuadrant.llm.plugins.modules import chargeback, usage_info, usage_ledger
 
 Server = t.Any  # the fake of tests/unit/conftest.py
@@ -184,6 +186,35 @@ def test_chargeback_writes_focus_and_a_page_with_a_timeline(limiter: Server, run
     assert "acme" in (tmp_path / "focus.csv").read_text()
     assert "'=ann" in (tmp_path / "focus.csv").read_text()
     assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
+    assert run_module(chargeback.main, **options)["changed"] is False
+
+
+def test_chargeback_writes_page_csv_and_pdf_of_each_team_and_an_index(limiter: Server, run_module: Run, tmp_path: pathlib.Path) -> None:
+    try:
+        require_pdf()
+    except GatewayError as exc:  # Pango is the system's, and nothing here installs it
+        pytest.skip(exc.message)
+    attributes = {"groups": {"free": {"cost_center": "4711"}, "premium": {"cost_center": "4712"}}}
+    options = {
+        "prometheus_url": limiter.url,
+        "tiers": TIERS,
+        "attributes": attributes,
+        "split_by": "cost_center",
+        "output_dir": str(tmp_path),
+        "output_formats": ["csv", "html", "pdf"],
+        **PERIOD,
+    }
+    predicted = run_module(chargeback.main, check=True, **options)
+    assert (predicted["changed"], list(tmp_path.iterdir())) == (True, [])
+    result = run_module(chargeback.main, **options)
+    files = {path.name for path in tmp_path.iterdir()}
+    assert files == {f"{part}.{end}" for part in ("4711", "4712") for end in ("csv", "html", "pdf")} | {"index.csv", "index.html"}
+    assert all((tmp_path / f"{part}.pdf").read_bytes().startswith(b"%PDF-") for part in ("4711", "4712"))
+    assert [(part["part"], part["total"], part["amount"]) for part in result["parts"]] == [
+        ("cost_center 4711", "0.002", "0.00"),
+        ("cost_center 4712", "0.02", "0.02"),
+    ]
+    assert "bob" not in (tmp_path / "4711.html").read_text()
     assert run_module(chargeback.main, **options)["changed"] is False
 
 
