@@ -397,6 +397,20 @@ def test_chargeback_knows_what_is_included_only_as_far_as_it_knows_the_month(lim
     assert (line["quantity_upper"], line["cost"], line["cost_upper"]) == (10, "0.00", "0.00" if known else "10.00")
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["samples-from-the-month's-start", "a-server-that-is-new"])
+def test_chargeback_knows_the_steps_of_a_price_only_as_far_as_it_knows_the_month(limiter: Server, run_module: Run, known: bool) -> None:
+    """Before the first sample bob may have come to the price of the second step."""
+    if known:
+        limiter.add("up", (0, 1), job="node")
+    entry = {"name": "list", "price": {"request": "2"}, "volume": {"requests": [{"above": 10, "price": "1"}]}}
+    result = run_module(chargeback.main, prometheus_url=limiter.url, price_book={"currency": "USD", "entries": [entry]}, **PERIOD)
+    bob = next(row for row in result["summary"] if row["user"] == "bob")
+    assert (bob["authorized"], bob["authorized_upper"]) == (10, 10)
+    assert (bob["cost"] == bob["cost_upper"] == "20.00") == known
+    assert float(bob["cost"]) <= (20 if known else 10)
+    assert result["data_quality"]["exact"] is known
+
+
 def test_chargeback_refuses_a_budget_of_a_tier_that_no_description_has(limiter: Server, run_module: Run) -> None:
     result = run_module(chargeback.main, prometheus_url=limiter.url, tiers=TIERS, budgets=[{"tier": "fre", "amount": "1"}], **PERIOD)
     assert result["msg"] == (
