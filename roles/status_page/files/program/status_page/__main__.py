@@ -30,7 +30,9 @@ def main() -> None:
     try:
         token = read_token(told.get("operator_token_file"))
         if token and len(token) < _SHORTEST:
-            raise GatewayError(f"{told['operator_token_file']}: a token of less than {_SHORTEST} characters can be guessed. Make another one.")
+            raise GatewayError(
+                f"{told['operator_token_file']}: a token of less than {_SHORTEST} characters can be guessed. Make another one."
+            )
         page = {**told["page"], "prometheus_token": read_token(told.get("prometheus_token_file")) or None}
         app = make_app(
             Source(parse_settings(page)),
