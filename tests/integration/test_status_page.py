@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The status page as a process, on the stack: what Authorino, Limitador, Prometheus and the API server say is what it shows, to whom it may."""
+"""The status page as a process, on the stack: it shows what Authorino, Limitador, Prometheus and the API server say, to whom it may."""
 
 from __future__ import annotations
 

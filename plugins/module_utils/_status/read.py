@@ -55,23 +55,30 @@ class Known(t.Generic[Value]):
 
 
 class Kept(t.Generic[Value]):
-    """Reads a part when it is asked for and what is kept is old; whoever asks meanwhile waits for that."""
+    """Reads a part when it is asked for and what is kept is old. Whoever asks meanwhile gets the old one; only at first all wait."""
 
     def __init__(self, read: t.Callable[[], Value], seconds: float, clock: t.Callable[[], float] = time.monotonic) -> None:
         self._read, self._seconds, self._clock = read, seconds, clock
         self._lock = threading.Lock()
         self._until = float("-inf")
-        self._known: Known[Value] = Known(None)
+        self._known: Known[Value] | None = None
 
     def get(self) -> Known[Value]:
-        with self._lock:
-            if self._clock() >= self._until:
+        known = self._known
+        if known is not None and (self._clock() < self._until or not self._lock.acquire(blocking=False)):
+            return known
+        if known is None:
+            self._lock.acquire()
+        try:
+            if self._known is None or self._clock() >= self._until:
                 try:
                     self._known = Known(self._read())
                 except GatewayError as exc:
                     self._known = Known(None, exc.message)
                 self._until = self._clock() + self._seconds
             return self._known
+        finally:
+            self._lock.release()
 
 
 class Parts(t.Protocol):
