@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 import xml.etree.ElementTree as ET
 from decimal import Decimal
@@ -40,7 +41,7 @@ button.quiet { background: none; border: 1px solid var(--muted); color: var(--in
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 .problem { border-left: 3px solid var(--bad); padding-left: .7rem; }
 meter { height: .8rem; vertical-align: -.1rem; width: 7rem; } code { overflow-wrap: anywhere; } .finding { overflow-wrap: anywhere; }
-@media screen and (min-width: 701px) { .tiles { grid-template-columns: repeat(auto-fit, minmax(165px, 1fr)); } }
+@media screen and (min-width: 701px) { .tiles { grid-template-columns: repeat(auto-fit, minmax(165px, 1fr)); } .tile .figure { font-size: 1.3rem; } }
 """
 )
 
@@ -173,7 +174,7 @@ def _tiles(report: Known[Entry], keys: Known[list[Entry]], doctor: Known[Entry] 
         requests, limited = total["authorized"], total["limited"]
         tokens = total["prompt"] + total["completion"] + total["unsplit"]
         tiles = [
-            ("Cost", f"{numbers.amount(owed['amount'])} {currency}", f"{said} since {moment(report.value['start'])}"),
+            ("Cost", f"{numbers.amount(owed['amount'])} {currency}", f"{said} since {_second(report.value['start'])}"),
             ("Requests", numbers.count(requests), "let through"),
             ("Limited", numbers.share(limited, requests + limited), f"{numbers.count(limited)} requests refused"),
             ("Tokens", numbers.count(tokens), f"{numbers.count(total['prompt'])} prompt, {numbers.count(total['completion'])} completion"),
@@ -192,6 +193,11 @@ def _tiles(report: Known[Entry], keys: Known[list[Entry]], doctor: Known[Entry] 
             for name, figure, more in tiles
         ),
     )
+
+
+def _second(text: str) -> str:
+    """A time without its fraction."""
+    return moment(re.sub(r"\.\d+", "", text))
 
 
 def _state(key: Entry) -> str:
@@ -310,7 +316,7 @@ def _usage(report: Entry, numbers: Numbers) -> ET.Element:
         ]
         for row in sorted(report["summary"], key=lambda row: -Decimal(row["cost"]))
     ]
-    lead = h("p", {"class": "lead"}, f"From {moment(report['start'])} until {moment(report['end'])}, as the bill counts it.")
+    lead = h("p", {"class": "lead"}, f"From {_second(report['start'])} until {_second(report['end'])}, as the bill counts it.")
     heads = ["User", "Tier", "Requests", "Limited", "Tokens", f"Cost {report['currency']}"]
     return h("div", {}, lead, _rows(heads, rows, 2, "Nothing was used."))
 
@@ -337,6 +343,6 @@ def _ledger(found: Entry) -> ET.Element:
         ("Signed by", close["signed_by"] or "no one"),
         ("Last line", f"{close['seq']}, {close['sha256']}"),
         ("File", close["file"]),
-        ("Closes", f"{found['closes']:,}, and {found['corrections']:,} corrections"),
+        ("Closed", f"{found['closes']:,} periods, {found['corrections']:,} times corrected"),
     ]
     return h("dl", {}, *(part for name, value in facts for part in (h("dt", {}, name), h("dd", {}, h("code", {}, value)))))
