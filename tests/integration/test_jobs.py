@@ -152,6 +152,32 @@ def test_usage_is_closed_and_billed(launch: Launch, tmp_path: pathlib.Path) -> N
     assert {path.suffix for path in (tmp_path / "bills").iterdir()} == {".csv", ".json", ".html", ".pdf"}
 
 
+def test_a_bill_goes_from_draft_to_issue(launch: Launch, playbook: t.Any, tmp_path: pathlib.Path) -> None:
+    """As docs/ledger.md gives the commands; each person is another one."""
+    ledger = tmp_path / "ledger"
+    closed = launch("close usage", {"chargeback_ledger_dir": str(ledger), "chargeback_close_period": "hour"})
+    assert closed.status == "successful", closed.output[-3000:]
+    (first, *_more) = sorted(ledger.rglob("*.jsonl"))
+    close = json.loads(first.read_text().splitlines()[0])
+    bill = {
+        "chargeback_ledger_dir": str(ledger),
+        "bill_start": close["start"],
+        "bill_end": close["end"],
+        "bill_output_dir": str(tmp_path / "bill"),
+    }
+    steps = {"kuadrant.llm.draft_bill": "ann", "kuadrant.llm.review_bill": "bob", "kuadrant.llm.issue_bill": "carol"}
+    for step, by in steps.items():
+        done = playbook(step, {**bill, "bill_by": by})
+        assert done.returncode == 0, done.stdout[-3000:]
+    records = [json.loads(line) for path in sorted(ledger.rglob("*.jsonl")) for line in path.read_text().splitlines()]
+    assert [(one["step"], one["by"]) for one in records if one["kind"] == "bill"] == [
+        ("draft", "ann"),
+        ("draft", "ann"),
+        ("reviewed", "bob"),
+        ("issued", "carol"),
+    ]
+
+
 def test_faults_are_found_without_changing_anything(launch: Launch) -> None:
     done = launch("find faults", {"doctor_fail_on": "never"})
     assert (done.status, done.changed) == ("successful", 0), done.output[-3000:]
