@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import pathlib
@@ -137,7 +138,12 @@ def test_life_of_a_key_that_a_form_asked_for(launch: Launch, kubectl: Kubectl) -
     assert NAME in listed.output
     assert "alice-laptop" not in listed.output
 
-    revoked = launch("revoke a key", {"authorization_request_name": NAME})
+    unknown = launch("revoke a leaked key", {"authorization_request_fingerprint": hashlib.sha256(first[:-1].encode()).hexdigest()})
+    assert (unknown.status, unknown.changed) == ("failed", 0), unknown.output[-3000:]
+    leaked = {"authorization_request_fingerprint": hashlib.sha256(second.encode()).hexdigest()}
+    assert launch("revoke a leaked key", leaked, check=True).changed == 1
+
+    revoked = launch("revoke a leaked key", leaked)
     assert (revoked.status, revoked.changed) == ("successful", 1), revoked.output[-3000:]
     listing = json.loads(kubectl("get", "secret", NAME, "--namespace=llm", "--output=json"))
     assert "data" not in listing or not listing["data"].get("api_key")
