@@ -16,7 +16,8 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Start the gateway and run the three demos; it keeps running
-	@$(DEMO) ansible-playbook site.yml playbooks/demo_authorization.yml playbooks/demo_rate_limiting.yml playbooks/demo_chargeback.yml playbooks/check_gateway.yml $(ARGS)
+	@export ANSIBLE_STDOUT_CALLBACK=$${ANSIBLE_STDOUT_CALLBACK:-kuadrant.llm.story}; \
+	$(DEMO) ansible-playbook site.yml playbooks/demo_authorization.yml playbooks/demo_rate_limiting.yml playbooks/demo_chargeback.yml playbooks/check_gateway.yml $(ARGS)
 
 down: ## Stop the gateway and remove its state; caches stay
 	@$(DEMO) ansible-playbook playbooks/teardown.yml $(ARGS)
