@@ -14,7 +14,7 @@ import typing as t
 
 import pytest
 import requests
-from hostile import LIMITER, Limiter, judge, model_service, send_all
+from hostile import Limiter, judge, model_service, send_all
 from hostile_requests import Requests
 from hostile_server import Server
 
@@ -247,7 +247,7 @@ def test_hostile_requests_reach_and_cost_nothing_that_they_should_not(
             kubectl("apply", "-f", "-", stdin=json.dumps(each))
         eventually(lambda: gateway.ask("GET", "/v1/models")[0] == 200 and len(server.seen) > 0, 60)
         server.seen.clear()
-        limiter = Limiter(f"http://127.0.0.1:{port_base + LIMITER}")
+        limiter = Limiter(port_base)
         before = limiter.read()
         figures, wrong = judge(send_all(map(attempts.make, range(300)), port_base), list(server.seen), limiter, before)
     assert wrong == []
