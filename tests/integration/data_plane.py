@@ -54,6 +54,8 @@ class Answer:
     status: int = 200
     pieces: int = 0
     cut: bool = False
+    # Seconds between two pieces.
+    pause: float = 0.0
     headers: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -132,6 +134,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         for start in range(0, len(answer.body), answer.pieces):
             piece = answer.body[start : start + answer.pieces]
+            time.sleep(answer.pause if start else 0)
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
             self.wfile.flush()
         if answer.cut:

@@ -119,11 +119,11 @@ class Format:
         before, after = self.events(self.usage(prompt, completion, cached), text)
         return events(*before, *after, named=True, **options)
 
-    def broken(self, prompt: int, completion: int, cached: int) -> Answer:
-        """A stream that ends before its usage."""
+    def beginning(self, prompt: int, completion: int, cached: int, **options: t.Any) -> Answer:
+        """A stream without its usage."""
         assert self.usage
         assert self.events
-        return events(*self.events(self.usage(prompt, completion, cached), "a")[0], named=True, cut=True)
+        return events(*self.events(self.usage(prompt, completion, cached), "a")[0], named=True, **options)
 
 
 FORMATS = {

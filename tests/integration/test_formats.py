@@ -53,7 +53,7 @@ WAYS = {
     "stream": Way(lambda form: form.stream(*TOLD)),
     "stream, 20 MiB": Way(lambda form: form.stream(*TOLD, "a" * (10 * MIB - 200), pieces=1 << 16)),
     "stream, 1 byte": Way(lambda form: byte(form.stream(*TOLD)), "no_usage"),
-    "stream, breaks off": Way(lambda form: form.broken(*TOLD), "aborted"),
+    "stream, breaks off": Way(lambda form: form.beginning(*TOLD, cut=True), "aborted"),
     "stream, gzip": Way(lambda form: compressed(form.stream(*TOLD)), "no_usage"),
 }
 CASES = [(name, way) for name, form in FORMATS.items() for way in WAYS if form.events or not way.startswith("stream")]
