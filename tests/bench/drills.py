@@ -10,11 +10,15 @@ over the length of a run that was not killed.
 
 --drills NAME...   only these (none: --drills without a name); all of playbooks/vars/drills.yml if not given
 --kills N          how many runs are killed, in all: one in ten is one of site, the others are of api_key and usage_ledger. 20 if not given
+--of RUN           only runs of this one are killed: site, api_key or usage_ledger
+--stack FOLDER     the stack is there, is started if it is not, and goes on afterwards: for parts that are held one after the other
+--add              the figures are added to those that are there; what was seen again replaces what was seen before
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -35,7 +39,14 @@ from stack import ROOT, Stack
 
 PORT_BASE = int(os.environ.get("LLM_BENCH_PORT_BASE", "29000"))
 KEYS, USERS = 300, 100
+# The alerts are evaluated every 15 seconds; the stack is scraped more often here.
+TWO_EVALUATIONS = 30
 NAMESPACE = "drill-keys"
+# Of what a drill saw.
+KEPT = (
+    *("as_documented", "converged", "recovery_seconds", "good", "none", "spent", "alert", "alert_seconds", "alerts"),
+    *("changed_seconds", "admitted", "billed", "problems"),
+)
 MODULE = """
 import json, sys
 from ansible.module_utils.testing import patch_module_args
@@ -108,7 +119,8 @@ class Keys(Module):
     def __init__(self, stack: Stack) -> None:
         super().__init__("api_key")
         self.stack = stack
-        self.kubectl("create", "namespace", NAMESPACE)
+        with contextlib.suppress(subprocess.CalledProcessError):  # of an earlier part
+            self.kubectl("create", "namespace", NAMESPACE)
 
     def kubectl(self, *arguments: str) -> str:
         command = [str(self.stack.state / "kubectl"), f"--kubeconfig={self.stack.state / 'kubeconfig'}", *arguments]
@@ -256,53 +268,87 @@ def hold(stack: Stack, names: list[str] | None, seen: Path) -> list[dict[str, t.
     return t.cast("list[dict[str, t.Any]]", json.loads(seen.read_text()))
 
 
-def measure(arguments: argparse.Namespace, scratch: Path) -> tuple[Figures, list[str]]:
+def measure(arguments: argparse.Namespace, scratch: Path) -> tuple[list[dict[str, t.Any]], dict[str, tuple[int, list[str]]]]:
+    """What the drills saw, and of each kind of run how many were killed and what was wrong."""
     output = ROOT / "build/bench"
     output.mkdir(parents=True, exist_ok=True)
-    stack = Stack(scratch / "stack", output / "drills.log")
+    stack = Stack(arguments.stack or scratch / "stack", output / "drills.log")
     stack.log.unlink(missing_ok=True)
     stack.variables = [f"local_stack_state_dir={stack.state}", f"local_stack_port_base={PORT_BASE}", "local_stack_scrape_interval=2s"]
-    of_site = arguments.kills // 10
-    of_keys = (arguments.kills - of_site) // 2
+    numbers = shares(arguments.kills, arguments.of)
+    results = {}
     day = scratch / "day"
     day.mkdir()
     close.USERS = USERS
     try:
-        stack.play("site.yml")
+        if not (stack.state / "run/supervisord.pid").exists():
+            stack.play("site.yml")
         drills = [] if arguments.drills == [] else hold(stack, arguments.drills, scratch / "seen.json")
-        results = [kills(Site(stack), of_site), kills(Keys(stack), of_keys)]
-        if number := arguments.kills - of_site - of_keys:
+        if numbers["site"]:
+            results["site"] = kills(Site(stack), numbers["site"])
+        if numbers["api_key"]:
+            results["api_key"] = kills(Keys(stack), numbers["api_key"])
+        if numbers["usage_ledger"]:
             close.load(day)
             with serving(day, close.BLOCKS) as url:
-                results.append(kills(Ledger(url, scratch / "ledgers"), number))
+                results["usage_ledger"] = kills(Ledger(url, scratch / "ledgers"), numbers["usage_ledger"])
     finally:
-        stack.play("playbooks/teardown.yml")
-    wrong = [f"{one['name']}: {problem}" for one in drills for problem in one["problems"]] + [
-        one for _number, some in results for one in some
-    ]
-    done = sum(number for number, _wrong in results)
-    figures = {
-        "drills": len(drills),
-        "as_documented": sum(one["as_documented"] for one in drills),
-        "drills_converged": sum(one["converged"] for one in drills),
-        "slowest_recovery_s": max((one["recovery_seconds"] or 0 for one in drills), default=0),
-        "kills": done,
-        "converged": done - sum(len(some) for _number, some in results),
+        if not arguments.stack:
+            stack.play("playbooks/teardown.yml")
+    return drills, results
+
+
+def shares(number: int, only: str | None) -> dict[str, int]:
+    """How many runs of each kind are killed."""
+    of_site = number // 10
+    of_keys = (number - of_site) // 2
+    spread = {"site": of_site, "api_key": of_keys, "usage_ledger": number - of_site - of_keys}
+    return {name: (number if name == only else 0) for name in spread} if only else spread
+
+
+def added(before: Figures, drills: list[dict[str, t.Any]], results: dict[str, tuple[int, list[str]]]) -> Figures:
+    """``before``: the figures that are there, if any."""
+    now = time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime())
+    seen = {**before.get("seen", {}), **{one["name"]: {"at": now, **{key: one[key] for key in KEPT}} for one in drills}}
+    runs = {name: dict(one) for name, one in before.get("runs", {}).items()}
+    for name, (killed_, wrong) in results.items():
+        run = runs.setdefault(name, {"kills": 0, "converged": 0})
+        run["kills"] += killed_
+        run["converged"] += killed_ - len(wrong)
+    alerts = [one["alert_seconds"] for one in seen.values() if one["alert_seconds"] is not None]
+    return {
+        "drills": len(seen),
+        "as_documented": sum(one["as_documented"] for one in seen.values()),
+        "drills_converged": sum(one["converged"] for one in seen.values()),
+        "slowest_recovery_s": max((one["recovery_seconds"] or 0 for one in seen.values()), default=0),
+        "alerts": len(alerts),
+        "alerts_within_30_s": sum(one <= TWO_EVALUATIONS for one in alerts),
+        "kills": sum(one["kills"] for one in runs.values()),
+        "converged": sum(one["converged"] for one in runs.values()),
+        "runs": runs,
+        "seen": seen,
     }
-    return figures, wrong
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--drills", nargs="*")
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--of", choices=["site", "api_key", "usage_ledger"])
+    parser.add_argument("--stack", type=Path)
+    parser.add_argument("--add", action="store_true")
     arguments = parser.parse_args()
     scratch = Path(tempfile.mkdtemp(prefix="llm-"))
     try:
-        figures, wrong = measure(arguments, scratch)
+        drills, results = measure(arguments, scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    write("drills", figures)
+    written = ROOT / "build/bench/drills.json"
+    figures = added(json.loads(written.read_text()) if arguments.add and written.exists() else {}, drills, results)
+    table = "\n".join(f"{name:<20}{value!s:>8}" for name, value in figures.items() if name not in ("runs", "seen"))
+    write("drills", figures, table)
+    wrong = [f"{one['name']}: {problem}" for one in drills for problem in one["problems"]]
+    wrong += [problem for _number, some in results.values() for problem in some]
     if wrong:
         raise SystemExit("bench: not as documented:\n" + "\n".join(wrong))
 
