@@ -78,6 +78,11 @@ options:
     description: The address of Prometheus.
     type: str
     required: true
+  failure_mode:
+    description: What becomes of calls without the limiter, C(llm_gateway_failure_mode) of the stack.
+    type: str
+    choices: [allow, deny]
+    default: allow
   alert_within:
     description: How many seconds the fault lasts at most until its alert is raised.
     type: int
@@ -203,6 +208,7 @@ ARGUMENT_SPEC = {
     "good_user": {"type": "str", "required": True},
     "spent_secret": {"type": "str", "required": True, "no_log": False},
     "prometheus_url": {"type": "str", "required": True},
+    "failure_mode": {"type": "str", "choices": ["allow", "deny"], "default": "allow"},
     "alert_within": {"type": "int", "default": 90},
     "timeout": {"type": "float", "default": 5},
 }
@@ -211,7 +217,7 @@ ARGUMENT_SPEC = {
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(**ARGUMENT_SPEC), supports_check_mode=True)
     with reporting(module):
-        drill = parse_drill(module.params["drill"])
+        drill = parse_drill(module.params["drill"], module.params["failure_mode"])
         if module.check_mode:
             module.exit_json(changed=True, name=drill.name, title=drill.title)
         module.exit_json(**conducted(module, drill))

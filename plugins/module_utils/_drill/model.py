@@ -95,8 +95,13 @@ class Billed:
     undecided: int
 
 
-def parse_drill(raw: t.Mapping[str, t.Any]) -> Drill:
-    """An entry of the documents, or a :class:`GatewayError` that names all that is wrong with it."""
+def parse_drill(raw: t.Mapping[str, t.Any], failure_mode: str = "allow") -> Drill:
+    """An entry of the documents, or a :class:`GatewayError` that names all that is wrong with it.
+
+    :param failure_mode: what becomes of calls without the limiter; with ``deny`` what the entry has under ``denied`` holds.
+    """
+    raw, denied = {key: value for key, value in raw.items() if key != "denied"}, raw.get("denied", {})
+    raw |= denied if failure_mode == "deny" else {}
     known = {field.name for field in dataclasses.fields(Drill)}
     name = str(raw.get("name", "?"))
     problems = [f"{name}: {key}: is unknown; there are {', '.join(sorted(known))}" for key in sorted(set(raw) - known)]

@@ -24,6 +24,8 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Pr
 
 #: Seconds between two rounds of calls, and between two looks at what is awaited.
 PAUSE = 0.5
+#: Seconds that an alert may go on after its fault.
+QUIET = 240
 #: What is answered when all is well.
 HEALTHY = {"good": 200, "none": 401, "spent": 429}
 
@@ -100,7 +102,9 @@ def run(drill: Drill, stage: Stage) -> Sightings:
     calls = Round(stage)
     if calls.settle(drill.within) is None:
         raise GatewayError(f"Drill {drill.name} did not begin, since not all is well before it: {calls.seen.wrong}")
-    before = raised(stage.prometheus) - {drill.alert}
+    if not _quiet(drill.alert, stage.prometheus):
+        raise GatewayError(f"Drill {drill.name} did not begin, since its alert {drill.alert} is raised already.")
+    before = raised(stage.prometheus)
     undo = inject(drill, stage.supervisor, stage.kube)
     change = _Change(stage.change, drill.change_as, calls.seen)
     try:
@@ -130,6 +134,16 @@ class _Change(threading.Thread):
             self._seen.unchanged = exc.message
         else:
             self._seen.changed = round(time.monotonic() - start, 1)
+
+
+def _quiet(alert: str, prometheus: Prometheus) -> bool:
+    """Wait until the alert of an earlier fault is over: some look two minutes back."""
+    start = time.monotonic()
+    while alert in raised(prometheus):
+        if time.monotonic() - start > QUIET:
+            return False
+        time.sleep(PAUSE)
+    return True
 
 
 def _watch(drill: Drill, calls: Round, before: set[str], change: threading.Thread) -> None:

@@ -76,6 +76,12 @@ def test_a_wrong_document_is_refused(fields: dict[str, t.Any], message: str) -> 
         drill(**fields)
 
 
+def test_what_holds_without_the_limiter_depends_on_the_failure_mode() -> None:
+    entry = {**ENTRY, "bill": "undecided", "denied": {"answers": {"good": [500], "none": [401], "spent": [500]}, "bill": "exact"}}
+    allowed, denied = parse_drill(entry), parse_drill(entry, "deny")
+    assert (allowed.answers["good"], allowed.bill, denied.answers["good"], denied.bill) == ((200,), "undecided", (500,), "exact")
+
+
 def test_a_document_that_lacks_something_is_refused() -> None:
     with pytest.raises(GatewayError, match="outcome: is missing"):
         parse_drill({name: value for name, value in ENTRY.items() if name != "outcome"})
@@ -347,6 +353,14 @@ def test_an_alert_is_awaited_as_long_as_it_may_take(monkeypatch: pytest.MonkeyPa
     found = play.run(drill(alert="LLMGatewayDown"), stand.stage)
     assert found.alerts == {"LLMLimiterErrors": 0.0}
     assert found.answers["good"][200] > 1
+
+
+def test_an_alert_of_an_earlier_fault_is_none_of_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand = Stand(monkeypatch, {})
+    monkeypatch.setattr(play, "QUIET", 0.05)
+    with pytest.raises(GatewayError, match="did not begin, since its alert LLMBefore is raised already"):
+        play.run(drill(alert="LLMBefore"), stand.stage)
+    assert not stand.over
 
 
 def test_what_does_not_become_well_again_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
