@@ -33,7 +33,7 @@ attributes:
     support: none
 options:
   drill:
-    description: The drill, an entry of C(playbooks/vars/drills.yml).
+    description: The drill, an entry of C(playbooks/vars/drills.yml) or C(drills_behind.yml).
     type: dict
     required: true
   supervisor:

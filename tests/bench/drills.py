@@ -8,7 +8,7 @@ A stack of its own is started on ports of its own, and removed at the end. A run
 processes of their own) is run again, which has to finish it, and once more, which has to change nothing. The moments are spread evenly
 over the length of a run that was not killed.
 
---drills NAME...   only these (none: --drills without a name); all of playbooks/vars/drills.yml if not given
+--drills NAME...   only these (none: --drills without a name); all of playbooks/vars/drills*.yml if not given
 --kills N          how many runs are killed, in all: one in ten is one of site, the others are of api_key and usage_ledger. 20 if not given
 --of RUN           only runs of this one are killed: site, api_key or usage_ledger
 --stack FOLDER     the stack is there, is started if it is not, and goes on afterwards: for parts that are held one after the other
@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import importlib
 import json
 import os
 import re
@@ -29,16 +30,18 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import typing as t
 from pathlib import Path
 
 import close
+from ansible.module_utils.testing import patch_module_args
 from figures import Figures, write
 from server import serving
 from stack import ROOT, Stack
 
 PORT_BASE = int(os.environ.get("LLM_BENCH_PORT_BASE", "29000"))
-KEYS, USERS = 300, 100
+KEYS, USERS, HOURS = 300, 20, 6
 # The alerts are evaluated every 15 seconds; the stack is scraped more often here.
 TWO_EVALUATIONS = 30
 NAMESPACE = "drill-keys"
@@ -47,13 +50,6 @@ KEPT = (
     *("as_documented", "converged", "recovery_seconds", "good", "none", "spent", "alert", "alert_seconds", "alerts"),
     *("changed_seconds", "admitted", "billed", "problems"),
 )
-MODULE = """
-import json, sys
-from ansible.module_utils.testing import patch_module_args
-from ansible_collections.kuadrant.llm.plugins.modules import {0}
-with patch_module_args(json.load(sys.stdin)):
-    {0}.main()
-"""
 
 
 @dataclasses.dataclass
@@ -65,6 +61,47 @@ class Outcome:
     said: str
 
 
+class Process:
+    """A process of its own, forked when all that it runs is loaded: most of its time is the work, and a signal meets it at once."""
+
+    def __init__(self, run: t.Callable[[], object]) -> None:
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it is read when the process has ended
+        self._status: int | None = None
+        sys.stdout.flush()
+        self.pid = os.fork()
+        if not self.pid:
+            status = 1
+            try:
+                os.setsid()
+                os.dup2(self._said.fileno(), 1)
+                os.dup2(self._said.fileno(), 2)
+                run()
+            except SystemExit as exc:
+                status = int(exc.code or 0)
+            except BaseException:  # nothing of the bench may go on here
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                os._exit(status)
+
+    def status(self, seconds: float = 0) -> int | None:
+        """Its exit status, None if it has not ended within so many seconds."""
+        limit = time.monotonic() + seconds
+        while self._status is None:
+            number, status = os.waitpid(self.pid, os.WNOHANG)
+            if number:
+                self._status = os.waitstatus_to_exitcode(status)
+            elif time.monotonic() >= limit:
+                break
+            else:
+                time.sleep(0.01)
+        return self._status
+
+    def said(self) -> str:
+        self._said.seek(0)
+        return self._said.read()
+
+
 class Run(t.Protocol):
     """Something that writes, as processes that can be killed."""
 
@@ -73,42 +110,35 @@ class Run(t.Protocol):
     def prepare(self, number: int) -> None:
         """Make a place with something to write."""
 
-    def start(self) -> subprocess.Popen[str]: ...
+    def start(self) -> Process: ...
 
-    def outcome(self, process: subprocess.Popen[str]) -> Outcome: ...
+    def outcome(self, process: Process) -> Outcome: ...
 
     def whole(self) -> str:
         """What is wrong with what was written; nothing if all is well."""
 
 
 class Module:
-    """A module in a process of its own: out of Ansible's reach a signal meets it at once."""
+    """A module, out of Ansible's reach, so that a signal meets it at once."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.options: dict[str, t.Any] = {}
+        self._main = importlib.import_module(f"ansible_collections.kuadrant.llm.plugins.modules.{name}").main
 
-    def start(self) -> subprocess.Popen[str]:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "build/collections")}
-        process = subprocess.Popen(
-            [sys.executable, "-c", MODULE.format(self.name)],
-            env=environment,
-            text=True,
-            start_new_session=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        assert process.stdin
-        process.stdin.write(json.dumps(self.options))
-        process.stdin.close()
-        process.stdin = None
-        return process
+    def start(self) -> Process:
+        def run() -> None:
+            with patch_module_args(self.options):
+                self._main()
 
-    def outcome(self, process: subprocess.Popen[str]) -> Outcome:
-        said = process.communicate(timeout=600)[0]
-        answer = json.loads(said.splitlines()[-1]) if process.returncode == 0 else {}
-        return Outcome(process.returncode != 0 or bool(answer.get("failed")), bool(answer.get("changed")), said[-2000:])
+        return Process(run)
+
+    def outcome(self, process: Process) -> Outcome:
+        answer = {"failed": True}
+        if process.status(600) is not None and (lines := process.said().splitlines()) and lines[-1].startswith("{"):
+            answer = json.loads(lines[-1])
+        said = process.said()
+        return Outcome(bool(answer.get("failed")), bool(answer.get("changed")), said[-2000:])
 
 
 class Keys(Module):
@@ -146,12 +176,12 @@ class Keys(Module):
 
 
 class Ledger(Module):
-    """Closes the hours of a day, whose samples a Prometheus of the bench's own has."""
+    """Closes some hours of a day, whose samples a Prometheus of the bench's own has."""
 
     def __init__(self, url: str, folder: Path) -> None:
         super().__init__("usage_ledger")
         self.folder = folder
-        start, end = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(close.START + hours * 3600)) for hours in (0, 24))
+        start, end = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(close.START + hours * 3600)) for hours in (0, HOURS))
         self.source = {"prometheus_url": url, "period": "hour", "start": start, "end": end}
         self.undisturbed: dict[str, bytes] = {}
 
@@ -180,24 +210,28 @@ class Site:
     def prepare(self, number: int) -> None:
         self.limit = 1000 + number
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self) -> Process:
         tiers = [{"name": "free", "requests": [{"limit": self.limit, "window": "2m"}], "price": {"request": "0.001"}}]
         given = [*self.stack.variables, json.dumps({"llm_gateway_tiers": tiers})]
         command = ["ansible-playbook", "site.yml", *(word for one in given for word in ("-e", one))]
-        return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
 
-    def outcome(self, process: subprocess.Popen[str]) -> Outcome:
-        said = process.communicate(timeout=900)[0]
+        def run() -> None:
+            sys.exit(subprocess.run(command, cwd=ROOT, check=False).returncode)
+
+        return Process(run)
+
+    def outcome(self, process: Process) -> Outcome:
+        status, said = process.status(900), process.said()
         changed = sum(map(int, re.findall(r"^\S+ +: .*changed=(\d+)", said, re.MULTILINE)))
-        return Outcome(process.returncode != 0, changed > 0, said[-3000:])
+        return Outcome(status != 0, changed > 0, said[-3000:])
 
     def whole(self) -> str:
         return ""
 
 
-def end(process: subprocess.Popen[str]) -> bool:
+def end(process: Process) -> bool:
     """kill -9 of a process and of all that it started and that did not leave it; False if it had ended."""
-    if process.poll() is not None:
+    if process.status() is not None:
         return False
     parents = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
@@ -213,7 +247,7 @@ def end(process: subprocess.Popen[str]) -> bool:
             os.kill(number, signal.SIGKILL)
         except ProcessLookupError:
             continue
-    process.communicate()
+    process.status(60)
     return True
 
 
@@ -227,10 +261,12 @@ def killed(run: Run, number: int, after: float) -> tuple[bool, str]:
     second = run.outcome(run.start())
     if second.failed:
         return True, f"the next run failed: {second.said}"
+    if problem := run.whole():
+        return True, problem
     third = run.outcome(run.start())
     if third.failed or third.changed:
         return True, f"the run after the next one {'failed' if third.failed else 'still changed something'}: {third.said}"
-    return True, run.whole()
+    return True, ""
 
 
 def kills(run: Run, number: int) -> tuple[int, list[str]]:

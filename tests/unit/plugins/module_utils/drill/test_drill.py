@@ -53,8 +53,9 @@ def seen(**fields: t.Any) -> Sightings:
 
 
 def test_the_documents_are_read() -> None:
-    path = Path(__file__).parents[5] / "playbooks/vars/drills.yml"
-    drills = [parse_drill(entry) for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["drills"]]
+    paths = (Path(__file__).parents[5] / f"playbooks/vars/{name}.yml" for name in ("drills", "drills_behind"))
+    lists = [some for path in paths for some in yaml.safe_load(path.read_text(encoding="utf-8")).values()]
+    drills = [parse_drill(entry, mode) for some in lists for entry in some for mode in ("deny", "allow")][::2]
     assert len({one.name for one in drills}) == len(drills) > 40
 
 
