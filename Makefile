@@ -22,8 +22,7 @@ down: ## Stop the gateway and remove its state; caches stay
 	@$(DEMO) ansible-playbook playbooks/teardown.yml $(ARGS)
 
 test: ## Everything that CI runs
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync sanity unit lint
-	@$(MAKE) --no-print-directory integration
+	@LLM_TEST_LANES="stack roles site checks" $(TEST) hack/integration
 
 lint: ## Linters and type checkers
 	@$(TEST) hack/lint
