@@ -12,6 +12,8 @@ over the length of a run that was not killed.
 --kills N          how many runs are killed, in all: one in ten is one of site, the others are of api_key and usage_ledger. 20 if not given
 --of RUN           only runs of this one are killed: site, api_key or usage_ledger
 --stack FOLDER     the stack is there, is started if it is not, and goes on afterwards: for parts that are held one after the other
+--missing          only drills that are not among the figures that are there
+--minutes N        no other drill, and no other run that is killed, is begun after that
 --add              the figures are added to those that are there; what was seen again replaces what was seen before
 """
 
@@ -35,6 +37,7 @@ import typing as t
 from pathlib import Path
 
 import close
+import yaml
 from ansible.module_utils.testing import patch_module_args
 from figures import Figures, write
 from server import serving
@@ -269,7 +272,7 @@ def killed(run: Run, number: int, after: float) -> tuple[bool, str]:
     return True, ""
 
 
-def kills(run: Run, number: int) -> tuple[int, list[str]]:
+def kills(run: Run, number: int, minutes: float) -> tuple[int, list[str]]:
     """How many runs were killed, and what was wrong with those that did not converge."""
     if not number:
         return 0, []
@@ -281,6 +284,8 @@ def kills(run: Run, number: int) -> tuple[int, list[str]]:
         raise SystemExit(f"bench: {run.name} fails without being killed: {first.said}")
     done, wrong = 0, []
     for one in range(1, number + 1):
+        if time.monotonic() > started + 60 * minutes:
+            break
         # From the first tenth, in which nothing is written, to the end.
         was_killed, problem = killed(run, one, length * (0.1 + 0.85 * one / (number + 1)))
         done += was_killed
@@ -290,10 +295,10 @@ def kills(run: Run, number: int) -> tuple[int, list[str]]:
     return done, wrong
 
 
-def hold(stack: Stack, names: list[str] | None, seen: Path) -> list[dict[str, t.Any]]:
+def hold(stack: Stack, names: list[str] | None, minutes: float, seen: Path) -> list[dict[str, t.Any]]:
     """What the playbook drill saw."""
     chosen = {} if names is None else {"drill_names": names}
-    given = json.dumps({**chosen, "drill_output": str(seen)})
+    given = json.dumps({**chosen, "drill_minutes": minutes, "drill_output": str(seen)})
     variables = [word for variable in (*stack.variables, given) for word in ("-e", variable)]
     command = ["ansible-playbook", "playbooks/drill.yml", *variables]
     done = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -319,15 +324,15 @@ def measure(arguments: argparse.Namespace, scratch: Path) -> tuple[list[dict[str
     try:
         if not (stack.state / "run/supervisord.pid").exists():
             stack.play("site.yml")
-        drills = [] if arguments.drills == [] else hold(stack, arguments.drills, scratch / "seen.json")
+        drills = [] if arguments.drills == [] else hold(stack, arguments.drills, arguments.minutes, scratch / "seen.json")
         if numbers["site"]:
-            results["site"] = kills(Site(stack), numbers["site"])
+            results["site"] = kills(Site(stack), numbers["site"], arguments.minutes)
         if numbers["api_key"]:
-            results["api_key"] = kills(Keys(stack), numbers["api_key"])
+            results["api_key"] = kills(Keys(stack), numbers["api_key"], arguments.minutes)
         if numbers["usage_ledger"]:
             close.load(day)
             with serving(day, close.BLOCKS) as url:
-                results["usage_ledger"] = kills(Ledger(url, scratch / "ledgers"), numbers["usage_ledger"])
+                results["usage_ledger"] = kills(Ledger(url, scratch / "ledgers"), numbers["usage_ledger"], arguments.minutes)
     finally:
         if not arguments.stack:
             stack.play("playbooks/teardown.yml")
@@ -372,15 +377,24 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--of", choices=["site", "api_key", "usage_ledger"])
     parser.add_argument("--stack", type=Path)
+    parser.add_argument("--missing", action="store_true")
+    parser.add_argument("--minutes", type=float, default=1440)
     parser.add_argument("--add", action="store_true")
     arguments = parser.parse_args()
+    written = ROOT / "build/bench/drills.json"
+    before = json.loads(written.read_text()) if (arguments.add or arguments.missing) and written.exists() else {}
+    if arguments.missing:
+        texts = [path.read_text() for path in sorted(ROOT.glob("playbooks/vars/drills*.yml"))]
+        every = [one["name"] for text in texts for some in yaml.safe_load(text).values() for one in some]
+        arguments.drills = [name for name in every if not before.get("seen", {}).get(name, {}).get("as_documented")]
     scratch = Path(tempfile.mkdtemp(prefix="llm-"))
     try:
         drills, results = measure(arguments, scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    written = ROOT / "build/bench/drills.json"
-    figures = added(json.loads(written.read_text()) if arguments.add and written.exists() else {}, drills, results)
+    # Read again: another part may have ended meanwhile.
+    before = json.loads(written.read_text()) if arguments.add and written.exists() else {}
+    figures = added(before, drills, results)
     table = "\n".join(f"{name:<20}{value!s:>8}" for name, value in figures.items() if name not in ("runs", "seen"))
     write("drills", figures, table)
     wrong = [f"{one['name']}: {problem}" for one in drills for problem in one["problems"]]
