@@ -190,7 +190,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._drill.model import B
 from ansible_collections.kuadrant.llm.plugins.module_utils._drill.run import Stage, run
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._gateway import gateway_client
-from ansible_collections.kuadrant.llm.plugins.module_utils._kube import SECRETS, argument_spec, connect
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube import SECRETS, Kube, argument_spec, connect
 
 #: The annotation that a drill changes.
 NOTE = "kuadrant.llm/drill"
@@ -234,7 +234,7 @@ def conducted(module: AnsibleModule, drill: Drill) -> dict[str, t.Any]:
     options = {name: params[name] for name in ("hostname", "model", "key_prefix", "ca_path", "timeout")}
     bill = DrillBill(params["prometheus_url"], params["good_user"])
     with gateway_client(module, params["url"], path="/v1/chat/completions", stream=False, **options) as client:
-        change = functools.partial(change_key, module)
+        change = functools.partial(change_key, module, kube)
         stage = Stage(params["supervisor"], client.send, keys, bill.prometheus, bill.at_once, change, kube, params["alert_within"])
         try:
             seen = run(drill, stage)
@@ -244,10 +244,9 @@ def conducted(module: AnsibleModule, drill: Drill) -> dict[str, t.Any]:
     return {**answer(drill, seen, billed, judge(drill, seen, billed)), "changed": True}
 
 
-def change_key(module: AnsibleModule, user: str) -> None:
-    """Write a note on the good key, with a connection of its own, and see that it was kept. ``user``: as whom; empty: as the module."""
-    module.params["impersonate_user"] = user or module.params["impersonate_user"]
-    kube, note = connect(module), {NOTE: secrets.token_hex(8)}
+def change_key(module: AnsibleModule, kube: Kube) -> None:
+    """Write a note on the good key, and see that it was kept."""
+    note = {NOTE: secrets.token_hex(8)}
     where = module.params["namespace"], module.params["good_secret"]
     if kube.patch(SECRETS, *where, {"metadata": {"annotations": note}})["metadata"]["annotations"][NOTE] != note[NOTE]:
         raise GatewayError("The API server answers that it was made, and it was not.")

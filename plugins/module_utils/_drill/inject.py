@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import os
 import resource
@@ -19,6 +20,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._drill.model import ALL, OF_PROCESSES, Drill
+from ansible_collections.kuadrant.llm.plugins.module_utils._drill.throttle import Throttle
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, KubeError, Resource
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.discovery import Discovery
@@ -192,6 +194,21 @@ def _create(drill: Drill, kube: Kube) -> Undo:
     return undo
 
 
+def _throttle(drill: Drill, kube: Kube) -> Undo:
+    webhook = Throttle()
+    try:
+        remove = _create(dataclasses.replace(drill, objects=tuple(map(webhook.fill, drill.objects))), kube)
+    except GatewayError:
+        webhook.end()
+        raise
+
+    def undo() -> None:
+        remove()
+        webhook.end()
+
+    return undo
+
+
 def _set_clock(drill: Drill, _kube: Kube) -> Undo:
     right = time.time
     time.time = lambda: right() + drill.shift
@@ -216,4 +233,9 @@ def _set_zone(name: str | None) -> None:
     time.tzset()
 
 
-_ELSEWHERE: dict[str, t.Callable[[Drill, Kube], Undo]] = {"objects": _create, "clock": _set_clock, "time_zone": _move}
+_ELSEWHERE: dict[str, t.Callable[[Drill, Kube], Undo]] = {
+    "objects": _create,
+    "throttle": _throttle,
+    "clock": _set_clock,
+    "time_zone": _move,
+}

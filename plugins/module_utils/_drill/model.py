@@ -18,9 +18,10 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import refuse
 #: four fifths of the time. ``full_disk``: no file of theirs may grow, as with a quota. ``bad_file``: a file of the stack has nonsense in
 #: it; the processes are those that would mend it, and are frozen.
 OF_PROCESSES = ("kill", "kill_again", "freeze", "slow", "stop", "full_disk", "bad_file")
-#: What is done to something else. ``objects``: some are created. ``clock``: that of the process that makes the bill is wrong by ``shift``
+#: What is done to something else. ``objects``: some are created. ``throttle``: so is a webhook configuration, whose webhook
+#: answers 429. ``clock``: that of the process that makes the bill is wrong by ``shift``
 #: seconds. ``time_zone``: it is on the other side of the world.
-FAULTS = (*OF_PROCESSES, "objects", "clock", "time_zone")
+FAULTS = (*OF_PROCESSES, "objects", "throttle", "clock", "time_zone")
 #: In place of names: all processes of the stack.
 ALL = "all"
 #: Who calls: a key with room in its limit, none, and a key whose limit is used up.
@@ -37,7 +38,6 @@ class Drill:
     :param processes: names of the supervisor's processes, or :data:`ALL`.
     :param objects: manifests.
     :param file: below the folder of the stack.
-    :param change_as: the user who makes the change of a key that every drill has; empty: the administrator.
     :param then_kill: whether they are killed at the end of the fault, while it lasts.
     :param seconds: how long the fault lasts, or how long is watched where it is over at once.
     :param answers: caller to the statuses that may be answered during the fault; 0 is no answer.
@@ -56,7 +56,6 @@ class Drill:
     objects: tuple[t.Mapping[str, t.Any], ...] = ()
     file: str = ""
     shift: float = 0
-    change_as: str = ""
     then_kill: bool = False
     seconds: float = 4
     alert: str = ""
@@ -113,7 +112,7 @@ def parse_drill(raw: t.Mapping[str, t.Any], failure_mode: str = "allow") -> Dril
     answers = raw.get("answers")
     if not isinstance(answers, t.Mapping) or set(answers) != set(CALLERS) or not all(answers.values()):
         problems.append(f"{name}: answers: must have statuses for each of {', '.join(CALLERS)}")
-    for key, faults in (("processes", OF_PROCESSES), ("objects", ("objects",)), ("file", ("bad_file",)), ("shift", ("clock",))):
+    for key, faults in (("processes", OF_PROCESSES), ("objects", ("objects", "throttle")), ("file", ("bad_file",)), ("shift", ("clock",))):
         if raw.get("fault") in faults and not raw.get(key):
             problems.append(f"{name}: {key}: is needed for {raw['fault']}")
     refuse(problems)

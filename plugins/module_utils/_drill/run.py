@@ -39,8 +39,8 @@ class Stage:
     keys: t.Mapping[str, str | None]
     prometheus: Prometheus
     bill: t.Callable[[], object]
-    #: Makes a change of a key, as this user, and sees that it was made; raises a GatewayError where it cannot.
-    change: t.Callable[[str], object]
+    #: Makes a change of a key and sees that it was made; raises a GatewayError where it cannot.
+    change: t.Callable[[], object]
     #: For objects that are a fault.
     kube: Kube
     #: Seconds that are given to an alert.
@@ -106,7 +106,7 @@ def run(drill: Drill, stage: Stage) -> Sightings:
         raise GatewayError(f"Drill {drill.name} did not begin, since its alert {drill.alert} is raised already.")
     before = raised(stage.prometheus)
     undo = inject(drill, stage.supervisor, stage.kube)
-    change = _Change(stage.change, drill.change_as, calls.seen)
+    change = _Change(stage.change, calls.seen)
     try:
         _watch(drill, calls, before, change)
         if drill.then_kill:
@@ -121,15 +121,15 @@ def run(drill: Drill, stage: Stage) -> Sightings:
 class _Change(threading.Thread):
     """A change that is made meanwhile; ``seen`` gets how long it took."""
 
-    def __init__(self, change: t.Callable[[str], object], user: str, seen: Sightings) -> None:
+    def __init__(self, change: t.Callable[[], object], seen: Sightings) -> None:
         super().__init__(daemon=True)
-        self._change, self._user, self._seen = change, user, seen
+        self._change, self._seen = change, seen
         seen.unchanged = "it is still under way"
 
     def run(self) -> None:
         start = time.monotonic()
         try:
-            self._change(self._user)
+            self._change()
         except GatewayError as exc:
             self._seen.unchanged = exc.message
         else:
