@@ -66,7 +66,7 @@ bench-doctor: ## Measure what gateway_doctor finds, and how fast; writes build/b
 	@PYTHONPATH=build/collections $(DEMO) python tests/bench/doctor.py $(ARGS)
 
 bench-drills: ## Hold the fault drills and kill runs in mid-write; writes build/bench/drills.json. ARGS='--kills 100' kills more
-	@$(TEST) python tests/bench/drills.py $(ARGS)
+	@PYTHONPATH=build/collections $(TEST) python tests/bench/drills.py $(ARGS)
 
 bench-focus: ## Hold a FOCUS export of 100,000 rows against the rules of the specification; writes build/bench/focus.json
 	@PYTHONPATH=build/collections $(TEST) python tests/bench/focus.py $(ARGS)
