@@ -51,7 +51,7 @@ class Manifests:
         text = "---\n" + text_of(definition)
         try:
             if not path.is_file() or path.read_text(encoding="utf-8") != text:
-                _replace(path, text)
+                replace_file(path, text)
         except OSError as exc:
             raise GatewayError(f"Failed to write the manifest {path}: {exc.strerror or exc}. Name another folder in render_dir.") from exc
 
@@ -107,7 +107,7 @@ def _plain(value: t.Any) -> t.Any:
     return int(value) if isinstance(value, int) else float(value)
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
