@@ -16,7 +16,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import Gatewa
 from ansible_collections.kuadrant.llm.plugins.module_utils._status.access import limits_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._status.counters import parse_counters, path_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._status.options import parse_settings
-from ansible_collections.kuadrant.llm.plugins.module_utils._status.read import Kept, GatewayParts
+from ansible_collections.kuadrant.llm.plugins.module_utils._status.read import GatewayParts, Kept
 
 
 def counter(name: str = "free", maximum: int = 2, seconds: int = 120, remaining: int = 1, **who: str) -> dict[str, t.Any]:
