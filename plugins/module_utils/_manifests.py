@@ -48,7 +48,7 @@ class Manifests:
             self.omit(f"Secret {metadata.get('namespace')}/{metadata['name']}")
             return
         path = self.path(kind, metadata.get("namespace"), metadata["name"])
-        text = "---\n" + yaml.safe_dump(_plain(definition), sort_keys=False, allow_unicode=True, width=160)
+        text = "---\n" + text_of(definition)
         try:
             if not path.is_file() or path.read_text(encoding="utf-8") != text:
                 replace_file(path, text)
@@ -68,6 +68,11 @@ class Manifests:
         self._warn(
             f"Not in the manifests: {what}. Secrets do not belong into a repository. Run without render_dir to create what is missing."
         )
+
+
+def text_of(definition: t.Mapping[str, t.Any]) -> str:
+    """The object as YAML, with its fields in their order."""
+    return yaml.safe_dump(_plain(definition), sort_keys=False, allow_unicode=True, width=160)
 
 
 def manifests_of(kube: t.Any) -> Manifests | None:
