@@ -9,6 +9,10 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import os
+import pathlib
+import signal
+import subprocess
 import threading
 import typing as t
 
@@ -166,6 +170,25 @@ def test_a_limit_says_how_long_to_wait(gateway: Gateway) -> None:
     assert json.loads(body)["error"]["code"] == "rate_limit_exceeded"
     assert 0 < int(headers["retry-after"]) <= 3600
     assert headers["x-ratelimit-limit"].startswith("3")
+
+
+@pytest.fixture
+def frozen_authorino(state_dir: pathlib.Path) -> t.Iterator[None]:
+    """It is there and says nothing, as on a machine that is busy with something else."""
+    shown = subprocess.run([state_dir / "stackctl", "pid", "authorino"], capture_output=True, text=True, check=True, timeout=20)
+    os.kill(int(shown.stdout), signal.SIGSTOP)
+    yield
+    os.kill(int(shown.stdout), signal.SIGCONT)
+
+
+@pytest.mark.usefixtures("frozen_authorino")
+def test_an_authorino_that_is_late_is_told_from_a_refusal(gateway: Gateway) -> None:
+    """After local_stack_auth_timeout. Clients of OpenAI ask again after as many seconds as the answer says."""
+    gateway.model_server.seen = ("", {}, b"")
+    status, headers, body = gateway.ask("POST", CHAT)
+    assert (status, headers["content-type"], headers["retry-after"]) == (503, "application/json", "1")
+    assert json.loads(body)["error"]["code"] == "unavailable"
+    assert gateway.model_server.seen[0] == "", "nothing was done"
 
 
 def test_a_browser_may_ask_from_the_origins_that_are_named(gateway: Gateway) -> None:
