@@ -6,8 +6,8 @@
 
 """The Kubernetes client of the collection, and the only file that imports kubernetes.core or the ``kubernetes`` library.
 
-Authentication is kubernetes.core's (same options, same ``K8S_AUTH_*`` variables); requests are plain REST with JSON on the
-library's own urllib3 pool, because its generated models cost more than the API server does.
+Authentication is kubernetes.core's (same options, same ``K8S_AUTH_*`` variables); requests are plain REST with JSON on a pool of
+urllib3, because the library's generated models cost more than the API server does.
 """
 
 from __future__ import annotations
@@ -22,24 +22,17 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube_access import plain_access
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube_http import TEXT, KubeError, Object, Transport
 from ansible_collections.kuadrant.llm.plugins.module_utils._manifests import Manifests
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGER
 from ansible_collections.kuadrant.llm.plugins.module_utils._parallel import WORKERS
 
-if t.TYPE_CHECKING:
-    import urllib3
-
 _IMPORT_ERROR: str | None = None
 try:
-    import kubernetes
+    import urllib3
     import yaml
-    from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import (
-        _create_auth_spec,
-        _create_configuration,
-        _create_headers,
-    )
-except ImportError:
+except ImportError:  # both come with kubernetes
     _IMPORT_ERROR = traceback.format_exc()
 
 __all__ = ["FIELD_MANAGER", "PAGE", "SECRETS", "Kube", "KubeError", "Object", "Resource", "RestKube", "argument_spec", "connect"]
@@ -141,6 +134,29 @@ def connect(module: AnsibleModule) -> RestKube:
         )
     if _IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib("kubernetes"), exception=_IMPORT_ERROR)
+    kube = _plain(module) or _by_library(module)
+    kube.manifests = Manifests(render_dir, module.warn) if render_dir else None
+    return kube
+
+
+def _plain(module: AnsibleModule) -> RestKube | None:
+    access = plain_access({name: module.params[name] for name in AUTH_ARG_SPEC})
+    try:
+        return RestKube(access, access.pool(WORKERS), {}) if access else None
+    except (OSError, ValueError):
+        return None  # The library says better what is wrong.
+
+
+def _by_library(module: AnsibleModule) -> RestKube:
+    try:
+        import kubernetes
+        from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import (
+            _create_auth_spec,
+            _create_configuration,
+            _create_headers,
+        )
+    except ImportError:
+        module.fail_json(msg=missing_required_lib("kubernetes"), exception=traceback.format_exc())
     auth = _create_auth_spec(module)
     path = auth.get("kubeconfig")
     try:
@@ -155,9 +171,7 @@ def connect(module: AnsibleModule) -> RestKube:
             f"Failed to load the Kubernetes configuration{_named(path)}: {told.rstrip('.')}. "
             "Set kubeconfig (or K8S_AUTH_KUBECONFIG) to an existing file and context to one of its contexts, or give host and api_key."
         ) from exc
-    kube = RestKube(configuration, client.rest_client.pool_manager, _create_headers(module))
-    kube.manifests = Manifests(render_dir, module.warn) if render_dir else None
-    return kube
+    return RestKube(configuration, client.rest_client.pool_manager, _create_headers(module))
 
 
 def _named(kubeconfig: t.Any) -> str:

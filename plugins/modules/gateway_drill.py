@@ -14,8 +14,9 @@ author:
   - The kuadrant.llm authors (@kuadrant)
 description:
   - Internal to the playbook C(kuadrant.llm.drill). Options and results can change at any time.
-  - Kills, freezes or stops processes of a local stack, or takes their disk space, while it makes calls. Undoes the harm, waits until all is
-    as before, reads the bill of that time, and compares what was seen with what is documented.
+  - Kills, freezes, slows or stops processes of a local stack, takes their disk space, lets its API server refuse changes, or sets its own
+    clock, while it makes calls and changes a key. Undoes the harm, waits until all is as before, reads the bill of that time, and compares
+    what was seen with what is documented.
   - Whether its outcome is the documented one is a result, and so is a drill that could not begin since not all was well before it.
 extends_documentation_fragment:
   - kuadrant.llm._kubernetes
@@ -32,7 +33,7 @@ attributes:
     support: none
 options:
   drill:
-    description: The drill, an entry of C(playbooks/vars/drills.yml).
+    description: The drill, an entry of C(playbooks/vars/drills.yml) or C(drills_behind.yml).
     type: dict
     required: true
   supervisor:
@@ -77,6 +78,11 @@ options:
     description: The address of Prometheus.
     type: str
     required: true
+  failure_mode:
+    description: What becomes of calls without the limiter, C(llm_gateway_failure_mode) of the stack.
+    type: str
+    choices: [allow, deny]
+    default: allow
   alert_within:
     description: How many seconds the fault lasts at most until its alert is raised.
     type: int
@@ -141,6 +147,19 @@ alert:
   description: The documented alert, if it was seen.
   returned: success
   type: str
+alert_seconds:
+  description: Seconds from the beginning of the fault until it was pending or fired. V(null) if it was not seen.
+  returned: success
+  type: float
+alerts:
+  description: All alerts that were pending or fired during the fault and not before it.
+  returned: success
+  type: list
+  elements: str
+changed_seconds:
+  description: Seconds that a change of a key took that was begun during the fault. V(null) if it was not made.
+  returned: success
+  type: float
 admitted:
   description: Calls with the good key that were answered 200, from the beginning of the drill to its end.
   returned: success
@@ -158,6 +177,8 @@ problems:
 """
 
 import dataclasses
+import functools
+import secrets
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -169,7 +190,10 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._drill.model import B
 from ansible_collections.kuadrant.llm.plugins.module_utils._drill.run import Stage, run
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
 from ansible_collections.kuadrant.llm.plugins.module_utils._gateway import gateway_client
-from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec, connect
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube import SECRETS, Kube, argument_spec, connect
+
+#: The annotation that a drill changes.
+NOTE = "kuadrant.llm/drill"
 
 ARGUMENT_SPEC = {
     "drill": {"type": "dict", "required": True},
@@ -184,6 +208,7 @@ ARGUMENT_SPEC = {
     "good_user": {"type": "str", "required": True},
     "spent_secret": {"type": "str", "required": True, "no_log": False},
     "prometheus_url": {"type": "str", "required": True},
+    "failure_mode": {"type": "str", "choices": ["allow", "deny"], "default": "allow"},
     "alert_within": {"type": "int", "default": 90},
     "timeout": {"type": "float", "default": 5},
 }
@@ -192,7 +217,7 @@ ARGUMENT_SPEC = {
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(**ARGUMENT_SPEC), supports_check_mode=True)
     with reporting(module):
-        drill = parse_drill(module.params["drill"])
+        drill = parse_drill(module.params["drill"], module.params["failure_mode"])
         if module.check_mode:
             module.exit_json(changed=True, name=drill.name, title=drill.title)
         module.exit_json(**conducted(module, drill))
@@ -209,13 +234,22 @@ def conducted(module: AnsibleModule, drill: Drill) -> dict[str, t.Any]:
     options = {name: params[name] for name in ("hostname", "model", "key_prefix", "ca_path", "timeout")}
     bill = DrillBill(params["prometheus_url"], params["good_user"])
     with gateway_client(module, params["url"], path="/v1/chat/completions", stream=False, **options) as client:
-        stage = Stage(params["supervisor"], client.send, keys, bill.prometheus, bill.at_once, params["alert_within"])
+        change = functools.partial(change_key, module, kube)
+        stage = Stage(params["supervisor"], client.send, keys, bill.prometheus, bill.at_once, change, kube, params["alert_within"])
         try:
             seen = run(drill, stage)
         except GatewayError as exc:
             return {**answer(drill, Sightings(), None, [exc.message]), "changed": False}
     billed = bill.afterwards()
     return {**answer(drill, seen, billed, judge(drill, seen, billed)), "changed": True}
+
+
+def change_key(module: AnsibleModule, kube: Kube) -> None:
+    """Write a note on the good key, and see that it was kept."""
+    note = {NOTE: secrets.token_hex(8)}
+    where = module.params["namespace"], module.params["good_secret"]
+    if kube.patch(SECRETS, *where, {"metadata": {"annotations": note}})["metadata"]["annotations"][NOTE] != note[NOTE]:
+        raise GatewayError("The API server answers that it was made, and it was not.")
 
 
 def answer(drill: Drill, seen: Sightings, billed: Billed | None, problems: list[str]) -> dict[str, t.Any]:
@@ -227,7 +261,10 @@ def answer(drill: Drill, seen: Sightings, billed: Billed | None, problems: list[
         "converged": seen.converged is not None,
         "recovery_seconds": seen.converged,
         **{caller: told(found) for caller, found in seen.answers.items()},
-        "alert": drill.alert if seen.alert else "",
+        "alert": drill.alert if drill.alert in seen.alerts else "",
+        "alert_seconds": seen.alerts.get(drill.alert),
+        "alerts": sorted(seen.alerts),
+        "changed_seconds": seen.changed,
         "admitted": seen.admitted,
         "billed": dataclasses.asdict(billed) if billed else None,
         "problems": problems,

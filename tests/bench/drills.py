@@ -8,14 +8,21 @@ A stack of its own is started on ports of its own, and removed at the end. A run
 processes of their own) is run again, which has to finish it, and once more, which has to change nothing. The moments are spread evenly
 over the length of a run that was not killed.
 
---drills NAME...   only these (none: --drills without a name); all of playbooks/vars/drills.yml if not given
+--drills NAME...   only these (none: --drills without a name); all of playbooks/vars/drills*.yml if not given
 --kills N          how many runs are killed, in all: one in ten is one of site, the others are of api_key and usage_ledger. 20 if not given
+--of RUN           only runs of this one are killed: site, api_key or usage_ledger
+--stack FOLDER     the stack is there, is started if it is not, and goes on afterwards: for parts that are held one after the other
+--missing          only drills that are not among the figures that are there
+--minutes N        no other drill, and no other run that is killed, is begun after that
+--add              the figures are added to those that are there; what was seen again replaces what was seen before
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import importlib
 import json
 import os
 import re
@@ -25,24 +32,27 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import typing as t
 from pathlib import Path
 
 import close
+import yaml
+from ansible.module_utils.testing import patch_module_args
 from figures import Figures, write
 from server import serving
 from stack import ROOT, Stack
 
 PORT_BASE = int(os.environ.get("LLM_BENCH_PORT_BASE", "29000"))
-KEYS, USERS = 300, 100
+KEYS, USERS, HOURS = 300, 20, 6
+# The alerts are evaluated every 15 seconds; the stack is scraped more often here.
+TWO_EVALUATIONS = 30
 NAMESPACE = "drill-keys"
-MODULE = """
-import json, sys
-from ansible.module_utils.testing import patch_module_args
-from ansible_collections.kuadrant.llm.plugins.modules import {0}
-with patch_module_args(json.load(sys.stdin)):
-    {0}.main()
-"""
+# Of what a drill saw.
+KEPT = (
+    *("as_documented", "converged", "recovery_seconds", "good", "none", "spent", "alert", "alert_seconds", "alerts"),
+    *("changed_seconds", "admitted", "billed", "problems"),
+)
 
 
 @dataclasses.dataclass
@@ -54,6 +64,47 @@ class Outcome:
     said: str
 
 
+class Process:
+    """A process of its own, forked when all that it runs is loaded: most of its time is the work, and a signal meets it at once."""
+
+    def __init__(self, run: t.Callable[[], object]) -> None:
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it is read when the process has ended
+        self._status: int | None = None
+        sys.stdout.flush()
+        self.pid = os.fork()
+        if not self.pid:
+            status = 1
+            try:
+                os.setsid()
+                os.dup2(self._said.fileno(), 1)
+                os.dup2(self._said.fileno(), 2)
+                run()
+            except SystemExit as exc:
+                status = int(exc.code or 0)
+            except BaseException:  # nothing of the bench may go on here
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                os._exit(status)
+
+    def status(self, seconds: float = 0) -> int | None:
+        """Its exit status, None if it has not ended within so many seconds."""
+        limit = time.monotonic() + seconds
+        while self._status is None:
+            number, status = os.waitpid(self.pid, os.WNOHANG)
+            if number:
+                self._status = os.waitstatus_to_exitcode(status)
+            elif time.monotonic() >= limit:
+                break
+            else:
+                time.sleep(0.01)
+        return self._status
+
+    def said(self) -> str:
+        self._said.seek(0)
+        return self._said.read()
+
+
 class Run(t.Protocol):
     """Something that writes, as processes that can be killed."""
 
@@ -62,42 +113,35 @@ class Run(t.Protocol):
     def prepare(self, number: int) -> None:
         """Make a place with something to write."""
 
-    def start(self) -> subprocess.Popen[str]: ...
+    def start(self) -> Process: ...
 
-    def outcome(self, process: subprocess.Popen[str]) -> Outcome: ...
+    def outcome(self, process: Process) -> Outcome: ...
 
     def whole(self) -> str:
         """What is wrong with what was written; nothing if all is well."""
 
 
 class Module:
-    """A module in a process of its own: out of Ansible's reach a signal meets it at once."""
+    """A module, out of Ansible's reach, so that a signal meets it at once."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.options: dict[str, t.Any] = {}
+        self._main = importlib.import_module(f"ansible_collections.kuadrant.llm.plugins.modules.{name}").main
 
-    def start(self) -> subprocess.Popen[str]:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "build/collections")}
-        process = subprocess.Popen(
-            [sys.executable, "-c", MODULE.format(self.name)],
-            env=environment,
-            text=True,
-            start_new_session=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        assert process.stdin
-        process.stdin.write(json.dumps(self.options))
-        process.stdin.close()
-        process.stdin = None
-        return process
+    def start(self) -> Process:
+        def run() -> None:
+            with patch_module_args(self.options):
+                self._main()
 
-    def outcome(self, process: subprocess.Popen[str]) -> Outcome:
-        said = process.communicate(timeout=600)[0]
-        answer = json.loads(said.splitlines()[-1]) if process.returncode == 0 else {}
-        return Outcome(process.returncode != 0 or bool(answer.get("failed")), bool(answer.get("changed")), said[-2000:])
+        return Process(run)
+
+    def outcome(self, process: Process) -> Outcome:
+        answer = {"failed": True}
+        if process.status(600) is not None and (lines := process.said().splitlines()) and lines[-1].startswith("{"):
+            answer = json.loads(lines[-1])
+        said = process.said()
+        return Outcome(bool(answer.get("failed")), bool(answer.get("changed")), said[-2000:])
 
 
 class Keys(Module):
@@ -108,7 +152,8 @@ class Keys(Module):
     def __init__(self, stack: Stack) -> None:
         super().__init__("api_key")
         self.stack = stack
-        self.kubectl("create", "namespace", NAMESPACE)
+        with contextlib.suppress(subprocess.CalledProcessError):  # of an earlier part
+            self.kubectl("create", "namespace", NAMESPACE)
 
     def kubectl(self, *arguments: str) -> str:
         command = [str(self.stack.state / "kubectl"), f"--kubeconfig={self.stack.state / 'kubeconfig'}", *arguments]
@@ -134,12 +179,12 @@ class Keys(Module):
 
 
 class Ledger(Module):
-    """Closes the hours of a day, whose samples a Prometheus of the bench's own has."""
+    """Closes some hours of a day, whose samples a Prometheus of the bench's own has."""
 
     def __init__(self, url: str, folder: Path) -> None:
         super().__init__("usage_ledger")
         self.folder = folder
-        start, end = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(close.START + hours * 3600)) for hours in (0, 24))
+        start, end = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(close.START + hours * 3600)) for hours in (0, HOURS))
         self.source = {"prometheus_url": url, "period": "hour", "start": start, "end": end}
         self.undisturbed: dict[str, bytes] = {}
 
@@ -168,24 +213,28 @@ class Site:
     def prepare(self, number: int) -> None:
         self.limit = 1000 + number
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self) -> Process:
         tiers = [{"name": "free", "requests": [{"limit": self.limit, "window": "2m"}], "price": {"request": "0.001"}}]
         given = [*self.stack.variables, json.dumps({"llm_gateway_tiers": tiers})]
         command = ["ansible-playbook", "site.yml", *(word for one in given for word in ("-e", one))]
-        return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
 
-    def outcome(self, process: subprocess.Popen[str]) -> Outcome:
-        said = process.communicate(timeout=900)[0]
+        def run() -> None:
+            sys.exit(subprocess.run(command, cwd=ROOT, check=False).returncode)
+
+        return Process(run)
+
+    def outcome(self, process: Process) -> Outcome:
+        status, said = process.status(900), process.said()
         changed = sum(map(int, re.findall(r"^\S+ +: .*changed=(\d+)", said, re.MULTILINE)))
-        return Outcome(process.returncode != 0, changed > 0, said[-3000:])
+        return Outcome(status != 0, changed > 0, said[-3000:])
 
     def whole(self) -> str:
         return ""
 
 
-def end(process: subprocess.Popen[str]) -> bool:
+def end(process: Process) -> bool:
     """kill -9 of a process and of all that it started and that did not leave it; False if it had ended."""
-    if process.poll() is not None:
+    if process.status() is not None:
         return False
     parents = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
@@ -201,7 +250,7 @@ def end(process: subprocess.Popen[str]) -> bool:
             os.kill(number, signal.SIGKILL)
         except ProcessLookupError:
             continue
-    process.communicate()
+    process.status(60)
     return True
 
 
@@ -215,13 +264,15 @@ def killed(run: Run, number: int, after: float) -> tuple[bool, str]:
     second = run.outcome(run.start())
     if second.failed:
         return True, f"the next run failed: {second.said}"
+    if problem := run.whole():
+        return True, problem
     third = run.outcome(run.start())
     if third.failed or third.changed:
         return True, f"the run after the next one {'failed' if third.failed else 'still changed something'}: {third.said}"
-    return True, run.whole()
+    return True, ""
 
 
-def kills(run: Run, number: int) -> tuple[int, list[str]]:
+def kills(run: Run, number: int, minutes: float) -> tuple[int, list[str]]:
     """How many runs were killed, and what was wrong with those that did not converge."""
     if not number:
         return 0, []
@@ -233,6 +284,8 @@ def kills(run: Run, number: int) -> tuple[int, list[str]]:
         raise SystemExit(f"bench: {run.name} fails without being killed: {first.said}")
     done, wrong = 0, []
     for one in range(1, number + 1):
+        if time.monotonic() > started + 60 * minutes:
+            break
         # From the first tenth, in which nothing is written, to the end.
         was_killed, problem = killed(run, one, length * (0.1 + 0.85 * one / (number + 1)))
         done += was_killed
@@ -242,10 +295,10 @@ def kills(run: Run, number: int) -> tuple[int, list[str]]:
     return done, wrong
 
 
-def hold(stack: Stack, names: list[str] | None, seen: Path) -> list[dict[str, t.Any]]:
+def hold(stack: Stack, names: list[str] | None, minutes: float, seen: Path) -> list[dict[str, t.Any]]:
     """What the playbook drill saw."""
     chosen = {} if names is None else {"drill_names": names}
-    given = json.dumps({**chosen, "drill_output": str(seen)})
+    given = json.dumps({**chosen, "drill_minutes": minutes, "drill_output": str(seen)})
     variables = [word for variable in (*stack.variables, given) for word in ("-e", variable)]
     command = ["ansible-playbook", "playbooks/drill.yml", *variables]
     done = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -256,53 +309,96 @@ def hold(stack: Stack, names: list[str] | None, seen: Path) -> list[dict[str, t.
     return t.cast("list[dict[str, t.Any]]", json.loads(seen.read_text()))
 
 
-def measure(arguments: argparse.Namespace, scratch: Path) -> tuple[Figures, list[str]]:
+def measure(arguments: argparse.Namespace, scratch: Path) -> tuple[list[dict[str, t.Any]], dict[str, tuple[int, list[str]]]]:
+    """What the drills saw, and of each kind of run how many were killed and what was wrong."""
     output = ROOT / "build/bench"
     output.mkdir(parents=True, exist_ok=True)
-    stack = Stack(scratch / "stack", output / "drills.log")
+    stack = Stack(arguments.stack or scratch / "stack", output / "drills.log")
     stack.log.unlink(missing_ok=True)
     stack.variables = [f"local_stack_state_dir={stack.state}", f"local_stack_port_base={PORT_BASE}", "local_stack_scrape_interval=2s"]
-    of_site = arguments.kills // 10
-    of_keys = (arguments.kills - of_site) // 2
+    numbers = shares(arguments.kills, arguments.of)
+    results = {}
     day = scratch / "day"
     day.mkdir()
     close.USERS = USERS
     try:
-        stack.play("site.yml")
-        drills = [] if arguments.drills == [] else hold(stack, arguments.drills, scratch / "seen.json")
-        results = [kills(Site(stack), of_site), kills(Keys(stack), of_keys)]
-        if number := arguments.kills - of_site - of_keys:
+        if not (stack.state / "run/supervisord.pid").exists():
+            stack.play("site.yml")
+        drills = [] if arguments.drills == [] else hold(stack, arguments.drills, arguments.minutes, scratch / "seen.json")
+        if numbers["site"]:
+            results["site"] = kills(Site(stack), numbers["site"], arguments.minutes)
+        if numbers["api_key"]:
+            results["api_key"] = kills(Keys(stack), numbers["api_key"], arguments.minutes)
+        if numbers["usage_ledger"]:
             close.load(day)
             with serving(day, close.BLOCKS) as url:
-                results.append(kills(Ledger(url, scratch / "ledgers"), number))
+                results["usage_ledger"] = kills(Ledger(url, scratch / "ledgers"), numbers["usage_ledger"], arguments.minutes)
     finally:
-        stack.play("playbooks/teardown.yml")
-    wrong = [f"{one['name']}: {problem}" for one in drills for problem in one["problems"]] + [
-        one for _number, some in results for one in some
-    ]
-    done = sum(number for number, _wrong in results)
-    figures = {
-        "drills": len(drills),
-        "as_documented": sum(one["as_documented"] for one in drills),
-        "drills_converged": sum(one["converged"] for one in drills),
-        "slowest_recovery_s": max((one["recovery_seconds"] or 0 for one in drills), default=0),
-        "kills": done,
-        "converged": done - sum(len(some) for _number, some in results),
+        if not arguments.stack:
+            stack.play("playbooks/teardown.yml")
+    return drills, results
+
+
+def shares(number: int, only: str | None) -> dict[str, int]:
+    """How many runs of each kind are killed."""
+    of_site = number // 10
+    of_keys = (number - of_site) // 2
+    spread = {"site": of_site, "api_key": of_keys, "usage_ledger": number - of_site - of_keys}
+    return {name: (number if name == only else 0) for name in spread} if only else spread
+
+
+def added(before: Figures, drills: list[dict[str, t.Any]], results: dict[str, tuple[int, list[str]]]) -> Figures:
+    """``before``: the figures that are there, if any."""
+    now = time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime())
+    seen = {**before.get("seen", {}), **{one["name"]: {"at": now, **{key: one[key] for key in KEPT}} for one in drills}}
+    runs = {name: dict(one) for name, one in before.get("runs", {}).items()}
+    for name, (killed_, wrong) in results.items():
+        run = runs.setdefault(name, {"kills": 0, "converged": 0})
+        run["kills"] += killed_
+        run["converged"] += killed_ - len(wrong)
+    alerts = [one["alert_seconds"] for one in seen.values() if one["alert_seconds"] is not None]
+    return {
+        "drills": len(seen),
+        "as_documented": sum(one["as_documented"] for one in seen.values()),
+        "drills_converged": sum(one["converged"] for one in seen.values()),
+        "slowest_recovery_s": max((one["recovery_seconds"] or 0 for one in seen.values()), default=0),
+        "alerts": len(alerts),
+        "alerts_within_30_s": sum(one <= TWO_EVALUATIONS for one in alerts),
+        "kills": sum(one["kills"] for one in runs.values()),
+        "converged": sum(one["converged"] for one in runs.values()),
+        "runs": runs,
+        "seen": seen,
     }
-    return figures, wrong
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--drills", nargs="*")
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--of", choices=["site", "api_key", "usage_ledger"])
+    parser.add_argument("--stack", type=Path)
+    parser.add_argument("--missing", action="store_true")
+    parser.add_argument("--minutes", type=float, default=1440)
+    parser.add_argument("--add", action="store_true")
     arguments = parser.parse_args()
+    written = ROOT / "build/bench/drills.json"
+    before = json.loads(written.read_text()) if (arguments.add or arguments.missing) and written.exists() else {}
+    if arguments.missing:
+        texts = [path.read_text() for path in sorted(ROOT.glob("playbooks/vars/drills*.yml"))]
+        every = [one["name"] for text in texts for some in yaml.safe_load(text).values() for one in some]
+        arguments.drills = [name for name in every if not before.get("seen", {}).get(name, {}).get("as_documented")]
     scratch = Path(tempfile.mkdtemp(prefix="llm-"))
     try:
-        figures, wrong = measure(arguments, scratch)
+        drills, results = measure(arguments, scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    write("drills", figures)
+    # Read again: another part may have ended meanwhile.
+    before = json.loads(written.read_text()) if arguments.add and written.exists() else {}
+    figures = added(before, drills, results)
+    table = "\n".join(f"{name:<20}{value!s:>8}" for name, value in figures.items() if name not in ("runs", "seen"))
+    write("drills", figures, table)
+    wrong = [f"{one['name']}: {problem}" for one in drills for problem in one["problems"]]
+    wrong += [problem for _number, some in results.values() for problem in some]
     if wrong:
         raise SystemExit("bench: not as documented:\n" + "\n".join(wrong))
 

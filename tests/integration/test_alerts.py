@@ -203,6 +203,47 @@ def test_every_alert_fires_somewhere() -> None:
     assert {alert for _changed, alert, _labels in CASES.values() if alert} | {ALWAYS[0]} == ALERTS
 
 
+# What users do meanwhile: within their limits, all of it priced and counted for somebody.
+USE = {
+    'up{instance="l", job="limitador"}': "1x300",
+    'limitador_up{instance="l", job="limitador"}': "1x300",
+    'limitador_counting_since_seconds{instance="l", job="limitador", life="first"}': "7x300",
+    'authorized_calls{instance="l", job="limitador", limitador_namespace="x", user="ann", group="free", tier="free"}': "0+10x300",
+    'limited_calls{instance="l", job="limitador", limitador_namespace="x", user="ann", group="free", tier="free"}': "0+1x300",
+    'reported_tokens{instance="l", job="limitador", user="ann", group="free", tier="free", model="m", type="prompt"}': "0+60x300",
+    'vllm:prompt_tokens_total{instance="m", model_name="m"}': "0+60x300",
+    'vllm:generation_tokens_total{instance="m", model_name="m"}': "0x300",
+}
+
+
+def test_no_alert_in_a_healthy_hour(programs: dict[str, str], tmp_path: pathlib.Path) -> None:
+    """Neither pending nor firing, of all alerts that there are, from the first minute to the last; the same look sees a fault."""
+    groups = chargeback_rules(
+        [{"name": "free", "price": {"request": "1", "prompt_per_1k": "1", "completion_per_1k": "1"}}],
+        gateway="vllm-gateway",
+        keys=[{"name": "new", "user": "bob", "tier": "free", "expires_at": "2027-01-05T00:00:00Z"}],
+        budgets=[{"user": "ann", "amount": "1000000"}],
+    )
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": groups}))
+    alerts = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
+    assert len(alerts) > 25
+    healthy = {series: values.replace("x200", "x300") for series, values in HEALTHY.items()}
+
+    def look(minutes: int, **changed: str) -> subprocess.CompletedProcess[str]:
+        series = [{"series": name, "values": values} for name, values in {**healthy, **USE, **changed}.items()]
+        looks = [{"expr": 'ALERTS{alertname=~".+"}', "eval_time": f"{minute}m"} for minute in range(2, minutes, 2)]
+        tests = [{"interval": "15s", "input_series": series, "promql_expr_test": looks}]
+        body = {"rule_files": ["rules.yml"], "evaluation_interval": "15s", "tests": tests}
+        (tmp_path / "hour.yml").write_text(yaml.safe_dump(body))
+        return subprocess.run(
+            [programs["promtool"], "test", "rules", "hour.yml"], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+
+    quiet = look(64)
+    assert quiet.returncode == 0, quiet.stdout + quiet.stderr
+    assert "LLMGatewayDown" in look(12, **{LIVES: "1x20 stale"}).stderr
+
+
 def test_promtool_accepts_the_rules_and_their_texts(programs: dict[str, str], tmp_path: pathlib.Path) -> None:
     text = yaml.safe_dump({"groups": GROUPS})
     assert "a-secret-value-of-ann" not in text

@@ -169,6 +169,29 @@ def test_a_form_passes_and_is_counted_as_a_request(plane: DataPlane) -> None:
     assert disguised.status == 400, "a body that a lenient server reads as JSON is no form"
 
 
+@pytest.mark.parametrize(
+    ("field", "status"),
+    [
+        (b'name="stream"\r\n\r\ntrue', 400),
+        (b'name="stream"\r\n\r\nfalse', 200),
+        (b'name="stream"\r\n\r\nfalsehood', 400),
+        (b"NAME = Stream\r\n\r\ntrue", 400),
+        (b"name*=utf-8''%73tream\r\n\r\ntrue", 400),
+        (b'name="file"; filename="stream.wav"\r\n\r\ntrue', 200),
+        (b'name="prompt"\r\n\r\nstream', 200),
+    ],
+)
+def test_a_form_that_asks_for_a_stream_is_refused(plane: DataPlane, field: bytes, status: int) -> None:
+    form = b"--x\r\ncontent-disposition: form-data; " + field + b"\r\n" + FORM
+    said = {"input_tokens": 7, "output_tokens": 5}
+    assert plane.ask(plain(said), form, "/v1/audio/transcriptions", content_type=FORM_TYPE).status == status
+
+
+@pytest.mark.parametrize("behind", [b"\0", b"}", b"x", b"\x1a"])
+def test_what_is_behind_the_object_does_not_hide_a_stream(plane: DataPlane, behind: bytes) -> None:
+    assert plane.ask(plain(COMPLETION), b'{"model": "m", "stream": true}' + behind).status == 400
+
+
 @pytest.mark.parametrize(("size", "status"), [(1, 200), (2 * MIB, 200), (15 * MIB, 200), (17 * MIB, 413)])
 def test_requests_up_to_16_mib(plane: DataPlane, size: int, status: int) -> None:
     sent = json.dumps({"model": "m", "image": "a" * size}).encode()

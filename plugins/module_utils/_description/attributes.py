@@ -18,6 +18,7 @@ import typing as t
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import Account
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At, Problems
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import kind_of
 
 ATTRIBUTES = "llm_gateway_attributes"
 KEYS = "llm_gateway_keys"
@@ -83,13 +84,13 @@ def parse_attributes(raw: t.Any, keys: t.Any = None) -> Attributes:
     at = problems.at(ATTRIBUTES)
     found: dict[str, dict[str, dict[str, str]]] = {of: {} for of in OF}
     if raw is not None and not isinstance(raw, dict):
-        problems.add(ATTRIBUTES, f"must be a dictionary such as {{users: {{alice: {{cost_center: CC-1}}}}}}, not {type(raw).__name__}")
+        problems.add(ATTRIBUTES, f"must be a dictionary such as {{users: {{alice: {{cost_center: CC-1}}}}}}, not {kind_of(raw)}")
         raw = None
     at.only_fields(raw or {}, OF)
     for of in OF:
         named = (raw or {}).get(of)
         if named is not None and not isinstance(named, dict):
-            at.add(of, f"must be a dictionary of names, not {type(named).__name__}")
+            at.add(of, f"must be a dictionary of names, not {kind_of(named)}")
             continue
         for name, tags in (named or {}).items():
             found[of][str(name)] = read_tags(tags, str(name), at.under(of))
@@ -120,7 +121,7 @@ def _add_keys(keys: t.Any, users: dict[str, dict[str, str]], problems: Problems)
 def read_tags(raw: t.Any, field: str, at: At) -> dict[str, str]:
     """Names and values; what is wrong goes to ``at``."""
     if not isinstance(raw, dict):
-        at.add(field, f"must be a dictionary such as {{cost_center: CC-1, project: apollo}}, not {type(raw).__name__}")
+        at.add(field, f"must be a dictionary such as {{cost_center: CC-1, project: apollo}}, not {kind_of(raw)}")
         return {}
     tags: dict[str, str] = {}
     inner = at.under(field)
@@ -130,7 +131,7 @@ def read_tags(raw: t.Any, field: str, at: At) -> dict[str, str]:
         elif name in _TAKEN:
             inner.add(name, "is a column that every bill has; choose another name")
         elif not isinstance(value, str):
-            inner.add(name, f'must be text, not {type(value).__name__}; write it in quotes, such as "{value}"')
+            inner.add(name, f'must be text, not {kind_of(value)}; write it in quotes, such as "{value}"')
         elif not value or not value.isprintable() or value != value.strip():
             inner.add(name, "must be printable, not empty, and without spaces around it")
         else:

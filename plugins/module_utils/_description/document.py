@@ -16,7 +16,7 @@ from decimal import Decimal
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import read_amount
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At, Problems
-from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, kind_of
 
 INVOICE = "invoice"
 _FIELDS = ("number", "issuer", "recipient", "recipients", "issued_on", "due_on", "reference", "note", "taxes")
@@ -86,7 +86,7 @@ def parse_invoice(raw: t.Any) -> Invoice | None:
     if raw is None:
         return None
     if not isinstance(raw, dict):
-        raise GatewayError(f"{INVOICE}: must be a dictionary such as {{number: N-42, issuer: {{name: ...}}}}, not {type(raw).__name__}")
+        raise GatewayError(f"{INVOICE}: must be a dictionary such as {{number: N-42, issuer: {{name: ...}}}}, not {kind_of(raw)}")
     problems = Problems()
     at = problems.at(INVOICE)
     at.only_fields(raw, _FIELDS)
@@ -109,7 +109,7 @@ def _read_party(raw: t.Any, field: str, at: At, *, required: bool = False) -> Pa
             at.add(field, "is required, such as {name: Example Ltd, address: [1 High Street, London]}")
         return None
     if not isinstance(raw, dict):
-        at.add(field, f"must be a dictionary with a name, not {type(raw).__name__}")
+        at.add(field, f"must be a dictionary with a name, not {kind_of(raw)}")
         return None
     inner = at.under(field)
     inner.only_fields(raw, _PARTY_FIELDS)
@@ -126,7 +126,7 @@ def _read_recipients(raw: t.Any, at: At) -> dict[str, Party]:
     if raw is None:
         return {}
     if not isinstance(raw, dict):
-        at.add("recipients", f"must be a dictionary of parts such as {{research: {{name: ...}}}}, not {type(raw).__name__}")
+        at.add("recipients", f"must be a dictionary of parts such as {{research: {{name: ...}}}}, not {kind_of(raw)}")
         return {}
     found = {str(name): _read_party(party, str(name), at.under("recipients"), required=True) for name, party in raw.items()}
     return {name: party for name, party in found.items() if party is not None}

@@ -14,6 +14,7 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.meters import METERS
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.prices import Price, read_amount
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.problems import At
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import kind_of
 
 VOLUME = "volume"
 # By meter: above how many units a month, and the price from there on, in ascending order.
@@ -34,7 +35,7 @@ def read_volume(raw: t.Any, prices: t.Mapping[str, Price], included: t.Mapping[s
     if raw is None:
         return {}
     if not isinstance(raw, dict):
-        at.add(VOLUME, f'must be a dictionary such as {{prompt_tokens: [{{above: 1000000, price: "0.12"}}]}}, not {type(raw).__name__}')
+        at.add(VOLUME, f'must be a dictionary such as {{prompt_tokens: [{{above: 1000000, price: "0.12"}}]}}, not {kind_of(raw)}')
         return {}
     inner = at.under(VOLUME)
     inner.only_fields(raw, METERS)

@@ -27,9 +27,11 @@ def _answers(drill: Drill, seen: Sightings) -> t.Iterator[str]:
 
 
 def _signs(drill: Drill, seen: Sightings) -> t.Iterator[str]:
-    if drill.alert and not seen.alert:
+    if drill.alert and drill.alert not in seen.alerts:
         yield f"alert {drill.alert} was not raised"
-    if seen.bill_during is not None and seen.bill_during != drill.bill_during:
+    if seen.changed is None:
+        yield f"a change of a key, begun during the fault, was not made: {seen.unchanged}"
+    if None not in (seen.bill_during, drill.bill_during) and seen.bill_during != drill.bill_during:
         yield "a bill could be made during the fault" if seen.bill_during else "no bill could be made during the fault"
     if seen.converged is None:
         yield f"not all was as before within {drill.within:g} s: {seen.wrong}"

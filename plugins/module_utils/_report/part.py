@@ -13,7 +13,7 @@ import hashlib
 import re
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, kind_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._quoting import visible
 
 OF = ("user", "group", "tier")
@@ -63,7 +63,7 @@ def parse_only(raw: t.Any, attributes: t.Sequence[str]) -> Part | None:
     for by, value in raw.items():
         require_by(str(by), attributes, f"only.{by}")
         if not isinstance(value, str) or not value:
-            raise GatewayError(f"only.{by}: must be text that is not empty, not {type(value).__name__}")
+            raise GatewayError(f"only.{by}: must be text that is not empty, not {kind_of(value)}")
     return Part(tuple(sorted(raw.items())))
 
 

@@ -178,6 +178,15 @@ def test_a_name_of_a_class_means_one_thing(root: Path, files: list[Path]) -> Non
     assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 
+def test_no_message_names_a_type_of_ansible(root: Path, files: list[Path]) -> None:
+    """``_AnsibleTaggedInt``, which a user never wrote: _errors.kind_of says ``int``. What is raised has no such type."""
+    found = []
+    for path in files:
+        if path.suffix == ".py" and path.parts[0] == "plugins":
+            found += [f"{path}: {one}" for one in re.findall(r"type\((?!exc\)).*?\)\.__name__", (root / path).read_text())]
+    assert found == []
+
+
 def test_the_way_of_a_users_own_usage_has_one_name(root: Path) -> None:
     """AuthPolicies write the header, role gateway forgets what clients wrote in it, and the custom Limitador reads it."""
     role = yaml.safe_load((root / "roles/gateway/vars/main.yml").read_text())

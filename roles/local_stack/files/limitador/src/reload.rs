@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::watch;
@@ -83,6 +83,11 @@ impl Reloader {
         let mut seen = self.seen.lock().expect("no code panics while it holds this lock");
         let text = match fs::read_to_string(&self.file) {
             Ok(text) if seen.as_ref() == Some(&text) => return,
+            // Emptied to be written in place: as no limits, it would lift them all and forget what they have counted.
+            Ok(text) if text.is_empty() => {
+                *seen = None;
+                return self.refuse(&anyhow!("it is empty; no limits are written as []"));
+            }
             Ok(text) => text,
             // Between removal and replacement; a removal for good shows in the metric.
             Err(error) => {
@@ -193,6 +198,9 @@ mod tests {
         let successful = || reloader.metrics.reload_successful.get();
 
         replace(&file, "[{namespace: a}]");
+        reloader.reload();
+        assert_eq!((max(&limits.borrow()), successful()), (Some(1), 0));
+        fs::write(&file, "").unwrap();
         reloader.reload();
         assert_eq!((max(&limits.borrow()), successful()), (Some(1), 0));
         fs::remove_file(&file).unwrap();
