@@ -10,13 +10,14 @@ TEST := hack/venv test
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test lint unit sanity integration platform cluster bench bench-keys bench-gateway bench-accuracy bench-budget bench-close bench-focus bench-split bench-doctor bench-drills build
+.PHONY: help demo down test lint unit sanity integration platform cluster bench bench-keys bench-gateway bench-accuracy bench-budget bench-close bench-focus bench-mixed bench-split bench-doctor bench-drills bench-hostile build
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Start the gateway and run the three demos; it keeps running
-	@$(DEMO) ansible-playbook site.yml playbooks/demo_authorization.yml playbooks/demo_rate_limiting.yml playbooks/demo_chargeback.yml playbooks/check_gateway.yml $(ARGS)
+	@export ANSIBLE_STDOUT_CALLBACK=$${ANSIBLE_STDOUT_CALLBACK:-kuadrant.llm.story}; \
+	$(DEMO) ansible-playbook site.yml playbooks/demo_authorization.yml playbooks/demo_rate_limiting.yml playbooks/demo_chargeback.yml playbooks/check_gateway.yml $(ARGS)
 
 down: ## Stop the gateway and remove its state; caches stay
 	@$(DEMO) ansible-playbook playbooks/teardown.yml $(ARGS)
@@ -69,6 +70,12 @@ bench-drills: ## Hold the fault drills and kill runs in mid-write; writes build/
 
 bench-focus: ## Hold a FOCUS export of 100,000 rows against the rules of the specification; writes build/bench/focus.json
 	@PYTHONPATH=build/collections $(TEST) python tests/bench/focus.py $(ARGS)
+
+bench-hostile: ## Send 50,000 hostile requests and judge each answer; writes build/bench/hostile.json. ARGS='--requests 1000 --seed 5' sends others
+	@$(DEMO) python tests/bench/hostile.py $(ARGS)
+
+bench-mixed: ## Close the books over five thousand requests of all formats while the limiter is killed; writes build/bench/mixed.json
+	@PYTHONPATH=build/collections:tests/integration $(TEST) python tests/bench/mixed.py $(ARGS)
 
 bench-split: ## Make the bills of 200 teams with 10,000 users; writes build/bench/split.json
 	@PYTHONPATH=build/collections $(TEST) python tests/bench/split.py $(ARGS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import re
 import typing as t
 from pathlib import Path
 
@@ -67,8 +68,16 @@ def _slips(variables: t.Collection[str]) -> list[str]:
     found = []
     for role in sorted(path.name for path in _ROLES.iterdir()):
         named = [name for name in variables if name.startswith(f"{role}_")]
-        found += likely_slips(named, _options(role)) if named else []
+        # What a role publishes with its tasks is no option, and no slip.
+        found += likely_slips(set(named) - _published(role), _options(role)) if named else []
     return found
+
+
+@functools.cache
+def _published(role: str) -> frozenset[str]:
+    """The variables of a role that its own tasks set."""
+    pattern = re.compile(rf"^ +({role}_\w+):", re.MULTILINE)
+    return frozenset(name for path in (_ROLES / role / "tasks").glob("*.yml") for name in pattern.findall(path.read_text(encoding="utf-8")))
 
 
 @functools.cache

@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""OpenAI requests to the gateway over one kept-alive connection."""
+"""OpenAI requests to the gateway over one kept-alive connection, and plain ones with a key."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ class GatewayClient:
         self._by_name = bool(hostname) and url.startswith("https:")
         if hostname and self._by_name:
             self._session.mount("https://", _named_adapter(hostname))
-        self._url = url.rstrip("/") + path
+        self._root = url.rstrip("/")
+        self._path = path
         self._hostname = hostname
         self._body = {"model": model, "messages": [{"role": "user", "content": "ping"}], "max_tokens": 1}
         if stream:
@@ -53,8 +54,14 @@ class GatewayClient:
         self._prefix = key_prefix
 
     def send(self, key: str | None) -> Answer:
-        """One request. What the network does is an answer with status 0; the text never holds the key."""
+        """One chat completion. What the network does is an answer with status 0; the text never holds the key."""
+        return self._ask("POST", self._path, key, 10 * EXCERPT, json=self._body)
 
+    def get(self, path: str, key: str | None) -> Answer:
+        """What the gateway answers at this path, as :meth:`send` tells it, and all of it."""
+        return self._ask("GET", path, key, None)
+
+    def _ask(self, method: str, path: str, key: str | None, length: int | None, **body: t.Any) -> Answer:
         def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
             # As an auth callable, so that a .netrc of the user cannot replace the header.
             if key is not None:
@@ -63,22 +70,23 @@ class GatewayClient:
 
         headers = {"Host": self._hostname} if self._hostname else {}
         try:
-            with self._session.post(
-                self._url,
-                json=self._body,
+            with self._session.request(
+                method,
+                self._root + path,
                 headers=headers,
                 auth=authorize,
                 timeout=self._timeout,
                 allow_redirects=False,
                 verify=self._verify,
+                **body,
             ) as response:
-                return Answer(response.status_code, response.text[: 10 * EXCERPT], tokens_of(response.text))
+                return Answer(response.status_code, response.text[:length], tokens_of(response.text))
         except requests.exceptions.SSLError:
             if self._by_name:
                 # One of the names of a Gateway that its certificate need not hold, as those of the demos: then it is for the address.
                 self._by_name = False
                 self._session.mount("https://", requests.adapters.HTTPAdapter())
-                return self.send(key)
+                return self._ask(method, path, key, length, **body)
             return Answer(
                 UNREACHABLE,
                 "its certificate is not trusted, or is for another name (name the authority that signed it in llm_gateway_ca_path, and "

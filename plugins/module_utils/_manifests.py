@@ -48,10 +48,10 @@ class Manifests:
             self.omit(f"Secret {metadata.get('namespace')}/{metadata['name']}")
             return
         path = self.path(kind, metadata.get("namespace"), metadata["name"])
-        text = "---\n" + yaml.safe_dump(_plain(definition), sort_keys=False, allow_unicode=True, width=160)
+        text = "---\n" + text_of(definition)
         try:
             if not path.is_file() or path.read_text(encoding="utf-8") != text:
-                _replace(path, text)
+                replace_file(path, text)
         except OSError as exc:
             raise GatewayError(f"Failed to write the manifest {path}: {exc.strerror or exc}. Name another folder in render_dir.") from exc
 
@@ -68,6 +68,11 @@ class Manifests:
         self._warn(
             f"Not in the manifests: {what}. Secrets do not belong into a repository. Run without render_dir to create what is missing."
         )
+
+
+def text_of(definition: t.Mapping[str, t.Any]) -> str:
+    """The object as YAML, with its fields in their order."""
+    return yaml.safe_dump(_plain(definition), sort_keys=False, allow_unicode=True, width=160)
 
 
 def manifests_of(kube: t.Any) -> Manifests | None:
@@ -102,7 +107,7 @@ def _plain(value: t.Any) -> t.Any:
     return int(value) if isinstance(value, int) else float(value)
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import re
@@ -55,6 +56,7 @@ def visible(text: str) -> str:
     return "".join(_shown(character) for character in text)
 
 
+@functools.lru_cache(maxsize=1024)
 def _shown(character: str) -> str:
     # Controls, line and paragraph separators, halves of a character, and the marks that turn the direction of what follows.
     if unicodedata.category(character) in ("Cc", "Zl", "Zp", "Cs") or unicodedata.bidirectional(character) in _DIRECTIONS:

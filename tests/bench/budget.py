@@ -31,6 +31,7 @@ import typing as t
 from decimal import Decimal
 from pathlib import Path
 
+from clocked import Clocked
 from figures import Figures, write
 from keys import play
 
@@ -88,33 +89,20 @@ class Spender:
     served_after_refusal: int = 0
 
 
-class Load:
+class Load(Clocked):
     """Users who call until they are stopped: evenly spaced, or with ``together`` on all connections at once. ``price``: of an answer."""
 
     def __init__(self, port: int, users: t.Sequence[str], price: t.Callable[[Figures], Decimal], *, together: bool = False) -> None:
         self._port, self._price = port, price
         self.spenders = {user: Spender() for user in users}
         self.odd: collections.Counter[str] = collections.Counter()
-        self.started = time.monotonic()
-        self.ended = 0.0
-        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._lock = threading.Lock()
         calls, every = CONNECTIONS * len(users), CONNECTIONS * len(users) / RATE
         first = {call: (call % len(users) * CONNECTIONS if together else call) / RATE for call in range(calls)}
-        self._threads = [threading.Thread(target=self._run, args=(users[call % len(users)], first[call], every)) for call in first]
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-        self.ended = time.monotonic()
+        super().__init__(self._run, ((users[call % len(users)], due, every) for call, due in first.items()))
 
     def wait(self) -> bool:
-        """Until everybody was refused, and a little longer; False: somebody still is not."""
+        """Until every user was refused, and a little longer; False: one still is not."""
         while time.monotonic() < self.started + ENDS:
             if all(one.refused for one in self.spenders.values()):
                 time.sleep(AFTER)
@@ -122,9 +110,8 @@ class Load:
             time.sleep(0.1)
         return False
 
-    def _run(self, user: str, first: float, every: float) -> None:
-        due = self.started + first
-        while not self._stop.wait(max(0.0, due - time.monotonic())):
+    def _run(self, user: str, due: float, every: float) -> None:
+        while self.until(due):
             due += every
             self._call(user)
 

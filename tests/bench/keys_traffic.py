@@ -14,6 +14,8 @@ import time
 import typing as t
 import urllib.parse
 
+from clocked import Clocked
+
 THREADS = 8
 
 Item = t.TypeVar("Item")
@@ -100,28 +102,15 @@ def deaths(url: str, keys: t.Sequence[str], since: float) -> dict[str, float]:
     return found
 
 
-class Load:
+class Load(Clocked):
     """A steady number of requests a second, with keys that ``choose`` names at the moment of each request."""
 
     def __init__(self, url: str, rate: int, choose: t.Callable[[int], str]) -> None:
+        super().__init__(self._run, [()] * THREADS)
         self._url, self._rate, self._choose = url, rate, choose
-        self._stop = threading.Event()
         self._lock = threading.Lock()
         self._number = 0
-        self._started = 0.0
         self.calls: list[Call] = []
-        self._threads = [threading.Thread(target=self._run) for _number in range(THREADS)]
-
-    def __enter__(self) -> Load:
-        self._started = time.monotonic()
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
 
     def _run(self) -> None:
         client = Client(self._url)
@@ -129,8 +118,7 @@ class Load:
             with self._lock:
                 number = self._number
                 self._number += 1
-            wait = self._started + number / self._rate - time.monotonic()
-            if self._stop.wait(max(0.0, wait)):
+            if not self.until(number / self._rate):
                 return
             call = client.call(self._choose(number))
             with self._lock:

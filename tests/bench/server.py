@@ -27,9 +27,9 @@ def program(name: str) -> Path:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, options: t.Mapping[str, str]) -> t.Iterator[str]:
+def serving(folder: Path, options: t.Mapping[str, str], configuration: str = "{}") -> t.Iterator[str]:
     """The address of a server of the blocks in ``folder``/data; ``options`` are more of its command line."""
-    (folder / "prometheus.yml").write_text("{}")
+    (folder / "prometheus.yml").write_text(configuration)
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = "127.0.0.1:{1}".format(*free.getsockname())
     given = {

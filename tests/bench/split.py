@@ -57,7 +57,7 @@ class Writer:
 
 
 def usage(start: int, end: int, users: int, teams: int) -> PeriodUsage:
-    """Requests and tokens of every user, and some that belong to nobody."""
+    """Requests and tokens of every user, and some requests without one."""
     lines = []
     days = (end - start) // DAY
     for number in range(users):
@@ -69,8 +69,8 @@ def usage(start: int, end: int, users: int, teams: int) -> PeriodUsage:
             ("completion_tokens", "llama-3.1-8b", 2_003 + 7 * number),
         ):
             lines.append(UsageLine(start, end, meter=meter, model=model, quantity=Count(quantity * days, quantity * days), **account))
-    nobody = {"user": None, "group": None, "tier": None}
-    lines.append(UsageLine(start, end, meter="requests", model=None, quantity=Count(17, 17), **nobody))
+    unknown = {"user": None, "group": None, "tier": None}
+    lines.append(UsageLine(start, end, meter="requests", model=None, quantity=Count(17, 17), **unknown))
     return PeriodUsage(start, end, tuple(lines), Count(), None, {}, (), ())
 
 

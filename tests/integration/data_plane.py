@@ -47,13 +47,15 @@ end
 
 @dataclasses.dataclass
 class Answer:
-    """What the model server answers. ``pieces``: how a stream is cut, ``cut``: hang up before the end."""
+    """What the model server answers. ``pieces``: how a stream is cut into them, ``cut``: more was to come when it hung up."""
 
     body: bytes = b"{}"
     content_type: str = "application/json"
     status: int = 200
     pieces: int = 0
     cut: bool = False
+    # Seconds between two pieces.
+    pause: float = 0.0
     headers: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -87,6 +89,10 @@ class ModelServer(http.server.ThreadingHTTPServer):
         self.seen: tuple[str, dict[str, str], bytes] = ("", {}, b"")
         super().__init__(("127.0.0.1", port), _Handler)
 
+    def answer_to(self, _path: str, _headers: dict[str, str], _body: bytes) -> Answer:
+        """One that answers by itself says here what."""
+        return self.answer
+
     def handle_error(self, *_args: t.Any) -> None:
         """A gateway that hangs up is none."""
 
@@ -112,27 +118,33 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.do_POST()
 
     def do_POST(self) -> None:
-        self.server.seen = (self.path, {key.lower(): value for key, value in self.headers.items()}, self._body())
-        answer = self.server.answer
+        self.server.seen = seen = (self.path, {key.lower(): value for key, value in self.headers.items()}, self._body())
+        answer = self.server.answer_to(*seen)
         self.send_response(answer.status)
         for key, value in {"content-type": answer.content_type, **answer.headers}.items():
             self.send_header(key, value)
         if not answer.pieces:
-            self.send_header("content-length", str(len(answer.body)))
+            self.send_header("content-length", str(len(answer.body) + answer.cut))
             self.end_headers()
             self.wfile.write(answer.body)
+            if answer.cut:
+                self._hang_up()
             return
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
         for start in range(0, len(answer.body), answer.pieces):
             piece = answer.body[start : start + answer.pieces]
+            time.sleep(answer.pause if start else 0)
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
             self.wfile.flush()
         if answer.cut:
-            self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
+            self._hang_up()
         else:
             self.wfile.write(b"0\r\n\r\n")
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
 
 
 def static_configuration(patches: list[Json], listen: int, admin: int, model_server: int) -> Json:
@@ -196,10 +208,11 @@ def _merge(into: Json, value: Json) -> None:
 class DataPlane:
     """The processes; a context manager."""
 
-    def __init__(self, programs: t.Mapping[str, str], directory: pathlib.Path) -> None:
+    def __init__(self, programs: t.Mapping[str, str], directory: pathlib.Path, model_server: type[ModelServer] = ModelServer) -> None:
         self._programs, self._directory = programs, directory
         self.gateway_port, self.admin_port, self.rls_port, self.http_port, model_port = free_ports(5)
-        self.model_server = ModelServer(model_port)
+        self.model_server = model_server(model_port)
+        self._running: dict[str, tuple[subprocess.Popen[bytes], list[str]]] = {}
         self._stack = contextlib.ExitStack()
         self._model_port = model_port
 
@@ -212,17 +225,29 @@ class DataPlane:
     def __exit__(self, *_exc: object) -> None:
         self._stack.close()
 
-    def start(self, patches: list[Json], limits: list[Json]) -> None:
-        """Start Limitador and Envoy, and wait until both answer."""
+    def start(self, patches: list[Json], limits: list[Json], *, keep: bool = False) -> None:
+        """Start Limitador and Envoy, and wait until both answer. ``keep``: Limitador's counters outlive it."""
         limits_file, bootstrap = self._directory / "limits.yaml", self._directory / "envoy.yaml"
         limits_file.write_text(yaml.safe_dump(limits), encoding="utf-8")
         text = yaml.safe_dump(static_configuration(patches, self.gateway_port, self.admin_port, self._model_port))
         bootstrap.write_text(text, encoding="utf-8")
         ports = ["--rls-ip=127.0.0.1", f"--rls-port={self.rls_port}", "--http-ip=127.0.0.1", f"--http-port={self.http_port}"]
-        self._run("limitador", [*ports, "--limit-name-in-labels", str(limits_file)])
+        kept = [f"--state-dir={self._directory / 'limitador'}"] if keep else []
+        self._run("limitador", [*ports, "--limit-name-in-labels", *kept, str(limits_file)])
         self._run("envoy", ["--config-path", str(bootstrap), "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning"])
         self._until_answers(self.http_port, "/status", "limitador")
         self._until_answers(self.admin_port, "/ready", "envoy")
+
+    def kill(self, name: str) -> None:
+        """End a process by ``kill -9``; :meth:`start_again` starts it as it was."""
+        process, _arguments = self._running[name]
+        process.kill()
+        process.wait(20)
+
+    def start_again(self, name: str) -> None:
+        self._run(name, self._running[name][1])
+        if name == "limitador":
+            self._until_answers(self.http_port, "/status", name)
 
     def send(self, body: bytes | Json, path: str = "/v1/chat/completions", **headers: str) -> Response:
         """One request; ``x_user="a"`` is the header ``x-user``."""
@@ -275,8 +300,9 @@ class DataPlane:
             return connection.getresponse().read()
 
     def _run(self, name: str, arguments: list[str]) -> None:
-        log = (self._directory / f"{name}.log").open("wb")
+        log = (self._directory / f"{name}.log").open("ab")
         process = subprocess.Popen([self._programs[name], *arguments], stdout=log, stderr=subprocess.STDOUT)
+        self._running[name] = process, arguments
         self._stack.callback(log.close)
         self._stack.callback(process.wait, 20)
         self._stack.callback(process.terminate)

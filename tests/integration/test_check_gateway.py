@@ -44,7 +44,7 @@ def test_keys_that_no_inventory_describes_are_seen(playbook: t.Any, users_key: s
     assert f"Try it as {users_key} (free)" in done.stdout
 
 
-def test_a_cluster_gets_no_tiers_that_nobody_described(playbook: t.Any) -> None:
+def test_a_cluster_gets_no_tiers_that_are_not_described(playbook: t.Any) -> None:
     done = playbook("site.yml", {"cluster_provider": "existing", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}, *BARE)
     assert done.returncode != 0
     assert "llm_gateway_tiers: is empty; describe at least one tier" in done.stdout

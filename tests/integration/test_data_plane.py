@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import gzip
 import json
@@ -14,63 +13,17 @@ import pathlib
 import typing as t
 
 import pytest
-from data_plane import SCOPE, Answer, DataPlane, Response, limit_of, patches_of
+from data_plane import Answer, DataPlane, Response
+from formats import CHAT, FORM, FORM_TYPE, MESSAGES, RESPONSES, Json, chunk, completion_usage, events, plain, response_usage, started
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import parse_tiers
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.body import body_filter
-from ansible_collections.kuadrant.llm.plugins.module_utils._tier.policy import Target
-
-Json = dict[str, t.Any]
-KEY = "tokenlimit.free__a1b2c3d4"
-CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
-COMPLETION = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12, "prompt_tokens_details": {"cached_tokens": 2}}
-RESPONSE = {"input_tokens": 7, "output_tokens": 5, "total_tokens": 12, "input_tokens_details": {"cached_tokens": 2}}
+COMPLETION, RESPONSE = completion_usage(7, 5, 2), response_usage(7, 5, 2)
 MIB = 1 << 20
-
-
-def token_actions() -> list[Json]:
-    """A TokenRateLimitPolicy of one limit for each user, as kuadrant-operator writes it for its filter."""
-
-    def action(service: str, hits: str) -> Json:
-        entries = [(KEY, "1"), ("auth.identity.userid", "auth.identity.userid"), ("ratelimit.hits_addend", hits)]
-        data = [{"expression": {"key": key, "value": value}} for key, value in entries]
-        return {"service": service, "scope": SCOPE, "conditionalData": [{"data": data}], "sources": []}
-
-    return [action("check", "0"), action("report", 'responseBodyJSON("/usage/total_tokens")')]
-
-
-@contextlib.contextmanager
-def started(programs: dict[str, str], folder: pathlib.Path, **options: bool) -> t.Iterator[DataPlane]:
-    tiers = parse_tiers([{"name": "free", "tokens": [{"limit": 1000, "window": "1h"}]}])
-    body = body_filter(tiers, name="body", gateway=Target("Gateway", "gw", "llm"), streams="inject")
-    with DataPlane(programs, folder) as plane:
-        patches = patches_of(token_actions(), plane.rls_port, **options)
-        # More than all tests use, most of all by the largest numbers.
-        plane.start(body["spec"]["configPatches"] + patches, [limit_of(KEY, 10**15, 3600, "auth.identity.userid")])
-        yield plane
 
 
 @pytest.fixture(scope="module")
 def plane(data_plane_programs: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[DataPlane]:
     with started(data_plane_programs, tmp_path_factory.mktemp("plane")) as plane:
         yield plane
-
-
-def plain(usage: Json | None, **fields: t.Any) -> Answer:
-    return Answer(json.dumps({"model": "m", **fields, **({} if usage is None else {"usage": usage})}).encode())
-
-
-def events(*data: Json | str, named: bool = False, **options: t.Any) -> Answer:
-    """A stream, cut into pieces that do not ask where an event ends."""
-    lines = []
-    for item in data:
-        name = f"event: {item['type']}\n" if named and isinstance(item, dict) else ""
-        lines.append(f"{name}data: {item if isinstance(item, str) else json.dumps(item)}\n\n")
-    return Answer("".join(lines).encode(), "text/event-stream; charset=utf-8", pieces=11, **options)
-
-
-def chunk(usage: Json | None = None) -> Json:
-    return {"model": "m", "choices": [] if usage else [{"delta": {"content": "a"}}], "usage": usage}
 
 
 START = {"type": "message_start", "message": {"model": "m", "usage": {"input_tokens": 7, "output_tokens": 1}}}
@@ -205,10 +158,6 @@ def test_a_stream_that_does_not_ask_for_its_usage_is_made_to(plane: DataPlane) -
         assert json.loads(plane.model_server.seen[2]) == {"model": "m", "stream": True}, "these tell it unasked"
 
 
-FORM = b'--x\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n' + b"\0" * 100 + b"\r\n--x--\r\n"
-FORM_TYPE = "multipart/form-data; boundary=x"
-
-
 def test_a_form_passes_and_is_counted_as_a_request(plane: DataPlane) -> None:
     grown = plane.counted(lambda: plane.ask(plain(None), FORM, "/v1/audio/transcriptions", content_type=FORM_TYPE))
     assert plane.model_server.seen[2] == FORM
@@ -218,6 +167,29 @@ def test_a_form_passes_and_is_counted_as_a_request(plane: DataPlane) -> None:
     assert grown['authorized_hits{model="m",user="alice"}'] == 12, "and what it says that it cost is counted"
     disguised = plane.ask(plain(COMPLETION), b'{"stream": true} x', CHAT, content_type=FORM_TYPE)
     assert disguised.status == 400, "a body that a lenient server reads as JSON is no form"
+
+
+@pytest.mark.parametrize(
+    ("field", "status"),
+    [
+        (b'name="stream"\r\n\r\ntrue', 400),
+        (b'name="stream"\r\n\r\nfalse', 200),
+        (b'name="stream"\r\n\r\nfalsehood', 400),
+        (b"NAME = Stream\r\n\r\ntrue", 400),
+        (b"name*=utf-8''%73tream\r\n\r\ntrue", 400),
+        (b'name="file"; filename="stream.wav"\r\n\r\ntrue', 200),
+        (b'name="prompt"\r\n\r\nstream', 200),
+    ],
+)
+def test_a_form_that_asks_for_a_stream_is_refused(plane: DataPlane, field: bytes, status: int) -> None:
+    form = b"--x\r\ncontent-disposition: form-data; " + field + b"\r\n" + FORM
+    said = {"input_tokens": 7, "output_tokens": 5}
+    assert plane.ask(plain(said), form, "/v1/audio/transcriptions", content_type=FORM_TYPE).status == status
+
+
+@pytest.mark.parametrize("behind", [b"\0", b"}", b"x", b"\x1a"])
+def test_what_is_behind_the_object_does_not_hide_a_stream(plane: DataPlane, behind: bytes) -> None:
+    assert plane.ask(plain(COMPLETION), b'{"model": "m", "stream": true}' + behind).status == 400
 
 
 @pytest.mark.parametrize(("size", "status"), [(1, 200), (2 * MIB, 200), (15 * MIB, 200), (17 * MIB, 413)])

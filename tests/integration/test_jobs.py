@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import pathlib
@@ -137,7 +138,12 @@ def test_life_of_a_key_that_a_form_asked_for(launch: Launch, kubectl: Kubectl) -
     assert NAME in listed.output
     assert "alice-laptop" not in listed.output
 
-    revoked = launch("revoke a key", {"authorization_request_name": NAME})
+    unknown = launch("revoke a leaked key", {"authorization_request_fingerprint": hashlib.sha256(first[:-1].encode()).hexdigest()})
+    assert (unknown.status, unknown.changed) == ("failed", 0), unknown.output[-3000:]
+    leaked = {"authorization_request_fingerprint": hashlib.sha256(second.encode()).hexdigest()}
+    assert launch("revoke a leaked key", leaked, check=True).changed == 1
+
+    revoked = launch("revoke a leaked key", leaked)
     assert (revoked.status, revoked.changed) == ("successful", 1), revoked.output[-3000:]
     listing = json.loads(kubectl("get", "secret", NAME, "--namespace=llm", "--output=json"))
     assert "data" not in listing or not listing["data"].get("api_key")
@@ -150,6 +156,32 @@ def test_usage_is_closed_and_billed(launch: Launch, tmp_path: pathlib.Path) -> N
     billed = launch("bill a period", {"chargeback_period": "5m", "chargeback_output_dir": str(tmp_path / "bills")})
     assert billed.status == "successful", billed.output[-3000:]
     assert {path.suffix for path in (tmp_path / "bills").iterdir()} == {".csv", ".json", ".html", ".pdf"}
+
+
+def test_a_bill_goes_from_draft_to_issue(launch: Launch, playbook: t.Any, tmp_path: pathlib.Path) -> None:
+    """As docs/ledger.md gives the commands; each person is another one."""
+    ledger = tmp_path / "ledger"
+    closed = launch("close usage", {"chargeback_ledger_dir": str(ledger), "chargeback_close_period": "hour"})
+    assert closed.status == "successful", closed.output[-3000:]
+    (first, *_more) = sorted(ledger.rglob("*.jsonl"))
+    close = json.loads(first.read_text().splitlines()[0])
+    bill = {
+        "chargeback_ledger_dir": str(ledger),
+        "bill_start": close["start"],
+        "bill_end": close["end"],
+        "bill_output_dir": str(tmp_path / "bill"),
+    }
+    steps = {"kuadrant.llm.draft_bill": "ann", "kuadrant.llm.review_bill": "bob", "kuadrant.llm.issue_bill": "carol"}
+    for step, by in steps.items():
+        done = playbook(step, {**bill, "bill_by": by})
+        assert done.returncode == 0, done.stdout[-3000:]
+    records = [json.loads(line) for path in sorted(ledger.rglob("*.jsonl")) for line in path.read_text().splitlines()]
+    assert [(one["step"], one["by"]) for one in records if one["kind"] == "bill"] == [
+        ("draft", "ann"),
+        ("draft", "ann"),
+        ("reviewed", "bob"),
+        ("issued", "carol"),
+    ]
 
 
 def test_faults_are_found_without_changing_anything(launch: Launch) -> None:

@@ -32,7 +32,7 @@ def keys(kubectl: t.Any, run_api_key: t.Any) -> t.Iterator[dict[str, str]]:
     kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
-def test_users_see_their_own_usage_and_nobody_elses(gateway_url: str, keys: dict[str, str], eventually: t.Any) -> None:
+def test_users_see_their_own_usage_and_no_other(gateway_url: str, keys: dict[str, str], eventually: t.Any) -> None:
     def usage(user: str, query: str = "", **headers: str) -> dict[str, t.Any]:
         answer = requests.get(f"{gateway_url}/v1/usage{query}", headers={"Authorization": f"Bearer {keys[user]}", **headers}, timeout=10)
         assert answer.status_code == 200, answer.text

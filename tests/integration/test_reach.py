@@ -9,11 +9,18 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import os
+import pathlib
+import signal
+import subprocess
 import threading
 import typing as t
 
 import pytest
 import requests
+from hostile import Limiter, judge, model_service, send_all
+from hostile_requests import Requests
+from hostile_server import Server
 
 from .data_plane import Answer, ModelServer, free_ports
 
@@ -58,23 +65,13 @@ CLOSED = [
 ]
 FORGED = {
     "X-User": "root",
+    "X_User_Id": "root",
     "x-tier": "enterprise",
     "x-user-id": "root",
     "X-Forwarded-User": "root",
     "x-kuadrant-llm-admitted": "1",
     "Proxy-Authorization": "Basic cm9vdDpyb290",
 }
-
-
-def service(port: int) -> list[dict[str, t.Any]]:
-    """The model server of the test as istiod sees one that runs in a pod."""
-    about, labels = {"name": "test-reach", "namespace": "llm"}, {"app": "test-reach"}
-    ports = [{"name": "http", "port": 8000, "targetPort": port}]
-    entry = {"apiVersion": "networking.istio.io/v1", "kind": "WorkloadEntry", "metadata": about}
-    return [
-        {"apiVersion": "v1", "kind": "Service", "metadata": about, "spec": {"selector": labels, "ports": ports}},
-        {**entry, "spec": {"address": "127.0.0.1", "labels": labels}},
-    ]
 
 
 class Gateway:
@@ -100,14 +97,14 @@ def gateway(playbook: t.Any, kubectl: t.Any, port_base: int) -> t.Iterator[Gatew
     model_server = ModelServer(port)
     model_server.answer = Answer(json.dumps({"object": "list", "data": [], "usage": {"total_tokens": 1}}).encode())
     threading.Thread(target=model_server.serve_forever, daemon=True).start()
-    for each in service(port):
+    for each in model_service(port):
         kubectl("apply", "-f", "-", stdin=json.dumps(each))
     try:
         done = playbook("tests/integration/reach.yml")
         assert done.returncode == 0, done.stdout[-3000:]
         secrets = {
             name: kubectl("get", "secret", f"test-reach-{name}", "-n", "llm", "-o", "jsonpath={.data.api_key}")
-            for name in ("alice", "bob", "mallory")
+            for name in ("alice", "bob", "carol", "mallory")
         }
         yield Gateway(port_base, model_server, {name: base64.b64decode(value).decode() for name, value in secrets.items()})
     finally:
@@ -173,6 +170,25 @@ def test_a_limit_says_how_long_to_wait(gateway: Gateway) -> None:
     assert json.loads(body)["error"]["code"] == "rate_limit_exceeded"
     assert 0 < int(headers["retry-after"]) <= 3600
     assert headers["x-ratelimit-limit"].startswith("3")
+
+
+@pytest.fixture
+def frozen_authorino(state_dir: pathlib.Path) -> t.Iterator[None]:
+    """It is there and says nothing, as on a machine that is busy with something else."""
+    shown = subprocess.run([state_dir / "stackctl", "pid", "authorino"], capture_output=True, text=True, check=True, timeout=20)
+    os.kill(int(shown.stdout), signal.SIGSTOP)
+    yield
+    os.kill(int(shown.stdout), signal.SIGCONT)
+
+
+@pytest.mark.usefixtures("frozen_authorino")
+def test_an_authorino_that_is_late_is_told_from_a_refusal(gateway: Gateway) -> None:
+    """After local_stack_auth_timeout. Clients of OpenAI ask again after as many seconds as the answer says."""
+    gateway.model_server.seen = ("", {}, b"")
+    status, headers, body = gateway.ask("POST", CHAT)
+    assert (status, headers["content-type"], headers["retry-after"]) == (503, "application/json", "1")
+    assert json.loads(body)["error"]["code"] == "unavailable"
+    assert gateway.model_server.seen[0] == "", "nothing was done"
 
 
 def test_a_browser_may_ask_from_the_origins_that_are_named(gateway: Gateway) -> None:
@@ -241,3 +257,21 @@ def test_a_forged_mark_does_not_open_a_route_without_policy(kubectl: t.Any, gate
             "-",
             stdin=json.dumps({**gateway_policy, "metadata": about, "status": None}),
         )
+
+
+def test_hostile_requests_reach_and_cost_nothing_that_they_should_not(
+    gateway: Gateway, kubectl: t.Any, port_base: int, eventually: t.Any
+) -> None:
+    """A sample of `make bench-hostile`, which says what is wrong; the last test here, because it takes the model server's place."""
+    (port,) = free_ports(1)
+    attempts = Requests(16, gateway.keys)
+    with Server(port) as server:
+        for each in model_service(port):
+            kubectl("apply", "-f", "-", stdin=json.dumps(each))
+        eventually(lambda: gateway.ask("GET", "/v1/models")[0] == 200 and len(server.seen) > 0, 60)
+        server.seen.clear()
+        limiter = Limiter(port_base)
+        before = limiter.read()
+        figures, wrong = judge(send_all(map(attempts.make, range(300)), port_base), list(server.seen), limiter, before)
+    assert wrong == []
+    assert figures["served"] > 30

@@ -54,6 +54,30 @@ def objects(kubectl: t.Any) -> t.Iterator[None]:
     kubectl("delete", "--ignore-not-found", "-n", "llm", "ratelimitpolicy/test-refused", "httproute/test-refused")
 
 
+def test_what_others_change_or_remove_of_the_data_plane_is_written_again(kubectl: t.Any, eventually: t.Any) -> None:
+    """Kuadrant's own filter by kuadrant-operator, its translation by the controller."""
+    translated = ("envoyfilter", "-n", "llm", "-l", "app.kubernetes.io/managed-by=kuadrant.llm-local-controller")
+    kuadrants = ("envoyfilter", "-n", "llm", "-l", "kuadrant.io/wasm=true")
+
+    def found(*which: str) -> list[dict[str, t.Any]]:
+        return t.cast("list[dict[str, t.Any]]", json.loads(kubectl("get", *which, "-o", "json"))["items"])
+
+    def patches() -> list[int]:
+        return [len(item["spec"]["configPatches"]) for item in (*found(*kuadrants), *found(*translated))]
+
+    def whole() -> bool:
+        return len(patches()) == 2 and patches()[0] > 0 and patches()[1] > 10
+
+    eventually(whole, 30, patches)
+    (ours,) = found(*translated)
+    kubectl("patch", "envoyfilter", ours["metadata"]["name"], "-n", "llm", "--type=merge", "-p", '{"spec": {"configPatches": []}}')
+    eventually(whole, 60, patches)
+    kubectl("delete", *translated)
+    eventually(whole, 60, patches)
+    kubectl("delete", *kuadrants)
+    eventually(whole, 90, patches)
+
+
 @pytest.mark.usefixtures("objects")
 def test_untranslatable_expression_is_refused_visibly_and_closes_only_its_route(
     kubectl: t.Any, gateway_url: str, state_dir: pathlib.Path, eventually: t.Any

@@ -162,7 +162,7 @@ def theirs(kubectl: Kubectl) -> t.Iterator[list[str]]:
         kubectl("delete", "--ignore-not-found", "-n", "llm", kind, f"{ROUTE}-theirs")
 
 
-def test_policies_of_somebody_else_are_named_and_adopted_in_place(
+def test_policies_of_another_owner_are_named_and_adopted_in_place(
     run: Run, theirs: list[str], policies: t.Callable[[], dict[str, t.Any]]
 ) -> None:
     before = policies()

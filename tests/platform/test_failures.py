@@ -190,7 +190,7 @@ def test_older_kubernetes_is_refused(site: Run, kubeconfig: str, tmp_path: pathl
     assert "Upgrade the cluster, or use another one" in said
 
 
-def test_absent_components_are_named_when_nobody_is_to_install_them(site: Run) -> None:
+def test_absent_components_are_named_when_the_provider_installs_none(site: Run) -> None:
     said = message(site(istio_provider="existing", prometheus_provider="existing", kuadrant_provider="existing"))
     assert "The cluster lacks Gateway API, Istio, Kuadrant, and this run does not install them" in said
     assert "istio_provider is existing" in said

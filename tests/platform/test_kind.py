@@ -247,7 +247,7 @@ def test_a_cluster_that_differs_is_refused_and_kept(provide: Run, engine: Engine
     assert "docker rm" not in engine.calls()
 
 
-def test_a_cluster_of_ours_that_differs_is_made_anew_on_purpose(provide: Run, engine: Engine) -> None:
+def test_a_cluster_of_ours_that_differs_is_replaced_on_purpose(provide: Run, engine: Engine) -> None:
     engine.have(node("abc", port="8888", image="kindest/node:v1.33.12"))
     note(engine, "abc")
     provide(cluster_kind_image="kindest/node:v1.33.12", cluster_kind_recreate=True)

@@ -132,7 +132,7 @@ def test_second_run_changes_nothing(run: Run, changed_tasks: Tasks) -> None:
 
 
 @pytest.mark.usefixtures("installed")
-def test_what_somebody_put_back_to_the_chart_is_set_again(
+def test_what_was_put_back_to_the_chart_is_set_again(
     run: Run, changed_tasks: Tasks, helm: Kubectl, kubectl: Kubectl, operator: t.Callable[[], dict[str, t.Any]]
 ) -> None:
     chart = yaml.safe_load_all(helm("get", "manifest", "kuadrant-operator", "-n", "kuadrant-system"))

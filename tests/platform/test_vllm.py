@@ -192,7 +192,7 @@ def test_image_that_the_registry_refuses_is_one_message(run: Run) -> None:
     assert "403 Forbidden" in told
 
 
-def test_deployment_of_somebody_else_is_not_taken_over(run: Run, kubectl: t.Any) -> None:
+def test_deployment_of_another_owner_is_not_taken_over(run: Run, kubectl: t.Any) -> None:
     kubectl("label", "deployment", "vllm-simulator", "-n", "llm", "--overwrite", "app.kubernetes.io/managed-by=Helm")
     try:
         output, recap = run()

@@ -27,7 +27,7 @@ def _wrong(probe: Probed, snapshot: Snapshot) -> Finding:
     answered = f"It was answered {probe.status or 'not at all'}{f': {probe.said}' if probe.said else ''}."
     describe = snapshot.scope.command(f"describe gateway/{snapshot.scope.gateway}")
     if probe.status == 0:
-        return Finding("gateway-silent", "error", where, answered, "Nobody is served.", describe)
+        return Finding("gateway-silent", "error", where, answered, "No request is served.", describe)
     if probe.status == 404:
         return Finding(
             "gateway-knows-no-route",
@@ -43,7 +43,7 @@ def _wrong(probe: Probed, snapshot: Snapshot) -> Finding:
             "error",
             where,
             answered,
-            "Nobody is served.",
+            "No request is served.",
             "see the logs of the gateway, of Authorino and of the model server",
         )
     if probe.name.startswith("key "):

@@ -77,7 +77,7 @@ def _kuadrant(snapshot: Snapshot) -> t.Iterator[Finding]:
 
 def _authorino(snapshot: Snapshot) -> t.Iterator[Finding]:
     for one in snapshot.of("Authorino"):
-        yield from _unready(one, "authorino-not-ready", "Calls are answered 500, or refused.", snapshot)
+        yield from _unready(one, "authorino-not-ready", "Calls are answered 500 or 503, or refused.", snapshot)
         spec, namespace = one["spec"], one["metadata"]["namespace"]
         if spec.get("secretLabelSelectors") not in (None, "", _WATCHED_SECRETS):
             yield Finding(
@@ -100,7 +100,7 @@ def _authorino(snapshot: Snapshot) -> t.Iterator[Finding]:
                 snapshot.scope.command(f'patch {resource_of(one)} --type merge -p \'{{"spec": {{"clusterWide": true}}}}\'', namespace),
             )
         if spec.get("replicas") == 0:
-            yield _none(one, "authorino-none", "Calls are answered 500, or refused.", snapshot)
+            yield _none(one, "authorino-none", "Calls are answered 500 or 503, or refused.", snapshot)
     for one in snapshot.of("AuthConfig", snapshot.scope.kuadrant_namespace):
         if not ((one.get("status") or {}).get("summary") or {}).get("ready", True):
             yield Finding(
@@ -236,7 +236,7 @@ def _part(deployment: Object, snapshot: Snapshot) -> str | None:
         ("kuadrant-operator", "Changes of policies have no effect."),
         ("authorino-operator", "Changes of Authorino have no effect."),
         ("limitador-operator", "Changes of limits do not reach Limitador."),
-        ("authorino", "Calls are answered 500, or refused."),
+        ("authorino", "Calls are answered 500 or 503, or refused."),
         ("limitador", "Calls are let through unlimited and uncounted, or refused."),
     ):
         if metadata["name"].startswith(name):

@@ -84,7 +84,7 @@ def read_objects(kube: Kube, scope: Scope) -> Objects:
     kube.ask("/version")  # whoever cannot reach the server at all learns it once
     for_each(read, [(one, None, None) for one in EVERYWHERE])
     routes = result.found.get("HTTPRoute", ())
-    backends = {scope.namespace, *(one["metadata"]["namespace"] for one in routes)}
+    backends = {scope.namespace, *backend_namespaces(routes)}
     narrow: list[tuple[Resource, str | None, t.Mapping[str, str] | None]] = [
         (resource, namespace, None) for namespace in sorted(backends) for resource in (_SERVICES, _SLICES, _ENTRIES)
     ]
@@ -95,6 +95,14 @@ def read_objects(kube: Kube, scope: Scope) -> Objects:
     ]
     for_each(read, narrow)
     return result
+
+
+def backend_namespaces(routes: t.Iterable[Object]) -> t.Iterator[str]:
+    """Where the Services of routes may be: in the namespace of a route, and where it says that they are."""
+    for route in routes:
+        yield route["metadata"]["namespace"]
+        for rule in (route.get("spec") or {}).get("rules") or ():
+            yield from (one["namespace"] for one in rule.get("backendRefs") or () if one.get("namespace"))
 
 
 def read_keys(kube: Kube, scope: Scope, now: datetime.datetime) -> list[dict[str, t.Any]]:

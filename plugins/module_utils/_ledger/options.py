@@ -48,7 +48,7 @@ REQUIRED_BY = {"ledger_anchor_configmap": ["ledger_anchor_namespace"], "ledger_s
 class Trust:
     """Where the head is noted, and whose signatures count; ``signers`` None: anybody's.
 
-    ``sign_unsigned``: sign also what somebody added without a key.
+    ``sign_unsigned``: sign also what was added without a key.
     """
 
     anchors: tuple[Anchor, ...] = ()

@@ -153,7 +153,7 @@ def read_signers(raw: t.Mapping[str, t.Any] | None) -> Signers | None:
 
 
 def signature_of(ledger: Ledger, entry: LedgerEntry, signers: Signers | None) -> Signature | None:
-    """The signature of a close; None if there is none. Raises GatewayError if it is wrong, or by somebody who is not one of ``signers``."""
+    """The signature of a close; None if there is none. Raises GatewayError if it is wrong, or by another key than those of ``signers``."""
     content, path = ledger.signature(entry), ledger.path(entry.signature_path)
     if content is None:
         return None
@@ -187,8 +187,8 @@ def require_signature(ledger: Ledger, entries: t.Sequence[LedgerEntry], signers:
         return
     if signature_of(ledger, entries[-1], signers) is None:
         raise GatewayError(
-            f"{ledger.path(entries[-1].path)}: is signed by nobody, and ledger_signers says who signs. It was closed without a key, its "
-            "signature was removed, or somebody else added it."
+            f"{ledger.path(entries[-1].path)}: has no signature, and ledger_signers says who signs. It was closed without a key, its "
+            "signature was removed, or it was added by another person."
         )
 
 
@@ -209,7 +209,7 @@ def may_sign(ledger: Ledger, entries: t.Sequence[LedgerEntry], signer: Signer, s
 
     A signature vouches for all that is before it. So it follows on one of a known key, or it is the first one of the ledger.
 
-    :param unsigned: somebody has looked at what was added without a signature.
+    :param unsigned: a person has looked at what was added without a signature.
     """
     if not entries:
         return False

@@ -6,7 +6,7 @@
 
 """Which budgets are spent, and what becomes of whom they are for. Pure.
 
-Only what was surely used counts: a figure with an upper bound moves nobody.
+Only what was surely used counts: a figure that is only an upper bound moves no key.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ A day of which a bill saw only the first part may turn out to belong to a dearer
 from __future__ import annotations
 
 import decimal
+import functools
 import itertools
 import typing as t
 from decimal import Decimal
@@ -31,7 +32,10 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import C
 
 if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import PriceEntry
-    from ansible_collections.kuadrant.llm.plugins.module_utils._price.membership import Due, Dues, Payer, Prices, Seen
+    from ansible_collections.kuadrant.llm.plugins.module_utils._price.membership import Due, Dues, Payer, Prices, Seen, Unit
+
+# The parts of a month until some moment.
+_Units: t.TypeAlias = "t.Callable[[int], list[Unit]]"
 
 _DAY_MS = 86_400_000
 UNSURE_NOTE = "from when on this membership lasts in the month is not known in full: some of it was not measured"
@@ -51,8 +55,9 @@ def fees(book: PriceBook, seen: t.Sequence[Seen], start: int, end: int, problems
             continue
         for first, following in months(start, end):
             parts = [part for part in seen if first <= part.start < following]
+            units = functools.cache(functools.partial(membership.units, parts, first, book.fee_proration == MONTH))
             for payer in _payers(book, per, parts):
-                found += _of_payer(book, payer, prices, parts, first, following, start, end)
+                found += _of_payer(book, payer, prices, units, first, following, start, end)
     return found
 
 
@@ -63,11 +68,12 @@ def _payers(book: PriceBook, per: str, parts: t.Sequence[Seen]) -> list[Payer]:
     def of(name: str) -> Payer:
         return found.setdefault(name, membership.Payer(Account(**{per: name})))
 
+    paying = functools.cache(functools.partial(_paying, per=per))
     for number, part in enumerate(parts):
         for accounts, proved in ((part.proved, True), (part.possible, False)):
             for account in accounts:
-                for payer in _paying(account, per):
-                    one = of(t.cast("str", getattr(payer, per)))
+                for name, payer in paying(account):
+                    one = of(name)
                     (one.proved if proved else one.possible).setdefault(number, set()).add(payer)
     for entry in book.entries:
         name = getattr(entry.scope, per)
@@ -76,23 +82,22 @@ def _payers(book: PriceBook, per: str, parts: t.Sequence[Seen]) -> list[Payer]:
     return [found[name] for name in sorted(found)]
 
 
-def _paying(account: Account, per: str) -> t.Iterator[Account]:
-    if per == "user" and account.user is not None:
-        yield account
-    elif per == "group":
-        yield from (Account(group=group) for group in account.groups)
-    elif per == "tier" and account.tier is not None:
-        yield Account(tier=account.tier)
+def _paying(account: Account, per: str) -> list[tuple[str, Account]]:
+    """Who pays a fee for what an account uses, with the name."""
+    if per == "group":
+        return [(group, Account(group=group)) for group in account.groups]
+    name = account.user if per == "user" else account.tier
+    return [] if name is None else [(name, account if per == "user" else Account(tier=name))]
 
 
 def _of_payer(
-    book: PriceBook, payer: Payer, prices: Prices, parts: t.Sequence[Seen], first: int, following: int, start: int, end: int
+    book: PriceBook, payer: Payer, prices: Prices, units: _Units, first: int, following: int, start: int, end: int
 ) -> t.Iterator[Charge]:
     until = min(end, following)
     edges = sorted({first, min(max(start, first), following), until, *(mark for mark in book.marks if first < mark < until)})
     before: Dues = {}
     for since, until in itertools.pairwise(edges):
-        after = membership.dues(payer, prices, parts, first, until, book.fee_proration == MONTH)
+        after = membership.dues(payer, prices, units(until), book.fee_proration == MONTH)
         for name in sorted(after.keys() | before.keys()):
             entry = prices.entries[name]
             was, now = before.get(name, membership.Due()), after.get(name, membership.Due())

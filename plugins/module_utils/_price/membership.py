@@ -21,8 +21,10 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import functools
 import itertools
 import typing as t
+from collections.abc import Set as AbstractSet
 from decimal import Decimal
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import FEE, Account, AmbiguousPriceError
@@ -68,6 +70,8 @@ class Due:
 
 # By the name of the entry.
 Dues: t.TypeAlias = "dict[str, Due]"
+# Fees by the name of their entry: those that are due for sure, and those that may be.
+_Fees: t.TypeAlias = "tuple[dict[str, Decimal], dict[str, Decimal]]"
 
 
 class Prices:
@@ -78,19 +82,27 @@ class Prices:
         dates = {moment for entry in book.entries for moment in (entry.start, entry.end) if moment is not None}
         self._dates = sorted(dates)
         self._found: dict[tuple[Account, int], PriceEntry | None] = {}
+        self._pieces: dict[tuple[int, int], list[tuple[int, int]]] = {}
         self.entries = {entry.name: entry for entry in book.entries}
 
     @property
     def meter(self) -> str:
         return f"{FEE} per {self._per}"
 
-    def pieces(self, start: int, end: int) -> t.Iterator[tuple[int, int]]:
+    def pieces(self, start: int, end: int) -> list[tuple[int, int]]:
         """[start, end) cut where a price changes."""
-        first, last = bisect.bisect_right(self._dates, start), bisect.bisect_left(self._dates, end)
-        yield from itertools.pairwise((start, *self._dates[first:last], end))
+        found = self._pieces.get((start, end))
+        if found is None:
+            first, last = bisect.bisect_right(self._dates, start), bisect.bisect_left(self._dates, end)
+            found = self._pieces[start, end] = list(itertools.pairwise((start, *self._dates[first:last], end)))
+        return found
+
+    def number(self, moment: int) -> int:
+        """Of the time between two changes of prices in which the moment is."""
+        return bisect.bisect_right(self._dates, moment)
 
     def of(self, account: Account, moment: int) -> PriceEntry | None:
-        key = (account, bisect.bisect_right(self._dates, moment))
+        key = (account, self.number(moment))
         if key not in self._found:
             try:
                 self._found[key] = self._book.find(account, self.meter, moment)
@@ -110,54 +122,85 @@ class Payer:
     proved: dict[int, set[Account]] = dataclasses.field(default_factory=dict)
     possible: dict[int, set[Account]] = dataclasses.field(default_factory=dict)
 
-    @property
+    @functools.cached_property
     def every(self) -> set[Account]:
         return set().union(*self.proved.values(), *self.possible.values())
 
 
-def dues(payer: Payer, prices: Prices, parts: t.Sequence[Seen], first: int, until: int, whole_months: bool) -> Dues:
-    """What is due from the ``first`` millisecond of a month ``until`` another one, of each entry.
+class Unit(t.NamedTuple):
+    """What is looked at as a whole: parts of a month by their numbers, from ``start`` until ``end``; ``known``: all were measured."""
+
+    numbers: tuple[int, ...]
+    start: int
+    end: int
+    known: bool
+
+
+def units(parts: t.Sequence[Seen], first: int, whole_months: bool, until: int) -> list[Unit]:
+    """Of the ``parts`` of a month, in order, without a gap, those from its ``first`` millisecond ``until`` another one.
+
+    A day is looked at as a whole; a started month is owed as soon as it is seen.
+    """
+    within = [number for number, part in enumerate(parts) if first <= part.start and part.end <= until]
+    days = itertools.groupby(within, lambda number: number if whole_months else parts[number].start // _DAY_MS)
+    together = [tuple(members) for _day, members in days]
+    return [Unit(of, parts[of[0]].start, parts[of[-1]].end, all(parts[number].known for number in of)) for of in together]
+
+
+def dues(payer: Payer, prices: Prices, parts: t.Iterable[Unit], whole_months: bool) -> Dues:
+    """What is due for this time, of each entry.
 
     By default the milliseconds of membership. With ``whole_months`` the fees: that of a month that was started, and where a dearer one
     follows within the month, the difference.
-
-    :param parts: of the month, in order, without a gap; what is after ``until`` is not looked at.
     """
     found: Dues = {}
     paid = Due()
-    every = payer.every
-    sure: set[Account] = set()
-    maybe: set[Account] = set()
-    within = [number for number, part in enumerate(parts) if first <= part.start and part.end <= until]
-    # A started month is owed as soon as it is seen; a day is looked at as a whole.
-    for unit in [[number] for number in within] if whole_months else _days(within, parts):
-        proved = _union(payer.proved, unit)
-        possible = _union(payer.possible, unit)
-        doubtful = False
-        if proved:
-            sure, maybe = proved, proved | possible
+    for fees, start, end in _spans(payer, prices, parts):
+        if whole_months:
+            _add_started(found, paid, *fees, start, end)
         else:
-            possible |= set() if all(parts[number].known for number in unit) else every
-            doubtful = bool(possible)
-            maybe = maybe | possible
-        for start, end in prices.pieces(parts[unit[0]].start, parts[unit[-1]].end):
-            least, most = (_entries(prices, accounts, payer.named, start) for accounts in (sure, maybe))
-            if doubtful and least.keys() != most.keys():
-                sure = set()
-                least = _entries(prices, sure, payer.named, start)
-            if whole_months:
-                _add_started(found, paid, least, most, start, end)
-            else:
-                _add_time(found, least, most, start, end)
+            _add_time(found, *fees, start, end)
     return found
 
 
-def _union(seen: t.Mapping[int, set[Account]], numbers: t.Iterable[int]) -> set[Account]:
-    return set().union(*(seen.get(number, ()) for number in numbers))
+def _spans(payer: Payer, prices: Prices, parts: t.Iterable[Unit]) -> t.Iterator[tuple[_Fees, int, int]]:
+    """Times in which the same fees hold for sure, and the same ones may. Most days are as the one before, and are one time with it."""
+    sure: AbstractSet[Account] = _NOBODY
+    maybe: AbstractSet[Account] = _NOBODY
+    fees: _Fees = ({}, {})
+    # Whom the fees were looked up for, and at which prices; None: they do not hold for the next day.
+    looked_up: tuple[int, AbstractSet[Account], AbstractSet[Account]] | None = None
+    since = until = 0
+    for unit in parts:
+        proved, possible = _union(payer.proved, unit.numbers), _union(payer.possible, unit.numbers)
+        doubtful = False
+        if proved:
+            sure, maybe = proved, proved | possible if possible else proved
+        else:
+            possible = possible if unit.known else possible | payer.every
+            doubtful = bool(possible)
+            maybe = maybe | possible if possible else maybe
+        for start, end in prices.pieces(unit.start, unit.end):
+            now = (prices.number(start), sure, maybe)
+            if doubtful or now != looked_up:
+                least, most = (_entries(prices, accounts, payer.named, start) for accounts in (sure, maybe))
+                if doubtful and least.keys() != most.keys():
+                    sure = _NOBODY
+                    least = _entries(prices, sure, payer.named, start)
+                looked_up = None if doubtful else now
+                if (least, most) != fees:
+                    if since < until:
+                        yield fees, since, until
+                    fees, since = (least, most), start
+            until = end
+    if since < until:
+        yield fees, since, until
 
 
-def _days(within: t.Iterable[int], parts: t.Sequence[Seen]) -> list[list[int]]:
-    return [list(members) for _day, members in itertools.groupby(within, lambda number: parts[number].start // _DAY_MS)]
+def _union(seen: t.Mapping[int, AbstractSet[Account]], numbers: t.Sequence[int]) -> AbstractSet[Account]:
+    if len(numbers) == 1:
+        return seen.get(numbers[0], _NOBODY)
+    return _NOBODY.union(*(seen.get(number, ()) for number in numbers))
 
 
 def _entries(prices: Prices, accounts: t.Iterable[Account], named: t.Iterable[Account], moment: int) -> dict[str, Decimal]:

@@ -53,7 +53,14 @@ def _plus(one: Decimal | None, other: Decimal | None) -> Decimal | None:
 
 
 def total(costs: t.Iterable[Cost]) -> Cost:
-    return sum(costs, Cost())
+    """Their sum; most have an upper figure, and those are the quick ones."""
+    lower = upper = ZERO
+    costs = iter(costs)
+    for cost in costs:
+        if cost.upper is None or cost.assumed is not None:
+            return sum(costs, Cost(lower, upper) + cost)
+        lower, upper = EXACT.add(lower, cost.lower), EXACT.add(upper, cost.upper)
+    return Cost(lower, upper)
 
 
 def places(amount: Decimal) -> int:

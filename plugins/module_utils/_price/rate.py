@@ -136,7 +136,7 @@ def seen_in(part: PeriodToPrice) -> Seen:
     for line in part.lines:
         if line.meter != meters.LIMITED_REQUESTS and not line.quantity.nothing:
             (proved if line.quantity.lower else possible).add(Account(line.user, line.group, line.tier))
-    # What no scrape saw is nobody's, and moves nobody.
+    # What no scrape saw has no user, and begins or ends no membership.
     return Seen(part.start, part.end, frozenset(proved), frozenset(possible - proved))
 
 

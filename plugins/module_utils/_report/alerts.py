@@ -44,7 +44,7 @@ _PARTS = (
         "LLMAuthorizerDown",
         'controller_runtime_active_workers{controller="authconfig"}',
         "Authorino",
-        "Calls are answered 500 or refused, with good keys too. See the pods of Authorino in the namespace of Kuadrant.",
+        "Calls are answered 500 or 503, or refused, with good keys too. See the pods of Authorino in the namespace of Kuadrant.",
     ),
     ("LLMModelServerDown", "vllm:num_requests_running", "model server", "Calls are answered 503. See its pods and its scrape target."),
     ("LLMControlPlaneDown", "pilot_info", "istiod", "The gateway goes on with what it knows; changes and new pods of the gateway wait."),

@@ -17,7 +17,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description import m
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.adjustments import ADJUSTMENTS
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.attributes import Attributes, Tags
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.document import Tax
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import FEE, Account
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import EVERYBODY, FEE, Account
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.charge import Charge
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.money import ZERO, Cost, money, places, total
 from ansible_collections.kuadrant.llm.plugins.module_utils._price.payable import payable
@@ -36,7 +36,7 @@ FIGURES = {
     "cached": meters.CACHED_TOKENS,
     "unsplit": meters.UNSPLIT_TOKENS,
 }
-_Sum = tuple[dict[str, Count], list[Charge]]
+_Sum = tuple[dict[str, Count], list[Cost]]
 # What is told apart by; an attribute is told apart by its name.
 Key: t.TypeAlias = "str | None"
 
@@ -123,7 +123,9 @@ class Bill:
 
     def as_summary(self) -> list[dict[str, t.Any]]:
         """One entry per user, group and tier; what belongs to a whole group or tier, such as its fee, has no user."""
-        rows = self._sums(lambda account: Account(account.user, account.group, account.tier))
+        notes: dict[Account, set[str]] = {}
+        for charge in self.rated.charges:
+            notes.setdefault(charge.account._replace(model=None), set()).update(charge.notes)
         return [
             {
                 "user": account.user,
@@ -131,30 +133,37 @@ class Bill:
                 "tier": account.tier,
                 "attributes": dict(self.tags(account)),
                 **sums,
-                "notes": sorted({note for charge in charges for note in charge.notes}),
+                "notes": sorted(notes.get(account, ())),
             }
-            for account, sums, charges in rows
+            for account, sums in self._sums(lambda account: account._replace(model=None))
         ]
 
     def as_totals(self) -> dict[str, t.Any]:
         totals: dict[str, t.Any] = {
-            name: [{name: getattr(key, name), **sums} for key, sums, _charges in self._sums(_only(name))]
+            name: [{name: getattr(key, name), **sums} for key, sums in self._sums(_only(name))]
             for name in ("user", "group", "tier", "model")
         }
-        (overall,) = self._sums(lambda _account: Account(), always=True)
-        return {**totals, "overall": {**overall[1], **self._cost(self.total)}}
+        ((_all, overall),) = self._sums(lambda _account: EVERYBODY, always=True)
+        return {**totals, "overall": {**overall, **self._cost(self.total)}}
 
-    def _sums(self, key: t.Callable[[Account], Account], *, always: bool = False) -> list[tuple[Account, dict[str, t.Any], list[Charge]]]:
-        parts: dict[Account, _Sum] = {Account(): ({}, [])} if always else {}
-        for account, counts in self.rated.usage.items():
-            mine = parts.setdefault(key(account), ({}, []))[0]
-            for meter, quantity in counts.items():
-                mine[meter] = mine.get(meter, Count()) + quantity
+    @functools.cached_property
+    def _accounts(self) -> list[tuple[Account, t.Mapping[str, Count], Cost]]:
+        """What each account used and pays, of which all sums are."""
+        costs: dict[Account, list[Cost]] = {account: [] for account in self.rated.usage}
         for charge in self.rated.charges:
-            parts.setdefault(key(charge.account), ({}, []))[1].append(charge)
+            costs.setdefault(charge.account, []).append(charge.cost)
+        return [(account, self.rated.usage.get(account, {}), total(found)) for account, found in costs.items()]
+
+    def _sums(self, key: t.Callable[[Account], Account], *, always: bool = False) -> list[tuple[Account, dict[str, t.Any]]]:
+        parts: dict[Account, _Sum] = {EVERYBODY: ({}, [])} if always else {}
+        for account, counts, cost in self._accounts:
+            mine, costs = parts.setdefault(key(account), ({}, []))
+            costs.append(cost)
+            for meter, quantity in counts.items():
+                mine[meter] = mine[meter] + quantity if meter in mine else quantity
         decimals = self.decimals
         return [
-            (of, {**self._figures(parts[of][0]), **self._cost(total(charge.cost for charge in parts[of][1]), decimals)}, parts[of][1])
+            (of, {**self._figures(parts[of][0]), **self._cost(total(parts[of][1]), decimals)})
             for of in sorted(parts, key=lambda key: key.order)
         ]
 

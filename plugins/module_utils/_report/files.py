@@ -64,7 +64,7 @@ def write_bytes(module: AnsibleModule, path: str, make: t.Callable[[], bytes], s
     if not module.check_mode:
         _replace(module, path, make())
     old = "" if before is None else f"({len(before)} bytes)\n"
-    return {"before_header": path, "after_header": path, "before": old, "after": "(made anew)\n"}
+    return {"before_header": path, "after_header": path, "before": old, "after": "(made again)\n"}
 
 
 def _content(path: str) -> bytes | None:

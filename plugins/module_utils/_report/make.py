@@ -24,7 +24,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._description.base_mod
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.budgets import Budget, parse_budgets
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.currencies import parse_currency
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.document import Invoice, parse_invoice
-from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import PriceBook, of_tiers, parse_price_book
+from ansible_collections.kuadrant.llm.plugins.module_utils._description.price_book import Account, PriceBook, of_tiers, parse_price_book
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import parse_tiers
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, UnknownUsageError, failing_to
 from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.anchor import require_anchor
@@ -178,6 +178,11 @@ def make_statement(source: Source, wanted: Pricing, timeline: str) -> Statement:
     # Only what was missed in the month of the budgets is in their bounds.
     month = month_of(end - 1)[0]
     missed = missed_cost(part.unseen for part in read.parts if part.end > month)
+
+    @functools.cache
+    def account_of(user: str | None, group: str | None, tier: str | None) -> Account:
+        return with_tier(Account(user, group, tier), wanted.tiers)
+
     statement = Statement(
         bill,
         wanted.book,
@@ -187,7 +192,7 @@ def make_statement(source: Source, wanted: Pricing, timeline: str) -> Statement:
         family=source.family,
         budgets=tuple(budget_facts(wanted.budgets, (*used.earlier, *used.charges), missed, end)),
         other=other,
-        timeline=tuple(timespan(one, lambda account: with_tier(account, wanted.tiers)) for one in _timeline(source, timeline)),
+        timeline=tuple(timespan(one, account_of) for one in _timeline(source, timeline)),
         closes=source.closes,
         earlier=read.earlier(start),
         causes=source.causes,

@@ -15,7 +15,7 @@ from __future__ import annotations
 import typing as t
 import xml.etree.ElementTree as ET
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_elements import ReportPart, h
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_elements import ReportPart, h, html_text
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_invoice import amount_to_pay, parties
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_plots import section_of_plots
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_style import STYLE
@@ -55,7 +55,7 @@ def document(title: str, header: ET.Element, main: ET.Element) -> str:
         ),
         h("body", {}, header, main),
     )
-    return "<!DOCTYPE html>\n" + ET.tostring(root, encoding="unicode", method="html") + "\n"
+    return "<!DOCTYPE html>\n" + html_text(root) + "\n"
 
 
 def _header(report: ReportPart, provider: str) -> ET.Element:

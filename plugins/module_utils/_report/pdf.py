@@ -46,10 +46,15 @@ def require_pdf() -> t.Any:
     return library
 
 
+def for_print(page: str) -> str:
+    """The page with what is only for paper. A drawing has its colours in itself, for the page's style does not reach into it there."""
+    return _DRAWING.sub(rf"\1<style>{SVG_STYLE}</style>", page.replace("</style>", f"{PDF_STYLE}</style>", 1))
+
+
 def write_pdf(module: AnsibleModule, path: str, page: str) -> dict[str, str] | None:
     """As write_text: the diff, or None where the file is of this page already, which its identifier says."""
     library = require_pdf()
-    page = _DRAWING.sub(rf"\1<style>{SVG_STYLE}</style>", page.replace("</style>", f"{PDF_STYLE}</style>", 1))
+    page = for_print(page)
     identifier = hashlib.sha256(f"{library.__version__}\n{page}".encode("utf-8", "backslashreplace")).hexdigest()[:32].encode()
 
     def make() -> bytes:

@@ -82,20 +82,24 @@ def _short(label: str) -> str:
 def _draw(chart: t.Any, series: t.Mapping[str, t.Sequence[Value]]) -> ET.Element:
     for title, values in series.items():
         chart.add(title, [None if value is None else {"value": value[0], "label": f"{title}: {visible(value[1])}"} for value in values])
-    root = ET.fromstring(chart.render(is_unicode=True))  # noqa: S314 - pygal drew it just now
+    root: t.Any = chart.render_tree()
+    if not isinstance(root, ET.Element):  # where lxml is installed, pygal draws with it
+        root = ET.fromstring(chart.render(is_unicode=True))  # noqa: S314 - pygal drew it just now
+    for comment in [child for child in root if child.tag is ET.Comment]:
+        root.remove(comment)
     _clean(root)
     root.attrib.pop("id", None)
     root.set("role", "img")
-    return root
+    return t.cast("ET.Element", root)
 
 
 def _clean(element: ET.Element) -> None:
     """Only shapes and text, without namespaces, which HTML does not know; what a bar stands for becomes its tooltip."""
     element.tag = element.tag.removeprefix(_SVG)
     for attribute in list(element.attrib):
-        if attribute.startswith(("{", "data-", "on", "style")):
+        if attribute.startswith(("{", "data-", "on", "style", "xmlns")):
             del element.attrib[attribute]
-    label = next((child.text for child in element if child.tag == f"{_SVG}desc" and child.get("class") == "label"), None)
+    label = next((child.text for child in element if child.tag.removeprefix(_SVG) == "desc" and child.get("class") == "label"), None)
     for child in list(element):
         tag = child.tag.removeprefix(_SVG)
         if tag in ("defs", "desc", "script", "style", "title") or "tooltip" in (child.get("class") or "").split():

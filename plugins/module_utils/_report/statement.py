@@ -22,8 +22,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._description.document import Invoice
     from ansible_collections.kuadrant.llm.plugins.module_utils._report.source import Bucket
 
-_METERS = {meter: name for name, meter in FIGURES.items()}
-# Of one bucket: what was used by whom, by figure; None where nothing was scraped.
+# Of one bucket: what was used by whom, by meter; None where nothing was scraped.
 _Sums: t.TypeAlias = "dict[Account, dict[str, int]] | None"
 
 
@@ -128,11 +127,11 @@ class Timespan:
         edges = {"start": format_time(self.start), "end": format_time(self.end)}
         if self.used is None:
             return {**edges, **dict.fromkeys(FIGURES)}
-        sums = dict.fromkeys(FIGURES, 0)
-        for figures in self.used.values():
-            for name, number in figures.items():
-                sums[name] += number
-        return {**edges, **sums}
+        sums = dict.fromkeys(FIGURES.values(), 0)
+        for counts in self.used.values():
+            for meter, number in counts.items():
+                sums[meter] += number
+        return {**edges, **{name: sums[meter] for name, meter in FIGURES.items()}}
 
     def only(self, users: t.Collection[Account]) -> Timespan:
         used = self.used
@@ -141,19 +140,19 @@ class Timespan:
         return dataclasses.replace(self, used={user: used[user] for user in users if user in used})
 
 
-def timespan(bucket: Bucket, account_of: t.Callable[[Account], Account]) -> Timespan:
-    """:param account_of: which account of the bill a line belongs to."""
+def timespan(bucket: Bucket, account_of: t.Callable[[str | None, str | None, str | None], Account]) -> Timespan:
+    """:param account_of: which account of the bill a user, group and tier belong to."""
     if not isinstance(bucket, PeriodUsage):
         return Timespan(*bucket, None)
-    used: dict[Account, dict[str, int]] = {}
-    names: dict[tuple[str | None, ...], Account] = {}
+    found: dict[tuple[str | None, str | None, str | None], dict[str, int]] = {}
     for line in bucket.lines:
-        key = line.who
-        if key not in names:
-            names[key] = account_of(Account(*key))
-        figures = used.setdefault(names[key], {})
-        name = _METERS[line.meter]
-        figures[name] = figures.get(name, 0) + line.quantity.lower
+        counts = found.setdefault((line.user, line.group, line.tier), {})
+        counts[line.meter] = counts.get(line.meter, 0) + line.quantity.lower
+    used: dict[Account, dict[str, int]] = {}
+    for who, counts in found.items():
+        mine = used.setdefault(account_of(*who), counts)
+        if mine is not counts:
+            mine.update((meter, mine.get(meter, 0) + number) for meter, number in counts.items())
     return Timespan(bucket.start, bucket.end, used)
 
 

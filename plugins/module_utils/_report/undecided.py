@@ -45,5 +45,5 @@ def undecided_note(facts: t.Mapping[str, t.Any] | None, currency: str) -> str | 
     of = "" if facts["cost"] is None else f"; at the average cost of a request that it decided they would be {facts['cost']} {currency}"
     return (
         f"{facts['requests']} requests, {facts['share_percent']} % of all that were served, passed because the limiter did not answer, and "
-        f"are on nobody's bill{of}"
+        f"are on no bill{of}"
     )

@@ -101,6 +101,19 @@ local function misspelt(text)
   return nil
 end
 
+-- Whether a form asks for a stream: none of them tells what it cost in a way that is counted. A name in RFC 2231's way is not looked into.
+local function streaming(form)
+  local text = form:lower()
+  if text:find("[;%s]name%s*%*") then return true end
+  local field = '[;%s]name%s*=%s*["\\']?[^"\\';\\r\\n]*stream'
+  local from, to = text:find(field)
+  while from do
+    if not text:find('^"\\r\\n\\r\\nfalse\\r\\n', to + 1) then return true end
+    from, to = text:find(field, to + 1)
+  end
+  return false
+end
+
 -- Of two members of one name, the model servers take the last one.
 local function add_usage(body, text)
   body:setBytes(text:sub(1, text:find("}}%s*$") - 1) .. ',"stream_options":{{"include_usage":true}}}}')
@@ -123,10 +136,16 @@ function envoy_on_request(handle)
   local text = body and body:getBytes(0, body:length()) or ""
   if said.unreadable then
     -- A form, such as the audio of a transcription, carries no JSON that a model server could read.
-    if form and text:sub(1, 2) == "--" then return end
+    if form and text:sub(1, 2) == "--" then
+      if STREAMS ~= "allow" and streaming(text) then
+        refuse(handle, "A form that asks for a stream does not tell its usage in a way that is counted here: leave its field stream out.")
+      end
+      return
+    end
     return refuse(handle, "The body is not a JSON object, so that the limits of this gateway cannot be applied.")
   end
-  if text ~= "" and not text:find("^%s*{{") then
+  -- The parser is content with more behind the object, such as a zero byte. Whatever would make this script fail would pass uncounted.
+  if text ~= "" and not (text:find("^%s*{{") and text:find("}}%s*$")) then
     return refuse(handle, "The body is not a JSON object, so that the limits of this gateway cannot be applied.")
   end
   local name = misspelt(text)

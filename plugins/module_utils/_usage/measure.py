@@ -101,11 +101,11 @@ def measure(
             max(end, *map(counters.scrape_due, observed.views)),
             start,
         )
-        sides = shared.turns(target, observed.series, lost, start, what)
-        if sides is not None:
+        turns = shared.turns(target, observed.series, lost, start, what)
+        if turns is not None:
             notes.append(shared.note(target, what))
         for one, found in _counts(observed, lost, start, end, what):
-            grown = found if sides is None else _at_most(found, shared.least(one, target, sides, start), shared.note(target, what))
+            grown = found if turns is None else _at_most(found, turns.least(one), shared.note(target, what))
             if id(observed) in doubts:
                 grown = _at_most(grown, 0, doubts[id(observed)])
             missed_calls = unseen.missed(one)

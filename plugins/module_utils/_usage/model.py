@@ -103,6 +103,11 @@ class Count:
     assumed: int | None = None
 
     def __add__(self, other: Count) -> Count:
+        # Most sums begin with none, or add none.
+        if not other.lower and other.upper == 0 and not other.notes and other.assumed is None:
+            return self
+        if not self.lower and self.upper == 0 and not self.notes and self.assumed is None:
+            return other
         notes = self.notes | other.notes if other.notes else self.notes
         return bounded(self.lower + other.lower, plus(self.upper, other.upper), plus(self.likely, other.likely), notes)
 

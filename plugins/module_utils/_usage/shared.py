@@ -35,11 +35,12 @@ _TURNS = 6
 _AROUND = 200
 # So many sequences are looked for, and so many ways to put scrapes to them are followed.
 _SEQUENCES = 5
+_TWO = 2
 _KEPT = 24
 
 _Vector: t.TypeAlias = "list[int]"
-# Which of the sequences each scrape belongs to.
-Turns: t.TypeAlias = "t.Mapping[int, int]"
+# Scrapes, by their positions, at which the second of two sequences may begin, with those at which the one that ends earlier may end.
+_Pairs: t.TypeAlias = "tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]"
 
 
 class SharedAddressError(GatewayError):
@@ -80,8 +81,31 @@ def _went_down(series: t.Iterable[Series], first: int, last: int) -> bool:
     return False
 
 
+@dataclasses.dataclass(frozen=True)
+class Turns:
+    """Ways in which the scrapes may be those of several processes: ``near`` are the ones that were looked at, of all ``scrapes``.
+
+    ``pairs`` are all ways of two; ``ways``, of more than two: the sequence of each scrape, for those that were followed to the end.
+    """
+
+    scrapes: t.Sequence[int]
+    near: t.Sequence[int]
+    pairs: _Pairs = ()
+    ways: tuple[tuple[int, ...], ...] = ()
+
+    def least(self, one: Series) -> int:
+        """What the counter counted at least, whichever of these ways it was."""
+        if not self.pairs:
+            return min(_grown(one, self.scrapes, dict(zip(self.near, way, strict=True))) for way in self.ways)
+        # Each sequence rises from its first scrape to its last one; one of them begins with all scrapes, and one ends with them.
+        values = [_value(one, moment) for moment in self.near]
+        most = [_at_most(one, moment) for moment in self.near]
+        second = min(min(values[last] for last in ends) - max(most[first] for first in begins) for begins, ends in self.pairs)
+        return max(0, _value(one, self.scrapes[-1]) - _at_most(one, self.scrapes[0]) + second)
+
+
 def turns(target: ScrapeTarget, series: t.Collection[Series], lost: counters.Losses, start: int, what: Nouns) -> Turns | None:
-    """Which scrapes may be of another process than the others; None if nothing says so.
+    """How the scrapes may be of more than one process; None if nothing says so.
 
     Raises SharedAddressError if there are two for sure.
 
@@ -104,7 +128,8 @@ def turns(target: ScrapeTarget, series: t.Collection[Series], lost: counters.Los
     if not unexplained:
         return None
     down_again = frozenset(position[index] for index in unexplained)
-    split, sure = _split(few, down_again)
+    splits, sure = _split(few, down_again)
+    split = splits[0]
     # Counters of one user move together, so only one of each tells about chance.
     alone = _vectors(counters.witnesses(series).values(), [scrapes[index] for index in near])
     if sure or _came_back(alone, down_again):
@@ -120,24 +145,49 @@ def turns(target: ScrapeTarget, series: t.Collection[Series], lost: counters.Los
         changes = sum(before != after for before, after in itertools.pairwise(sides))
         if len(unexplained) > 1 or changes < 2:
             return None
-    found: dict[int, int] = {}
-    side = sides[0]
-    for index, moment in enumerate(scrapes):
-        side = sides[position[index]] if index in position else side
-        found[moment] = side
-    return found
+    moments = [scrapes[index] for index in near]
+    if len(split.lasts) == _TWO:
+        return Turns(scrapes, moments, pairs=_pairs(few))
+    return Turns(scrapes, moments, ways=tuple(tuple(one.sides()) for one in splits if len(one.lasts) == len(split.lasts)))
 
 
-def least(one: Series, target: ScrapeTarget, sides: Turns, start: int) -> int:
-    """What the counter counted after ``start`` at least, if the scrapes are of two processes."""
+def _grown(one: Series, scrapes: t.Iterable[int], sides: t.Mapping[int, int]) -> int:
+    """What the counter counted, if the scrapes are of these sequences. One that was not looked at is of the same as the one before."""
     grown = 0
     last: dict[int, int] = {}
-    for moment in _from_baseline(target.scrapes, start):
-        value, side = _value(one, moment), sides[moment]
+    side = next(iter(sides.values()))
+    for moment in scrapes:
+        value, side = _value(one, moment), sides.get(moment, side)
         if side in last:
             grown += max(0, value - last[side])
         last[side] = value
     return grown
+
+
+def _pairs(vectors: t.Sequence[_Vector]) -> _Pairs:
+    """All ways to put the scrapes to two sequences that each rise, as far as it matters for what was counted: begins, with their ends."""
+    # By the last scrape of the sequence that the present scrape is not of: where the second one may have begun, as bits.
+    reached: dict[int | None, int] = {None: 0}
+    for index in range(1, len(vectors)):
+        vector = vectors[index]
+        # The next scrape is of the present sequence, or of the other one, which may only begin here.
+        found = dict(reached) if _fits(vectors[index - 1], vector) else {}
+        begun = 0
+        for last, begins in reached.items():
+            if last is None:
+                begun |= 1 << index
+            elif _fits(vectors[last], vector):
+                begun |= begins
+        if begun:
+            found[index - 1] = begun
+        reached = found
+    ends: dict[int, list[int]] = {}
+    for last, begins in reached.items():
+        if last is not None:
+            ends.setdefault(begins, []).append(last)
+    return tuple(
+        (tuple(index for index in range(len(vectors)) if begins >> index & 1), tuple(of_begins)) for begins, of_begins in ends.items()
+    )
 
 
 def note(target: ScrapeTarget, what: Nouns) -> str:
@@ -174,6 +224,15 @@ def _value(one: Series, moment: int) -> int:
         return 0
     at, value = one.samples[index]
     return value if at == moment or at in one.left_out else 0
+
+
+def _at_most(one: Series, moment: int) -> int:
+    """As _value; where samples were left out, at most that of the one after."""
+    index = bisect.bisect_right(one.samples, (moment, MAX_COUNT)) - 1
+    if index < 0:
+        return 0
+    at, value = one.samples[index]
+    return value if at == moment else one.samples[index + 1][1] if at in one.left_out else 0
 
 
 def _fits(before: _Vector, after: _Vector) -> bool:
@@ -232,8 +291,8 @@ class _Split:
         return found[::-1]
 
 
-def _split(vectors: t.Sequence[_Vector], down: t.Collection[int]) -> tuple[_Split, bool]:
-    """The fewest rising sequences that the scrapes fit into, of those the ones that grow least, and whether they are too few for chance."""
+def _split(vectors: t.Sequence[_Vector], down: t.Collection[int]) -> tuple[list[_Split], bool]:
+    """Ways to put the scrapes to rising sequences: the fewest first, and of those the ones that grow least; whether chance is ruled out."""
     best = [_Split((0,), 0, (None, 0))]
     turned = 0
     for index in range(1, len(vectors)):
@@ -252,11 +311,11 @@ def _split(vectors: t.Sequence[_Vector], down: t.Collection[int]) -> tuple[_Spli
                 _keep(found, _Split((*split.lasts, index), split.grown, (split.path, len(split.lasts))))
         if not found:
             # It restarted more often than sequences are looked for.
-            return best[0], False
+            return best, False
         best = sorted(found.values(), key=lambda split: (len(split.lasts), split.grown))[:_KEPT]
         if index in down and turned >= _TURNS * (len(best[0].lasts) - 1) ** 2 > 0:
-            return best[0], True
-    return best[0], False
+            return best, True
+    return best, False
 
 
 def _keep(found: dict[tuple[int, ...], _Split], split: _Split) -> None:

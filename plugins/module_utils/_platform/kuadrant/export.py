@@ -20,9 +20,8 @@ import stat
 import tempfile
 import typing as t
 
-import yaml
-
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._manifests import text_of
 
 File: t.TypeAlias = t.Mapping[str, t.Any]  # {file, definition}
 
@@ -62,7 +61,7 @@ def write(folder: pathlib.Path, files: t.Sequence[File], *, check: bool) -> list
 
 
 def _text(one: File) -> str:
-    return _HEADER + yaml.safe_dump(one["definition"], default_flow_style=False, sort_keys=False, allow_unicode=True)
+    return _HEADER + text_of(one["definition"])
 
 
 def _make_folder(folder: pathlib.Path, *, check: bool) -> bool:

@@ -71,3 +71,10 @@ def test_run_warns_of_what_is_nearly_a_variable_of_a_role(monkeypatch: pytest.Mo
     (warning,) = result["warnings"]
     assert warning == "local_stack_prots is not a variable of this collection, and has no effect on it; local_stack_ports is one."
     assert "warnings" not in run({"tiers": TIERS}, monkeypatch, chargeback_currency="EUR")
+
+
+def test_run_takes_what_a_role_publishes_for_no_slip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """local_stack_program is what the tasks of its role set; local_stack_programs is an option."""
+    tiers = [{"name": "free"}]
+    assert "warnings" not in run({"tiers": tiers, "keys": []}, monkeypatch, local_stack_program={})
+    assert "local_stack_programs is one" in run({"tiers": tiers, "keys": []}, monkeypatch, local_stack_programz={})["warnings"][0]

@@ -10,6 +10,7 @@ from doctor_state import snapshot_of
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._doctor.examine import examine, result_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._doctor.model import SEVERITIES
+from ansible_collections.kuadrant.llm.plugins.module_utils._doctor.read import backend_namespaces
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -42,6 +43,13 @@ def test_findings_come_by_their_weight_and_are_counted() -> None:
     assert result["summary"] == "1 error, 1 warning, 1 info"
     assert result["healthy"] is False
     assert [one["ok"] for one in result["probes"]] == [True, True]
+
+
+def test_services_are_looked_for_where_routes_lead() -> None:
+    """The rule for /v1/usage leads to Limitador, in Kuadrant's namespace."""
+    rules = [{"backendRefs": [{"name": "vllm"}]}, {"backendRefs": [{"name": "limitador-limitador", "namespace": "kuadrant-system"}]}, {}]
+    route = {"metadata": {"namespace": "models", "name": "route"}, "spec": {"rules": rules}}
+    assert set(backend_namespaces([route, {"metadata": {"namespace": "llm", "name": "bare"}}])) == {"models", "kuadrant-system", "llm"}
 
 
 def test_nothing_wrong_is_said_in_words() -> None:

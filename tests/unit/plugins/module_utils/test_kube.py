@@ -292,7 +292,7 @@ def test_write_whose_answer_was_lost_is_recognised(verb: str, answers: list[Resp
         pytest.param("patch", [LOST, CONFLICT, FOREIGN], id="patch, of somebody else"),
     ],
 )
-def test_conflict_with_somebody_else_stays_one(verb: str, answers: list[Response | Exception]) -> None:
+def test_conflict_with_another_writer_stays_one(verb: str, answers: list[Response | Exception]) -> None:
     kube, pool = client(Response(200, {}), *answers)
     kube.ask("/version")
     with pytest.raises(KubeError, match="409"):
@@ -338,7 +338,7 @@ def test_connect_explains_a_bad_kubeconfig(
     assert "canary" not in caught.value.message
 
 
-def test_connect_says_that_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connect_says_that_no_server_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as bound:  # a port that is taken, and where nobody listens
         bound.bind(("127.0.0.1", 0))
         host = f"https://127.0.0.1:{bound.getsockname()[1]}"

@@ -73,7 +73,7 @@ def test_chargeback_bills(limiter: Server, run_module: Run) -> None:
     assert result["payable"]["amount"] == "0.02"
 
 
-def test_chargeback_shows_tokens_and_what_belongs_to_nobody(limiter: Server, run_module: Run) -> None:
+def test_chargeback_shows_tokens_and_those_without_a_user(limiter: Server, run_module: Run) -> None:
     late = [(moment, moment > 950_000) for moment in range(800_000, 1_000_001, 10_000)]
 
     def counted(metric: str, value: int, **labels: str) -> None:
@@ -373,7 +373,7 @@ def test_chargeback_refuses_a_budget_of_a_tier_that_no_description_has(limiter: 
     )
 
 
-def test_chargeback_names_what_the_price_book_and_budgets_are_about_and_nobody_has(limiter: Server, run_module: Run) -> None:
+def test_chargeback_names_models_and_tiers_of_prices_and_budgets_that_were_not_used(limiter: Server, run_module: Run) -> None:
     scrapes = range(800_000, 1_000_001, 10_000)
     limiter.add("up", *((moment, 1) for moment in scrapes), job="vllm", instance="m:8000")
     for metric in ("vllm:prompt_tokens_total", "vllm:generation_tokens_total"):

@@ -9,10 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import pathlib
+import re
 import shutil
+import subprocess
 
 import pytest
+from code_blocks import run_by
 from ledger_drill import Drill
+
+ROOT = pathlib.Path(__file__).parents[4]
 
 
 def test_a_ledger_as_it_was_written_is_billed(drill: Drill) -> None:
@@ -20,6 +25,14 @@ def test_a_ledger_as_it_was_written_is_billed(drill: Drill) -> None:
     assert result["totals"]["overall"]["cost"] == "36.00", result
     assert json.loads(drill.anchor.read_text()) == drill.close()["head"]
     assert drill.close()["changed"] is False
+
+
+def test_a_line_is_checked_by_hand(drill: Drill) -> None:
+    """As docs/ledger.md says how."""
+    (block,) = run_by(ROOT, "tests/unit/plugins/modules/test_ledger_drills.py::test_a_line_is_checked_by_hand")
+    command = re.sub(r"\S+\.jsonl", str(drill.files[0]), block.text)
+    printed = subprocess.run(["bash", "-euc", command], check=True, capture_output=True, text=True).stdout
+    assert printed.split()[0] == json.loads(drill.files[0].read_text().splitlines()[1])["sha256"]
 
 
 def test_a_header_that_was_edited_and_rehashed_is_found_by_the_bill(drill: Drill) -> None:

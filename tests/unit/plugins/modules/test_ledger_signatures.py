@@ -139,7 +139,7 @@ def test_a_ledger_that_was_written_again_is_found_by_its_signature(drill: Drill,
         assert f"{drill.files[2]} ends with line" in result["msg"]
 
 
-def test_a_rewritten_ledger_that_somebody_else_signed_is_found_by_name(drill: Drill, finance: Key, other: Key) -> None:
+def test_a_rewritten_ledger_that_another_key_signed_is_found_by_name(drill: Drill, finance: Key, other: Key) -> None:
     drill.close(**finance.option)
     drill.rewrite(0, until=3)
     for path in signatures(drill):
@@ -152,7 +152,7 @@ def test_a_rewritten_ledger_that_somebody_else_signed_is_found_by_name(drill: Dr
     assert drill.info(verify=True, ledger_signers={**finance.signers, **other.signers})["verified"]["signatures"][0]["signer"] == "other"
 
 
-def test_an_end_that_nobody_signed_is_found_and_not_signed_unseen(drill: Drill, finance: Key) -> None:
+def test_an_end_without_a_signature_is_found_and_not_signed_unseen(drill: Drill, finance: Key) -> None:
     signed = {**finance.option}
     hours = sorted(drill.files)
     for path in hours[1:]:
@@ -162,7 +162,7 @@ def test_an_end_that_nobody_signed_is_found_and_not_signed_unseen(drill: Drill, 
     drill.close("02")
     known = {"ledger_signers": finance.signers}
     for result in (drill.bill(anchored=False, end="1970-01-01T02:00:00Z", **known), drill.close("02", **known)):
-        assert f"{drill.files[1]}: is signed by nobody" in result["msg"]
+        assert f"{drill.files[1]}: has no signature" in result["msg"]
     assert drill.info(verify=True)["verified"]["unsigned"] == 1
     refused = drill.close("03", **signed)
     assert "To sign would vouch for it" in refused["msg"]

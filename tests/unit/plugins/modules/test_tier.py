@@ -267,7 +267,7 @@ def test_info_refuses_a_target_that_is_not_there(info: Run, target: dict[str, st
     assert "so nothing is enforced there" in result["msg"]
 
 
-def test_no_limits_are_made_of_tiers_that_nobody_described(cluster: Kube, run_module: Run) -> None:
+def test_no_limits_are_made_of_tiers_that_are_not_described(cluster: Kube, run_module: Run) -> None:
     target = {"namespace": "llm", "target_name": "gw"}
     result = run_module(tier.main, **target)
     assert result["msg"].startswith("llm_gateway_tiers: is empty; describe at least one tier")

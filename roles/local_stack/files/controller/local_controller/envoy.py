@@ -309,8 +309,8 @@ def _ext_authz_filter(service: dict[str, t.Any]) -> Patch:
             "grpc_service": {"envoy_grpc": {"cluster_name": _AUTHORINO}, "timeout": _timeout(service, "200ms")},
             "failure_mode_allow": service.get("failureMode", "deny") == "allow",
             "filter_enabled_metadata": auth_when.ENABLED,
-            # As Kuadrant's filter: an unreachable Authorino is our failure (500), not the caller's (403).
-            "status_on_error": {"code": "InternalServerError"},
+            # An Authorino that does not answer in time is our failure, not the caller's (403), and asking again may help. Kuadrant's: 500.
+            "status_on_error": {"code": "ServiceUnavailable"},
         },
     )
 

@@ -35,7 +35,7 @@ def test_an_identity_is_read_and_told_in_the_same_form(entry: dict[str, t.Any]) 
     assert identity.audiences == ("llm",)
 
 
-def test_nobody_has_a_token_by_default() -> None:
+def test_no_token_is_accepted_by_default() -> None:
     assert parse_identities(None, TIERS) == parse_identities([], TIERS) == []
 
 

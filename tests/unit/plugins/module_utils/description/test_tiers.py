@@ -178,7 +178,7 @@ def test_parse_tiers_reports_all_problems_at_once() -> None:
     assert error.value.message.startswith("5 entries need correction:\n  - llm_gateway_tiers[0] (a): ")
 
 
-def test_only_the_local_stack_has_tiers_that_nobody_described() -> None:
+def test_only_the_local_stack_has_tiers_that_are_not_described() -> None:
     said = yaml.safe_load((ROLES / "local_stack/vars/main.yml").read_text())["__local_stack_demo_tiers"]
     assert said == [dict(tier) for tier in DEMO_TIERS]
     for role in ("authorization", "rate_limiting", "chargeback"):

@@ -137,7 +137,7 @@ def test_unmet_conditions_of_a_route(obj: dict[str, t.Any], unmet: list[str]) ->
     assert unmet_conditions(obj) == unmet
 
 
-def test_unmet_conditions_of_a_route_that_nobody_answered() -> None:
+def test_unmet_conditions_of_a_route_without_an_answer() -> None:
     (text,) = unmet_conditions(route())
     assert text.startswith("No Gateway has accepted it yet.")
 

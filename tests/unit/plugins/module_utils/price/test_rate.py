@@ -147,7 +147,7 @@ def test_bills_of_days_with_included_units_add_up_to_the_month() -> None:
     assert whole == Decimal("9.99") + (sum(day.lines[0].quantity.lower for day in days) - 500) * Decimal("0.001")
 
 
-def test_what_no_scrape_saw_may_be_anybodys() -> None:
+def test_what_no_scrape_saw_may_be_of_any_user() -> None:
     part = november().used("requests", 3).used("requests", 4, user="bob")
     part.unseen = Count(0, None, frozenset({"it restarted"}))
     rated = bill(book(TOKENS), part)
@@ -189,7 +189,7 @@ def test_many_who_have_no_price_are_counted() -> None:
     assert len(rated.missing) == 12
 
 
-def test_two_prices_for_one_user_are_none_and_stop_nobodys_bill() -> None:
+def test_two_prices_for_one_user_are_none_and_stop_no_bill() -> None:
     prices = book({"group": "lab", "price": {"request": "1"}}, {"group": "ops", "price": {"request": "2"}})
     rated = bill(prices, november().used("requests", 3, group="lab,ops").used("requests", 5, user="bob", group="ops"))
     assert [shown(charge) for charge in rated.charges] == [("requests", 3, 0, None, "0", "0"), ("requests", 5, 5, "e1", "10", "10")]

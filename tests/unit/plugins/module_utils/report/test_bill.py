@@ -132,7 +132,7 @@ def test_bill_needs_no_price_where_nothing_was_let_through() -> None:
     assert (line["unit_price"], line["cost"], line["notes"]) == (None, "0.00", [])
 
 
-def test_bill_shows_calls_of_nobody_without_a_price() -> None:
+def test_bill_shows_calls_without_a_user_and_without_a_price() -> None:
     (line,) = billed(row(None, None, None, 7)).as_lines()
     assert (line["user"], line["quantity"], line["unit_price"], line["cost"]) == (None, 7, None, "0.00")
     assert line["notes"] == [UNATTRIBUTED_NOTE]

@@ -11,6 +11,7 @@ import html.parser
 import io
 import json
 import typing as t
+import xml.etree.ElementTree as ET
 from decimal import Decimal
 
 import pytest
@@ -19,6 +20,7 @@ from sample_report import END, START, full_report, report
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.export import CSV_COLUMNS, to_csv, to_json
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.focus import FOCUS_COLUMNS, to_focus
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.page import to_html
+from ansible_collections.kuadrant.llm.plugins.module_utils._report.page_elements import h, html_text
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.report import chargeback_table
 
 NASTY = {
@@ -172,3 +174,9 @@ def test_focus_has_no_row_without_a_price_and_null_is_empty() -> None:
     assert {row["SkuMeter"] for row in rows} >= {"Prompt tokens", "Completion tokens"}
     assert "Requests" not in {row["SkuMeter"] for row in rows}
     assert {row["ChargeClass"] for row in rows} == {""}
+
+
+@pytest.mark.parametrize("name", NASTY.values(), ids=NASTY)
+def test_the_page_is_written_as_elementtree_writes_html(name: str) -> None:
+    tree = h("main", {"title": name}, h("style", {}, "a > b {}"), name, h("br", {}), name, h("p", {"class": "x", "id": name}, name), name)
+    assert html_text(tree) == ET.tostring(tree, encoding="unicode", method="html")

@@ -42,7 +42,7 @@ def test_what_was_served_undecided_has_a_share_and_a_cost_at_the_average_of_the_
     }
     assert found["data_quality"]["exact"] is True
     note = (
-        "293 requests, 5.6 % of all that were served, passed because the limiter did not answer, and are on nobody's bill; at the average "
+        "293 requests, 5.6 % of all that were served, passed because the limiter did not answer, and are on no bill; at the average "
         "cost of a request that it decided they would be 0.59 EUR"
     )
     assert note in found["data_quality"]["notes"]
@@ -62,5 +62,5 @@ def test_where_there_were_none_or_nothing_is_known_no_note_says_so(
 ) -> None:
     found = report(silent, requests)
     assert (found["undecided"]["share_percent"], found["undecided"]["cost"]) == (share, cost)
-    assert any("on nobody's bill" in note for note in found["data_quality"]["notes"]) == (share == "100.0")
+    assert any("on no bill" in note for note in found["data_quality"]["notes"]) == (share == "100.0")
     assert ("is not scraped" in to_html(found, "provider")) == (silent is None)

@@ -78,7 +78,7 @@ def test_auth_policy_hands_over_user_groups_and_tier_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     ("groups", "labels", "message"), [([], LABELS, "no group is allowed"), (["free"], {}, "any Secret would be a key")]
 )
-def test_auth_policy_refuses_what_lets_nobody_or_everybody_in(groups: list[str], labels: dict[str, str], message: str) -> None:
+def test_auth_policy_refuses_what_admits_no_caller_or_all(groups: list[str], labels: dict[str, str], message: str) -> None:
     with pytest.raises(GatewayError, match=message):
         policy.auth_policy(tiers(), name="llm-auth", target=GATEWAY, groups=groups, key_labels=labels)
 
@@ -160,7 +160,7 @@ def test_token_rate_limit_policy(rates: list[dict[str, t.Any]], limits: dict[str
     assert token_limits(*rates) == limits
 
 
-def test_the_limit_that_nobody_reaches_is_the_last_one_that_kuadrant_looks_at() -> None:
+def test_the_limit_that_is_never_reached_is_the_last_one_that_kuadrant_looks_at() -> None:
     for rate in ({"per": "group"}, {"model": "zz"}, {"per": "group", "model": "zz"}):
         assert max(token_limits({"limit": 9, "window": "1m", **rate})) == "free/unlimited"
 

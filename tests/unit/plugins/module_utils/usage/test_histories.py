@@ -67,6 +67,15 @@ def test_every_figure_is_exact_or_its_bounds_hold_the_truth() -> None:
     assert min(outcomes[outcome] for outcome in ("exact", "open", "bounded")) > 10, outcomes
 
 
+@pytest.mark.parametrize("number", [4132, 9413])
+def test_of_two_limiters_no_way_to_tell_their_scrapes_apart_is_left_out(number: int) -> None:
+    """The way by which least was counted in all has more of one user than another way has."""
+    history = make(number, seed=1)
+    for row in measure(history).rows:
+        assert row.authorized.lower <= history.truth((row.user or "", row.group or "")), row
+        assert row.authorized.upper is None
+
+
 def test_histories_have_every_feature_and_ones_with_each_are_decided() -> None:
     made = collections.Counter(feature for history, _usage in every_history() for feature in history.features)
     decided = collections.Counter(feature for history, usage in histories() if usage.exact for feature in history.features)

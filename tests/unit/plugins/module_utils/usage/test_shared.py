@@ -48,7 +48,7 @@ def test_a_life_that_returns_is_an_error_that_names_the_address_and_what_to_scra
     assert "Scrape every limiter by itself" in raised.value.message
 
 
-def test_a_life_that_returns_is_an_error_also_where_nobody_called() -> None:
+def test_a_life_that_returns_is_an_error_also_without_a_call() -> None:
     with pytest.raises(GatewayError, match="more than one limiter answers at that address"):
         counted([[5, 5, 5, 5]], [A, None, B, A])
 
@@ -113,6 +113,14 @@ def test_a_limiter_that_restarts_again_and_again_is_one(seed: int) -> None:
             values.append(value or None)
         users.append(values)
     assert lower(counted(users)) > 300
+
+
+def test_each_counter_has_its_least_of_all_ways_to_tell_two_processes_apart() -> None:
+    """The last scrapes fit to either process, and by the one of which less was counted in all, the second user's call would be two."""
+    busy: list[int | None] = [17, 18, 19, 21, 26, 25, 26, 31, 31, 32, 35, 37, 40, 43, 45, 47, 50, 49, 52, 53, 53]
+    quiet: list[int | None] = [*([None] * 15), 1, None, 1, None, 1, 1]
+    counts = counted([busy, quiet]).of("calls")
+    assert counts[("user-1",)].lower == 1
 
 
 def test_counters_that_went_down_once_and_came_past_their_old_value_may_be_those_of_two() -> None:

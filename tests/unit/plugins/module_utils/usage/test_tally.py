@@ -83,7 +83,7 @@ def test_tally_leaves_out_who_did_nothing() -> None:
     assert [row.user for row in measured([up()], [idle, series(1, user="ann")]).rows] == ["ann"]
 
 
-def test_tally_says_that_nobody_called() -> None:
+def test_tally_says_that_there_were_no_calls() -> None:
     usage = measured([up()], [])
     assert usage.rows == ()
     assert usage.notes == ("no calls: the limiter was scraped 4 times in the period and counted none",)

@@ -127,7 +127,7 @@ def test_document_names_packages_and_files(run_module: t.Any, options: dict[str,
     assert {one["relatedSpdxElement"] for one in document["relationships"]} == set(identifiers) - {"SPDXRef-DOCUMENT"}
 
 
-def test_document_is_written_anew_with_its_image_only(run_module: t.Any, options: dict[str, t.Any], program: Path) -> None:
+def test_document_is_written_again_with_its_image_only(run_module: t.Any, options: dict[str, t.Any], program: Path) -> None:
     first = run_module(image_archives.main, **options)
     path = Path(first["images"][0]["sbom"])
     before = path.read_bytes()

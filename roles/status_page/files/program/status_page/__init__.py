@@ -1,0 +1,5 @@
+# Copyright (c) The kuadrant.llm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Serves the status page: Starlette on uvicorn. What it shows is module_utils/_status of the collection."""
