@@ -6,16 +6,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-import textwrap
-import time
-import typing as t
-from pathlib import Path
-
-from ansible import constants, context
-from ansible.plugins.callback import CallbackBase
-
 DOCUMENTATION = r"""
 name: story
 type: stdout
@@ -44,6 +34,16 @@ EXAMPLES = r"""
 # [defaults]
 # stdout_callback = kuadrant.llm.story
 """
+
+import shutil
+import sys
+import textwrap
+import time
+import typing as t
+from pathlib import Path
+
+from ansible import constants, context
+from ansible.plugins.callback import CallbackBase
 
 WIDTH: t.Final = 100
 LONG: t.Final = 5  # seconds from which on a task says how long it took

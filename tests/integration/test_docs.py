@@ -95,6 +95,12 @@ def shape(value: t.Any) -> t.Any:
     return [shape(inner) for inner in value[:1]] if isinstance(value, list) else None
 
 
+@pytest.mark.parametrize("block", run_by(ROOT, f"{ME}::test_python"), ids=lambda block: block.where)
+def test_python(block: Block, shell: t.Callable[[str], str], gateway_url: str, eventually: t.Any) -> None:
+    eventually(lambda: "200" in shell(f'curl -w "%{{http_code}}" -H "Authorization: Bearer <key>" {gateway_url}/v1/models || true'), 60)
+    assert shell(f"python - <<'EOF'\n{block.text}\nEOF")
+
+
 @pytest.mark.parametrize("block", run_by(ROOT, f"{ME}::test_imports"), ids=lambda block: block.where)
 def test_imports(block: Block, tmp_path: pathlib.Path) -> None:
     """kuadrant.llm.import_litellm and kuadrant.llm.import_models_as_a_service, in a folder with exports of the names in the documents."""

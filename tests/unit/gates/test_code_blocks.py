@@ -34,10 +34,11 @@ BLOCKS = of_documents(ROOT)
 LANGUAGES = {"bash", "console", "json", "python", "shell", "text", "yaml"}
 # What a block may take that no test of ours has.
 NEEDS = {
+    "a client of others": "a program that is no part of this project's environments",
     "a controller": "AWX or Automation Platform, and a registry for its image",
     "a real cluster": "pods of images from registries",
     "a release": "the collection on Galaxy",
-    "a service of others": "a mail server, a chat, an object store, an Alertmanager with its receivers, a client with a window",
+    "a service of others": "a mail server, a chat, an object store, an Alertmanager with its receivers, another gateway",
 }
 
 
