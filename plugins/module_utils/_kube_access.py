@@ -25,7 +25,7 @@ with contextlib.suppress(ImportError):  # both come with kubernetes, whose absen
     import urllib3
     import yaml
 
-__all__ = ["Access", "plain_access"]
+__all__ = ["PlainAccess", "plain_access"]
 
 #: What the options and ``K8S_AUTH_*`` may say here, by the options' names; with anything else the library is asked.
 _OPTIONS = ("kubeconfig", "context", "host", "api_key", "validate_certs", "ca_cert", "client_cert", "client_key")
@@ -37,7 +37,7 @@ _USER = {"token", "tokenFile", "client-certificate", "client-certificate-data", 
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Access:
+class PlainAccess:
     """An API server and credentials for it. ``authority``, ``certificate`` and ``key`` are paths, or PEM where ``bytes``."""
 
     host: str
@@ -86,7 +86,7 @@ def _file(folder: str, name: str, content: str | bytes) -> str:
     return str(path)
 
 
-def plain_access(options: t.Mapping[str, t.Any], environment: t.Mapping[str, str] = os.environ) -> Access | None:
+def plain_access(options: t.Mapping[str, t.Any], environment: t.Mapping[str, str] = os.environ) -> PlainAccess | None:
     """What kubernetes.core's authentication options and the environment name, or None where the library has to be asked."""
     given = _given(options, environment)
     if given is None or any(name.lower() in ("http_proxy", "https_proxy", "all_proxy") for name in environment):
@@ -115,14 +115,14 @@ def _given(options: t.Mapping[str, t.Any], environment: t.Mapping[str, str]) -> 
     return given if given.keys() <= set(_OPTIONS) else None
 
 
-def _of_options(given: t.Mapping[str, t.Any]) -> Access | None:
+def _of_options(given: t.Mapping[str, t.Any]) -> PlainAccess | None:
     paths = [given.get(name) for name in ("ca_cert", "client_cert", "client_key")]
     if not all(path is None or Path(path).is_file() for path in paths):
         return None
-    return Access(str(given["host"]).rstrip("/"), given.get("api_key"), given.get("validate_certs", True), *paths)
+    return PlainAccess(str(given["host"]).rstrip("/"), given.get("api_key"), given.get("validate_certs", True), *paths)
 
 
-def _of_kubeconfig(path: t.Any, context: str | None) -> Access | None:
+def _of_kubeconfig(path: t.Any, context: str | None) -> PlainAccess | None:
     if not isinstance(path, str) or os.pathsep in path:
         return None
     file = Path(path).expanduser()
@@ -134,7 +134,7 @@ def _of_kubeconfig(path: t.Any, context: str | None) -> Access | None:
         return None
     folder = file.parent.absolute()
     token = user.get("token") or (_path(folder, user["tokenFile"]).read_text(encoding="utf-8").strip() if "tokenFile" in user else None)
-    return Access(
+    return PlainAccess(
         cluster["server"].rstrip("/"),
         token,
         not cluster.get("insecure-skip-tls-verify"),

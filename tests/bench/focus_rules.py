@@ -59,6 +59,7 @@ def main(path: str) -> None:
                 "rows": results.data_row_count,
                 "rules": sum(not _skipped(result) for result in results.by_rule_id.values()),
                 "model": results.model_version,
+                "models": sorted(path.name for path in rules_dir.glob("model-*.json")),
                 "failures": {name: _message(results.by_rule_id[name]) for name in sorted(failed - branches)},
                 "other_branches": sorted(failed & branches),
             }

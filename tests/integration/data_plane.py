@@ -208,13 +208,16 @@ def _merge(into: Json, value: Json) -> None:
 class DataPlane:
     """The processes; a context manager."""
 
-    def __init__(self, programs: t.Mapping[str, str], directory: pathlib.Path, model_server: type[ModelServer] = ModelServer) -> None:
+    def __init__(
+        self, programs: t.Mapping[str, str], directory: pathlib.Path, model_server: type[ModelServer] = ModelServer, upstream: int = 0
+    ) -> None:
+        """``upstream``: the port of another model server, which requests go to and not to the scripted one."""
         self._programs, self._directory = programs, directory
         self.gateway_port, self.admin_port, self.rls_port, self.http_port, model_port = free_ports(5)
         self.model_server = model_server(model_port)
         self._running: dict[str, tuple[subprocess.Popen[bytes], list[str]]] = {}
         self._stack = contextlib.ExitStack()
-        self._model_port = model_port
+        self._model_port = upstream or model_port
 
     def __enter__(self) -> DataPlane:
         threading.Thread(target=self.model_server.serve_forever, daemon=True).start()

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import json
 import typing as t
 
 import pytest
 from data_plane import Answer, DataPlane, Response
-from formats import FORMATS, Format, started
+from formats import FORMATS, Format, Json, started
+from token_stack import ModelServer
 
 MIB = 1 << 20
 TOLD = (7, 5, 2)  # prompt, completion, and cached, which are some of the prompt's
@@ -94,3 +96,40 @@ def test_metered_as_the_table_says(plane: DataPlane, name: str, how: str) -> Non
         assert (grown['metered_calls{model="m",user="alice"}'], unmetered) == (1, {})
     else:
         assert [(f'reason="{reason}"' in key, number) for key, number in unmetered.items()] == [(True, 1)]
+
+
+MODEL = {"model": "simulated-model"}
+CHATTED: Json = {**MODEL, "messages": [{"role": "user", "content": "one two three"}], "max_tokens": 5}
+ASKED = {
+    "chat": CHATTED,
+    "completions": {**MODEL, "prompt": "one two three", "max_tokens": 5},
+    "embeddings": {**MODEL, "input": "one two three"},
+    "responses": {**MODEL, "input": "one two three"},
+    "messages": CHATTED,
+    "tokenize": {**MODEL, "prompt": "one two three"},
+}
+SIMULATED = [(name, streamed) for name in ASKED for streamed in (False, True) if FORMATS[name].events or not streamed]
+
+
+@pytest.fixture(scope="module")
+def simulated(data_plane_programs: dict[str, str], tmp_path_factory: pytest.TempPathFactory, port_base: int) -> t.Iterator[DataPlane]:
+    with started(data_plane_programs, tmp_path_factory.mktemp("simulated"), upstream=port_base + 20) as plane:
+        yield plane
+
+
+@pytest.mark.parametrize(("name", "streamed"), SIMULATED, ids=[f"{name}{', stream' * streamed}" for name, streamed in SIMULATED])
+def test_the_simulator_is_metered_as_it_counts(simulated: DataPlane, port_base: int, name: str, streamed: bool) -> None:
+    """Of what it has of the formats; embeddings are not in its counters, so of them what the answer says."""
+    server, responses = ModelServer(f"http://127.0.0.1:{port_base + 20}"), []
+    before = server.tokens()
+    grown = simulated.counted(lambda: responses.append(simulated.send({**ASKED[name], "stream": streamed}, FORMATS[name].path)))
+    assert responses[0].status == 200, responses[0].body
+    found = tuple(
+        sum(number for key, number in grown.items() if key.startswith("reported_tokens") and f'type="{part}"' in key)
+        for part in ("prompt", "completion")
+    )
+    if name == "embeddings":
+        assert found == (json.loads(responses[0].body)["usage"]["prompt_tokens"], 0)
+    else:
+        assert found == tuple(now - then for now, then in zip(server.tokens(), before, strict=True))
+    assert (sum(found) > 0) == (name != "tokenize")

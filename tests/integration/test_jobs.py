@@ -15,6 +15,7 @@ import typing as t
 
 import ansible_runner
 import pytest
+import requests
 import yaml
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -187,6 +188,24 @@ def test_a_bill_goes_from_draft_to_issue(launch: Launch, playbook: t.Any, tmp_pa
 def test_faults_are_found_without_changing_anything(launch: Launch) -> None:
     done = launch("find faults", {"doctor_fail_on": "never"})
     assert (done.status, done.changed) == ("successful", 0), done.output[-3000:]
+
+
+def test_status_page_is_served_and_removed(playbook: t.Any, state_dir: pathlib.Path, port_base: int) -> None:
+    """Playbook status_page, on the stack: what it shows, tests/integration/test_status_page.py says."""
+    url, token = f"http://127.0.0.1:{port_base + 4}/", state_dir / "status-page/operator-token"
+    for changed in (True, False):
+        done = playbook("kuadrant.llm.status_page")
+        assert done.returncode == 0, done.stdout[-3000:]
+        assert ("changed=0" not in done.stdout) is changed, done.stdout[-3000:]
+    assert f"Status page: {url}" in done.stdout
+    answer = requests.post(f"{url}sign-in-operator", data={"secret": token.read_text()}, timeout=60)
+    assert "signed in as operator" in answer.text
+    assert token.stat().st_mode & 0o077 == 0
+    done = playbook("kuadrant.llm.status_page", {"status_page_state": "absent"})
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert not token.exists()
+    with pytest.raises(requests.ConnectionError):
+        requests.get(url, timeout=10)
 
 
 def test_another_gateway_is_not_removed(launch: Launch) -> None:

@@ -168,8 +168,16 @@ class Bill:
         ]
 
     def _figures(self, used: t.Mapping[str, Count]) -> dict[str, int | None]:
-        counts = {name: used.get(meter, Count()) + self.rated.unseen for name, meter in FIGURES.items()}
-        return {name: value for part, count in counts.items() for name, value in bounds(part, count).items()}
+        found = dict(self._none_used)
+        for name, meter in FIGURES.items():
+            if meter in used:
+                found.update(bounds(name, used[meter] + self.rated.unseen))
+        return found
+
+    @functools.cached_property
+    def _none_used(self) -> dict[str, int | None]:
+        """Figures of whom no scrape saw using anything."""
+        return {name: value for part in FIGURES for name, value in bounds(part, self.rated.unseen).items()}
 
     def _line(self, charge: Charge, decimals: int) -> dict[str, t.Any]:
         included = charge.entry is not None and charge.meter in charge.entry.included
@@ -191,8 +199,11 @@ class Bill:
 
     def _cost(self, cost: Cost, decimals: int | None = None) -> dict[str, str | None]:
         decimals = self.decimals if decimals is None else decimals
-        upper, assumed = (None if amount is None else money(amount, decimals) for amount in (cost.upper, cost.likely))
-        return {"cost": money(cost.lower, decimals), "cost_upper": upper, "cost_assumed": assumed}
+        lower = money(cost.lower, decimals)
+        upper, assumed = (
+            None if amount is None else lower if amount == cost.lower else money(amount, decimals) for amount in (cost.upper, cost.likely)
+        )
+        return {"cost": lower, "cost_upper": upper, "cost_assumed": assumed}
 
 
 def missed_cost(unseen: t.Iterable[Count]) -> Cost:

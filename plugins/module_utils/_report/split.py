@@ -50,17 +50,20 @@ def write_parts(
     Raises GatewayError if the parts do not add up to the whole, which would be a defect.
 
     :param writers: the end of a file's name, such as ``.csv``, and what makes it.
-    :param pdf: what makes the page that becomes a PDF; None: none is wanted.
+    :param pdf: what makes the page that becomes a PDF, which ``.html`` is, too; None: none is wanted.
     """
     rows: list[dict[str, t.Any]] = []
     diffs: list[Diff | None] = []
     for part, one in statement.split(by):
         report = one.report()
         slug = part.slug
-        for end, make in writers.items():
-            diffs.append(_brief(write_text(module, os.path.join(directory, slug + end), make(report))))
+        texts = {end: make(report) for end, make in writers.items()}
+        for end, text in texts.items():
+            diffs.append(_brief(write_text(module, os.path.join(directory, slug + end), text)))
         if pdf is not None:
-            diffs.append(write_pdf(module, os.path.join(directory, f"{slug}.pdf"), pdf(report)))
+            # Of the page, which is made once.
+            printed = texts[".html"] if ".html" in texts else pdf(report)
+            diffs.append(write_pdf(module, os.path.join(directory, f"{slug}.pdf"), printed))
         files = [f"{slug}{end}" for end in (*writers, *([] if pdf is None else [".pdf"]))]
         rows.append(_row(part.title, part.name, report, files))
     total = sums(rows)

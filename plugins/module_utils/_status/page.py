@@ -41,7 +41,8 @@ button.quiet { background: none; border: 1px solid var(--muted); color: var(--in
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 .problem { border-left: 3px solid var(--bad); padding-left: .7rem; }
 meter { height: .8rem; vertical-align: -.1rem; width: 7rem; } code { overflow-wrap: anywhere; } .finding { overflow-wrap: anywhere; }
-@media screen and (min-width: 701px) { .tiles { grid-template-columns: repeat(auto-fit, minmax(165px, 1fr)); } .tile .figure { font-size: 1.3rem; } }
+@media screen and (min-width: 701px) { .tiles { grid-template-columns: repeat(auto-fit, minmax(165px, 1fr)); }
+  .tile .figure { font-size: 1.3rem; } }
 """
 )
 

@@ -109,7 +109,7 @@ class Parts(t.Protocol):
         """What the gateway tells the holder of this key (``GET /v1/usage``); None if it does not let the key in."""
 
 
-class Source:
+class GatewayParts:
     """:class:`Parts` of a gateway that runs."""
 
     def __init__(self, settings: dict[str, t.Any]) -> None:

@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
+import http.server
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 import typing as t
 
+import certifi
 import pytest
 from local_controller import alone
 
@@ -81,6 +84,35 @@ def test_what_a_killed_run_left_is_ended_by_the_next(start: Start, tmp_path: pat
     assert lives(younger)
     assert second.poll() is None
     assert lives(elsewhere), "of another stack"
+
+
+def test_a_program_waits_for_what_it_looks_at_once(tmp_path: pathlib.Path) -> None:
+    """The address answers 500 at first; there is no certificate at the very first."""
+    answers, asked = iter([500, 500, 200]), []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status = next(answers)
+            asked.append((self.path, (tmp_path / "started").exists()))
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_arguments: t.Any) -> None:
+            """Nothing."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        environment = {**os.environ, "HOME": str(tmp_path), "STACK_PROGRAM": "operator"}
+        environment |= {"STACK_AFTER": f"http://127.0.0.1:{server.server_address[1]}/readyz", "STACK_AFTER_CA": str(tmp_path / "ca.pem")}
+        command = [sys.executable, "-I", alone.__file__, "touch", str(tmp_path / "started")]
+        with subprocess.Popen(command, env=environment) as process:
+            time.sleep(0.5)
+            assert asked == []
+            (tmp_path / "ca.pem").write_text(pathlib.Path(certifi.where()).read_text(encoding="utf-8"))
+            assert process.wait(30) == 0
+        server.shutdown()
+    assert asked == [("/readyz", False)] * 3
+    assert (tmp_path / "started").exists()
 
 
 def test_a_group_that_is_asked_to_end_leaves_nothing(start: Start) -> None:

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import argument_spec
-from ansible_collections.kuadrant.llm.plugins.module_utils._kube_access import Access, plain_access
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube_access import PlainAccess, plain_access
 
 PEM = b"-----BEGIN CERTIFICATE-----\nbm8gY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n"
 DATA = base64.standard_b64encode(PEM).decode()
@@ -69,7 +69,7 @@ def given(options: dict[str, t.Any]) -> AnsibleModule:
         return AnsibleModule(argument_spec=argument_spec())
 
 
-def read(options: dict[str, t.Any]) -> Access | None:
+def read(options: dict[str, t.Any]) -> PlainAccess | None:
     params = given(options).params
     return plain_access({name: value for name, value in params.items() if name != "render_dir"}, os.environ)
 
@@ -128,7 +128,7 @@ def test_a_kubeconfig_says_what_the_library_reads(name: str, how: str, folder: p
     assert as_read(access) == as_the_library_reads(options)
 
 
-def as_read(access: Access) -> dict[str, t.Any]:
+def as_read(access: PlainAccess) -> dict[str, t.Any]:
     return {
         "host": access.host,
         "authorization": [setting["value"] for setting in access.auth_settings().values()],
@@ -284,20 +284,20 @@ def test_a_certificate_reaches_the_server_and_stays_in_no_file(
     temporary = folder / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    access = Access(server, None, verify, authority.certificate if verify else None, *authority.client)
+    access = PlainAccess(server, None, verify, authority.certificate if verify else None, *authority.client)
     assert access.pool(1).request("GET", server, retries=False).data == b"client"
     assert list(temporary.iterdir()) == []
 
 
 def test_an_authority_that_is_not_the_server_s_is_refused(server: str, authority: Authority) -> None:
     with pytest.raises(urllib3.exceptions.SSLError, match="CERTIFICATE_VERIFY_FAILED"):
-        Access(server, None, True, None, *authority.client).pool(1).request("GET", server, retries=False)
+        PlainAccess(server, None, True, None, *authority.client).pool(1).request("GET", server, retries=False)
 
 
 def test_a_certificate_that_is_none_is_told_before_a_request() -> None:
     with pytest.raises((OSError, ValueError)):
-        Access(HOST, None, True, None, PEM, PEM).pool(1)
+        PlainAccess(HOST, None, True, None, PEM, PEM).pool(1)
 
 
 def test_nothing_shows_credentials() -> None:
-    assert "secret" not in repr(Access(HOST, "secret", key=b"secret"))
+    assert "secret" not in repr(PlainAccess(HOST, "secret", key=b"secret"))

@@ -26,3 +26,17 @@ def drill(prometheus: Server, run_module: Run, tmp_path: pathlib.Path) -> Drill:
     closed = made.close()
     assert closed["changed"] is True, closed
     return made
+
+
+@pytest.fixture
+def limiter(prometheus: Server) -> Server:
+    """Of bob 10 calls were let through, of =ann 2, and 3 were limited; all within the last scrapes."""
+    scrapes = range(800_000, 1_000_001, 10_000)
+    prometheus.add("limitador_up", *((moment, 1) for moment in scrapes))
+    for metric, user, tier, value in (
+        ("authorized_calls", "bob", "premium", 10),
+        ("authorized_calls", "=ann", "free", 2),
+        ("limited_calls", "=ann", "free", 3),
+    ):
+        prometheus.add(metric, *((moment, value) for moment in scrapes if moment > 950_000), user=user, group=tier, tier=tier)
+    return prometheus

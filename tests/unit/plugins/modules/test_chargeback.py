@@ -24,19 +24,6 @@ TIERS = [
 PERIOD = {"start": "1970-01-01T00:15:00Z", "end": "1970-01-01T00:16:40Z"}
 
 
-@pytest.fixture
-def limiter(prometheus: Server) -> Server:
-    scrapes = range(800_000, 1_000_001, 10_000)
-    prometheus.add("limitador_up", *((moment, 1) for moment in scrapes))
-    for metric, user, tier, value in (
-        ("authorized_calls", "bob", "premium", 10),
-        ("authorized_calls", "=ann", "free", 2),
-        ("limited_calls", "=ann", "free", 3),
-    ):
-        prometheus.add(metric, *((moment, value) for moment in scrapes if moment > 950_000), user=user, group=tier, tier=tier)
-    return prometheus
-
-
 def test_usage_info_returns_usage_and_changes_nothing(limiter: Server, run_module: Run) -> None:
     result = run_module(usage_info.main, prometheus_url=limiter.url, check=True, **PERIOD)
     assert result["changed"] is False
@@ -353,17 +340,6 @@ def test_chargeback_bills_from_a_ledger_what_was_closed(prometheus: Server, run_
     required = run_module(chargeback.main, ledger_dir=directory, require_prices=True, **tiers)
     assert required["msg"].startswith("Failed to price the usage: ")
     assert len(prometheus.queries) == asked
-
-
-@pytest.mark.parametrize("known", [True, False], ids=["samples-from-the-month's-start", "a-server-that-is-new"])
-def test_chargeback_knows_what_is_included_only_as_far_as_it_knows_the_month(limiter: Server, run_module: Run, known: bool) -> None:
-    """Before the first sample bob may have used up what is included."""
-    if known:
-        limiter.add("up", (0, 1), job="node")
-    entry = {"name": "list", "price": {"request": "1"}, "included": {"requests": 10}}
-    result = run_module(chargeback.main, prometheus_url=limiter.url, price_book={"currency": "USD", "entries": [entry]}, **PERIOD)
-    (line,) = (line for line in result["lines"] if line["user"] == "bob")
-    assert (line["quantity_upper"], line["cost"], line["cost_upper"]) == (10, "0.00", "0.00" if known else "10.00")
 
 
 def test_chargeback_refuses_a_budget_of_a_tier_that_no_description_has(limiter: Server, run_module: Run) -> None:

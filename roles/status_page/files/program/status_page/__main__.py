@@ -15,7 +15,7 @@ import uvicorn
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._status.options import parse_settings
-from ansible_collections.kuadrant.llm.plugins.module_utils._status.read import Source
+from ansible_collections.kuadrant.llm.plugins.module_utils._status.read import GatewayParts
 from status_page.app import make_app
 
 # An operator's token is not to be guessed.
@@ -35,7 +35,7 @@ def main() -> None:
             )
         page = {**told["page"], "prometheus_token": read_token(told.get("prometheus_token_file")) or None}
         app = make_app(
-            Source(parse_settings(page)),
+            GatewayParts(parse_settings(page)),
             token,
             hosts=listen["hosts"],
             secure=listen["secure"],

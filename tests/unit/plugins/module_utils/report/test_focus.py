@@ -29,4 +29,6 @@ def test_focus_validator_reports_no_failure(tmp_path: pathlib.Path) -> None:
     with path.open(encoding="utf-8", newline="") as stream:
         assert found["rows"] == sum(1 for _record in csv.DictReader(stream)) > 100
     assert found["rules"] > 250
+    # A validator with rules of a newer FOCUS is a reason to write that, too: docs/chargeback.md says which there are.
+    assert found["models"] == ["model-1.2.0.1.json"]
     assert found["other_branches"] == ["InvoiceId-C-004-C"]

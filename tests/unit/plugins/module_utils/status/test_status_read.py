@@ -16,7 +16,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import Gatewa
 from ansible_collections.kuadrant.llm.plugins.module_utils._status.access import limits_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._status.counters import parse_counters, path_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._status.options import parse_settings
-from ansible_collections.kuadrant.llm.plugins.module_utils._status.read import Kept, Source
+from ansible_collections.kuadrant.llm.plugins.module_utils._status.read import GatewayParts, Kept
 
 
 def counter(name: str = "free", maximum: int = 2, seconds: int = 120, remaining: int = 1, **who: str) -> dict[str, t.Any]:
@@ -109,7 +109,7 @@ def test_wrong_settings_are_named(given: dict[str, t.Any], said: str) -> None:
 
 
 def test_what_is_not_given_is_said_to_be_unknown() -> None:
-    source = Source(parse_settings({"gateway_url": "http://127.0.0.1:9"}))
+    source = GatewayParts(parse_settings({"gateway_url": "http://127.0.0.1:9"}))
     assert "limitador_url" in str(source.counters().trouble)
     assert "prometheus_url" in str(source.statement().trouble)
     assert "ledger_dir" in str(source.ledger().trouble)
