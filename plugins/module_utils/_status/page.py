@@ -108,13 +108,13 @@ def _form(role: str, label: str, button: str, lead: str) -> ET.Element:
 def page(parts: Parts, person: Person) -> str:
     title = str(parts.settings["title"])
     who = "signed in as operator" if person.user is None else f"signed in as {person.user}"
-    bar = h(
+    below = h(
         "div",
         {"class": "bar"},
         h("p", {"class": "period"}, f"{who} \u00b7 ", h("span", {"class": "badge", "id": "live", "role": "status"}, "as of loading")),
         h("form", {"method": "post", "action": "sign-out"}, h("button", {"class": "quiet"}, "Sign out")),
     )
-    return document(f"{title}: status", _header(title, "Status", bar), h("main", {}, *sections(parts, person).values()), live=True)
+    return document(f"{title}: status", _header(title, "Status", below), h("main", {}, *sections(parts, person).values()), live=True)
 
 
 def _header(title: str, heading: str, below: ET.Element) -> ET.Element:
