@@ -13,6 +13,7 @@ urllib3, because the library's generated models cost more than the API server do
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 import traceback
 import typing as t
@@ -140,7 +141,7 @@ def connect(module: AnsibleModule) -> RestKube:
 
 
 def _plain(module: AnsibleModule) -> RestKube | None:
-    access = plain_access({name: module.params[name] for name in AUTH_ARG_SPEC})
+    access = plain_access({name: module.params[name] for name in AUTH_ARG_SPEC}, os.environ)
     try:
         return RestKube(access, access.pool(WORKERS), {}) if access else None
     except (OSError, ValueError):

@@ -86,7 +86,7 @@ def _file(folder: str, name: str, content: str | bytes) -> str:
     return str(path)
 
 
-def plain_access(options: t.Mapping[str, t.Any], environment: t.Mapping[str, str] = os.environ) -> PlainAccess | None:
+def plain_access(options: t.Mapping[str, t.Any], environment: t.Mapping[str, str]) -> PlainAccess | None:
     """What kubernetes.core's authentication options and the environment name, or None where the library has to be asked."""
     given = _given(options, environment)
     if given is None or any(name.lower() in ("http_proxy", "https_proxy", "all_proxy") for name in environment):

@@ -133,7 +133,7 @@ keys:
 requests_file:
   description: The file with the calls.
   returned: success
-  type: path
+  type: str
   sample: /tmp/load/requests.jsonl
 """
 

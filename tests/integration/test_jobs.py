@@ -208,6 +208,20 @@ def test_status_page_is_served_and_removed(playbook: t.Any, state_dir: pathlib.P
         requests.get(url, timeout=10)
 
 
+def test_load_is_admitted_and_billed_as_expected(playbook: t.Any, kubectl: t.Any, tmp_path: pathlib.Path) -> None:
+    variables = {"load_users": {"free": 1, "premium": 1}, "load_shape": "ramp", "load_seconds": 20, "load_think_time": [0.1, 0.5]}
+    done = playbook("kuadrant.llm.load_test", {**variables, "load_output_dir": str(tmp_path)})
+    assert done.returncode == 0, done.stdout[-3000:]
+    report = json.loads((tmp_path / "load.json").read_text())
+    free, premium = sorted(report["users"], key=lambda user: str(user["tier"]))
+    assert (free["expected"], free["admitted"], free["billed"]) == (2, 2, 2)
+    assert premium["expected"] == premium["admitted"] == premium["billed"] > 2
+    assert report["requests"] == free["sent"] + premium["sent"] > 12
+    assert free["user"] in (tmp_path / "load.html").read_text()
+    left = kubectl("get", "httproutes,authpolicies,ratelimitpolicies,secrets", "-n", "llm", "-o", "name").split()
+    assert [name for name in left if "/load-" in name] == []
+
+
 def test_another_gateway_is_not_removed(launch: Launch) -> None:
     done = launch("remove", {"teardown_confirm": "vllm-gatway"})
     assert (done.status, done.changed) == ("failed", 0)

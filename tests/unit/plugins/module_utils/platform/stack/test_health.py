@@ -36,16 +36,17 @@ class Site:
 
     def __init__(self) -> None:
         self.answers: dict[str, collections.deque[tuple[int, t.Any]]] = {}
+        of_site = self.answers
 
         class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(handler) -> None:  # noqa: N805 - self is the site
-                answers = self.answers.get(handler.path) or collections.deque([(404, "")])
+            def do_GET(self) -> None:
+                answers = of_site.get(self.path) or collections.deque([(404, "")])
                 status, body = answers.popleft() if len(answers) > 1 else answers[0]
                 content = (body if isinstance(body, str) else json.dumps(body)).encode()
-                handler.send_response(status)
-                handler.send_header("Content-Length", str(len(content)))
-                handler.end_headers()
-                handler.wfile.write(content)
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
 
             def log_message(self, *_args: object) -> None:
                 pass
