@@ -69,7 +69,7 @@ options:
     description: Lengths of prompts in words; each call has one of them.
     type: list
     elements: int
-    default: [10, 100, 1000]
+    default: [10, 100, 500]
   max_tokens:
     description: The most tokens of an answer.
     type: int
@@ -160,7 +160,7 @@ ARGUMENT_SPEC = {
     "seconds": {"type": "int", "default": 60},
     "think_time": {"type": "list", "elements": "float", "default": [1, 5]},
     "stream_share": {"type": "float", "default": 0.5},
-    "prompt_words": {"type": "list", "elements": "int", "default": [10, 100, 1000]},
+    "prompt_words": {"type": "list", "elements": "int", "default": [10, 100, 500]},
     "max_tokens": {"type": "int", "default": 50, "no_log": False},
     "namespace": {"type": "str", "required": True},
     "url": {"type": "str", "required": True},

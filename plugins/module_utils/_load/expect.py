@@ -15,6 +15,9 @@ if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Rate, Tier
 
 
+_FOUND_WRONG: t.Final = (400, 422)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Call:
     """One request as its client saw it: when it was sent (seconds since the epoch), and how long it took.
@@ -32,8 +35,13 @@ class Call:
     tokens: int
 
     @property
-    def admitted(self) -> bool:
+    def served(self) -> bool:
         return 200 <= self.status < 300
+
+    @property
+    def admitted(self) -> bool:
+        """Also what the model server found wrong, such as a prompt that is too long: limits and bill have counted it by then."""
+        return self.served or self.status in _FOUND_WRONG
 
 
 class _Window:

@@ -41,7 +41,7 @@ def times(values: t.Iterable[float]) -> dict[str, float | None]:
 
 def figures_of(calls: t.Sequence[Call]) -> dict[str, t.Any]:
     """Times are those of answers 200; that to the first token, those of streams."""
-    served = [call for call in calls if call.admitted]
+    served = [call for call in calls if call.served]
     statuses = collections.Counter(call.status for call in calls)
     return {
         "requests": len(calls),
@@ -85,7 +85,7 @@ def _user(user: str, calls: list[Call], tiers: t.Mapping[str, Tier], billed: Bil
         "expected": expected(calls, tier) if tier else None,
         "admitted": sum(call.admitted for call in calls),
         "refused": sum(call.status == 429 for call in calls),
-        "tokens": sum(call.tokens for call in calls if call.admitted),
+        "tokens": sum(call.tokens for call in calls if call.served),
         "billed": row.get("authorized", 0),
         "billed_upper": row.get("authorized_upper", 0),
         "billed_tokens": sum(row.get(name, 0) for name in ("prompt", "completion", "unsplit")),
@@ -133,7 +133,7 @@ def problems_of(report: t.Mapping[str, t.Any]) -> list[str]:
         upper = "no upper bound" if bill["billed_upper"] is None else f"at most {bill['billed_upper']}"
         found.append(
             f"The bill has {bill['billed']} calls ({upper}) and {bill['billed_tokens']} tokens; "
-            f"{bill['admitted']} calls were answered, which told {bill['tokens']} tokens."
+            f"{bill['admitted']} calls were admitted, which told {bill['tokens']} tokens."
         )
     if odd := {status: number for status, number in report["statuses"].items() if status not in ("200", "429")}:
         found.append("Answers that are neither 200 nor 429: " + ", ".join(f"{number} x {status}" for status, number in odd.items()) + ".")

@@ -140,6 +140,13 @@ def test_the_report() -> None:
     assert problems_of(report) == ["ben (free): 1 calls were admitted, 2 were expected.", "Answers that are neither 200 nor 429: 1 x none."]
 
 
+def test_what_the_model_server_found_wrong_was_admitted_and_has_no_time() -> None:
+    calls = [call(0), call(1, 400, seconds=9.0, tokens=0), call(2, 429)]
+    (user,) = load_report(calls, [FREE], [], "USD")["users"]
+    assert (user["expected"], user["admitted"], user["refused"]) == (2, 2, 1)
+    assert load_report(calls, [FREE], [], "USD")["latency"]["max"] == 0.5
+
+
 def test_tokens_are_compared_where_they_are_counted() -> None:
     untold = [{**row, "prompt": 0, "completion": 0} for row in BILL]
     assert load_report(CALLS, [FREE], untold, "USD")["bill"]["agrees"]
@@ -154,7 +161,7 @@ def test_the_table_says_it_in_a_line_for_each_tier() -> None:
 def test_a_bill_that_says_otherwise_is_told() -> None:
     wrong = [{**BILL[0], "authorized": 3, "authorized_upper": 3}, BILL[1]]
     (_ben, said, _odd) = problems_of(load_report(CALLS, [FREE], wrong, "USD"))
-    assert said.startswith("The bill has 4 calls (at most 4) and 27 tokens; 3 calls were answered")
+    assert said.startswith("The bill has 4 calls (at most 4) and 27 tokens; 3 calls were admitted")
     open_end = [{**BILL[0], "authorized": 1, "authorized_upper": None}, BILL[1]]
     assert load_report(CALLS, [FREE], open_end, "USD")["bill"]["agrees"]
 
