@@ -104,7 +104,7 @@ class CallbackModule(CallbackBase):
             self._passing = False
 
     def _pass(self, text: str) -> None:
-        """Show a line until the next one, where somebody looks on."""
+        """Show a line until the next one, on a terminal."""
         if sys.stdout.isatty():
             self._clear()
             sys.stdout.write(f"  ... {text}"[: self._width() - 1])

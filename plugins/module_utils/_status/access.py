@@ -83,7 +83,7 @@ class Access:
 
 @dataclasses.dataclass(frozen=True)
 class Limit:
-    """One limit of a tier, and what somebody has left of it; ``counter`` None: all of it."""
+    """One limit of a tier, and what is left of it; ``counter`` None: all of it."""
 
     tier: str
     unit: str

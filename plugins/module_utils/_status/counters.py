@@ -52,7 +52,7 @@ def path_of(namespace: str) -> str:
 
 
 def parse_counters(raw: t.Iterable[t.Mapping[str, t.Any]]) -> list[Counter]:
-    """Those of limits that can be reached and that count somebody, the emptiest first. Kuadrant's own Limitador answers likewise."""
+    """Those of limits that can be reached and that have counters, the emptiest first. Kuadrant's own Limitador answers likewise."""
     found = [counter for one in raw if (counter := _parse(one)) is not None]
     return sorted(found, key=lambda one: (one.remaining / one.maximum if one.maximum else 0, one.tier, one.user or "", one.limit))
 

@@ -210,7 +210,7 @@ def _state(key: Entry) -> str:
 
 
 def _keys(keys: t.Sequence[Entry]) -> ET.Element:
-    """What needs somebody comes first."""
+    """What needs work comes first."""
     classes = {"usable": "good", "suspended": "warn", "expired": "bad", "revoked": "bad"}
     order = sorted(keys, key=lambda key: (not key["problems"], key["state"] == "revoked", key["expires_at"] or "~", key["name"]))
     rows: list[list[Child]] = [

@@ -44,7 +44,7 @@ HEADERS: t.Final = {
     "X-Content-Type-Options": "nosniff",
 }
 _LONGEST = 4096  # bytes of a form
-_SIGN_INS = 4  # at once, so that nobody makes the gateway busy by trying keys here
+_SIGN_INS = 4  # at once, so that trying keys here does not make the gateway busy
 _SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
 
 

@@ -13,29 +13,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sample_drill import ENTRY, NO_KUBE, drill
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._drill import run as play
 from ansible_collections.kuadrant.llm.plugins.module_utils._drill.judge import judge
 from ansible_collections.kuadrant.llm.plugins.module_utils._drill.model import Billed, Drill, Sightings, parse_drill
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._probe import Answer
-
-NO_KUBE: t.Any = None
-ENTRY: dict[str, t.Any] = {
-    "name": "limiter-gone",
-    "title": "There is no limiter",
-    "fault": "kill",
-    "processes": ["limitador"],
-    "answers": {"good": [200], "none": [401], "spent": [429]},
-    "outcome": "Nothing.",
-    "recovery": "by itself",
-    "seconds": 0,
-    "within": 1,
-}
-
-
-def drill(**fields: t.Any) -> Drill:
-    return parse_drill({**ENTRY, **fields})
 
 
 def seen(**fields: t.Any) -> Sightings:

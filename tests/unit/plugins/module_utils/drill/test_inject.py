@@ -19,27 +19,10 @@ from pathlib import Path
 import pytest
 import requests
 import yaml
+from sample_drill import NO_KUBE, drill
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._drill import inject as harm
-from ansible_collections.kuadrant.llm.plugins.module_utils._drill.model import Drill, parse_drill
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-
-NO_KUBE: t.Any = None
-ENTRY: dict[str, t.Any] = {
-    "name": "limiter-gone",
-    "title": "There is no limiter",
-    "fault": "kill",
-    "processes": ["limitador"],
-    "answers": {"good": [200], "none": [401], "spent": [429]},
-    "outcome": "Nothing.",
-    "recovery": "by itself",
-    "seconds": 0,
-    "within": 1,
-}
-
-
-def drill(**fields: t.Any) -> Drill:
-    return parse_drill({**ENTRY, **fields})
 
 
 @pytest.fixture

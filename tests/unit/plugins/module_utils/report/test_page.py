@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import pathlib
-import subprocess
 import typing as t
 
 import pytest
@@ -32,18 +31,6 @@ MEASURE = """() => [...document.querySelectorAll('svg.plot')].map(svg => ({
     return box.width > 0 && box.height > 0 && getComputedStyle(bar).fill !== 'rgb(0, 0, 0)';
   }).length,
 }))"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> t.Iterator[t.Any]:
-    found = subprocess.run(["hack/chromium"], cwd=ROOT, capture_output=True, text=True, check=False)
-    if found.returncode != 0:
-        pytest.skip(f"no Chromium: {found.stderr.strip()}")
-    with sync_api.sync_playwright() as playwright:
-        # The sandbox needs a privilege that a container does not give; the page is our own.
-        chromium = playwright.chromium.launch(executable_path=found.stdout.strip(), args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 class Opened(t.NamedTuple):

@@ -12,7 +12,6 @@ from __future__ import annotations
 import itertools
 import os
 import pathlib
-import subprocess
 import typing as t
 
 import pytest
@@ -25,18 +24,6 @@ SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "hei
 WHO = {"operator": TOKEN, "user": "key-of-ivan-laptop"}
 SCHEMES = {"light": "rgb(246, 247, 249)", "dark": "rgb(18, 22, 29)"}
 PAGE_IS_WIDER = "document.documentElement.scrollWidth > window.innerWidth"
-
-
-@pytest.fixture(scope="module")
-def browser() -> t.Iterator[t.Any]:
-    found = subprocess.run(["hack/chromium"], cwd=ROOT, capture_output=True, text=True, check=False)
-    if found.returncode != 0:
-        pytest.skip(f"no Chromium: {found.stderr.strip()}")
-    with sync_api.sync_playwright() as playwright:
-        # The sandbox needs a privilege that a container does not give; the page is our own.
-        chromium = playwright.chromium.launch(executable_path=found.stdout.strip(), args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
