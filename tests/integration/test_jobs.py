@@ -11,9 +11,11 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import typing as t
 
 import ansible_runner
+import pyrage
 import pytest
 import requests
 import yaml
@@ -54,7 +56,9 @@ def launch(kubeconfig: str, gateway_url: str, prometheus_url: str, tmp_path_fact
     stack = yaml.safe_load((ROOT / "tests/integration/stack.yml").read_text())
     description |= {name: value for name, value in stack.items() if name.startswith("llm_gateway_")}
 
-    def run(job: str, answers: dict[str, str] | None = None, *, check: bool = False, without: tuple[str, ...] = ()) -> Job:
+    def run(
+        job: str, answers: dict[str, str] | None = None, *, check: bool = False, without: tuple[str, ...] = (), by: str = "operator"
+    ) -> Job:
         pattern, template = JOBS[job]
         asked = {question["variable"]: question for question in template.get("questions", [])}
         given = {name: question.get("default", "") for name, question in asked.items()} | (answers or {})
@@ -74,7 +78,7 @@ def launch(kubeconfig: str, gateway_url: str, prometheus_url: str, tmp_path_fact
                     "vars": {name: value for name, value in variables.items() if name not in without},
                 }
             },
-            extravars={**injected(kubeconfig, prometheus_url), **given},
+            extravars={**injected(kubeconfig, prometheus_url), **given, "awx_user_name": by},
             cmdline="--check --diff" if check else "",
             envvars={"ANSIBLE_CONFIG": os.environ.get("ANSIBLE_CONFIG", str(ROOT / "ansible.cfg"))},
             quiet=True,
@@ -148,6 +152,47 @@ def test_life_of_a_key_that_a_form_asked_for(launch: Launch, kubectl: Kubectl) -
     assert (revoked.status, revoked.changed) == ("successful", 1), revoked.output[-3000:]
     listing = json.loads(kubectl("get", "secret", NAME, "--namespace=llm", "--output=json"))
     assert "data" not in listing or not listing["data"].get("api_key")
+
+
+def test_requested_key_is_approved_by_another_person(launch: Launch, playbook: t.Any, kubectl: Kubectl) -> None:
+    name, identity = f"{NAME}-asked", pyrage.x25519.Identity.generate()
+    named = {"authorization_request_name": name}
+    form = {
+        **named,
+        "authorization_request_user": "zoe",
+        "authorization_request_tier": "free",
+        "authorization_ticket_recipient": str(identity.to_public()),
+        "authorization_ticket_reason": "ticket 4711",
+    }
+    try:
+        asked = launch("ask for a key", form, by="zoe", without=("llm_gateway_tiers",))
+        assert (asked.status, asked.changed) == ("successful", 1), asked.output[-3000:]
+        listed = playbook("kuadrant.llm.key_requests", {"authorization_ticket_state": "pending"})
+        assert "ticket 4711" in listed.stdout
+
+        own = launch("approve a key", named, by="zoe")
+        assert (own.status, own.changed) == ("failed", 0)
+        assert "another person has to approve" in own.output
+        approved = launch("approve a key", named, by="ann")
+        assert (approved.status, approved.changed) == ("successful", 1), approved.output[-3000:]
+        refused = launch("refuse a key", named, by="bob")
+        assert (refused.status, refused.changed) == ("failed", 0)
+        assert "Revoke the key" in refused.output
+
+        shown = launch("list key requests", {**named, "authorization_ticket_state": "any"}, by="zoe")
+        armored = re.search(r"-----BEGIN AGE.*END AGE ENCRYPTED FILE-----", shown.output, re.DOTALL)
+        assert armored, shown.output[-3000:]
+        lines = "\n".join(line.strip() for line in armored[0].splitlines()) + "\n"
+        stored = kubectl("get", "secret", name, "--namespace=llm", "--output=jsonpath={.data.api_key}")
+        value = base64.b64decode(stored).decode()
+        assert pyrage.decrypt(lines.encode(), [identity]).decode() == f"{value}\n"
+        assert value not in asked.output + approved.output + shown.output
+
+        reminded = launch("remind of ends", {"expiring_keys_days": "91"})
+        assert (reminded.status, reminded.changed) == ("successful", 0), reminded.output[-3000:]
+        assert name in reminded.output
+    finally:
+        kubectl("delete", f"secret/{name}", f"configmap/key-request.{name}", "--namespace=llm", "--ignore-not-found")
 
 
 def test_usage_is_closed_and_billed(launch: Launch, tmp_path: pathlib.Path) -> None:
