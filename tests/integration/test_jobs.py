@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import re
+import subprocess
 import typing as t
 
 import ansible_runner
@@ -191,6 +192,9 @@ def test_requested_key_is_approved_by_another_person(launch: Launch, playbook: t
         reminded = launch("remind of ends", {"expiring_keys_days": "91"})
         assert (reminded.status, reminded.changed) == ("successful", 0), reminded.output[-3000:]
         assert name in reminded.output
+
+        revoked = launch("revoke a key", named)
+        assert (revoked.status, revoked.changed) == ("successful", 1), revoked.output[-3000:]
     finally:
         kubectl("delete", f"secret/{name}", f"configmap/key-request.{name}", "--namespace=llm", "--ignore-not-found")
 
@@ -253,6 +257,33 @@ def test_status_page_is_served_and_removed(playbook: t.Any, state_dir: pathlib.P
         requests.get(url, timeout=10)
 
 
+def test_pod_of_the_status_page_is_let_in_where_pods_are_restricted(kubectl: Kubectl, kubeconfig: str, tmp_path: pathlib.Path) -> None:
+    """What the role would apply, asked of an API server in a namespace with the level `restricted` of Pod Security admission."""
+    variables = {
+        "status_page_image": "registry.example.com/llm-ee:1",
+        "status_page_gateway_url": "http://vllm-gateway-istio.llm.svc",
+        "status_page_token_secret": "prometheus-token",
+        "status_page_ledger_claim": "ledger",
+    }
+    environment = {"K8S_AUTH_KUBECONFIG": kubeconfig, "LLM_GATEWAY_RENDER_DIR": str(tmp_path), "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    command = ["ansible", "localhost", "-m", "ansible.builtin.include_role", "-a", "name=kuadrant.llm.status_page", "--check"]
+    done = subprocess.run(
+        [*command, "-e", json.dumps(variables)], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    template = yaml.safe_load((tmp_path / "kuadrant-system/deployment-llm-status-page.yaml").read_text())["spec"]["template"]
+    kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
+    kubectl("create", "serviceaccount", "llm-status-page", f"--namespace={NAMESPACE}")
+
+    def admitted(spec: dict[str, t.Any]) -> str:
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "page", "namespace": NAMESPACE}, "spec": spec}
+        return kubectl("create", "--dry-run=server", "--output=name", "--filename=-", stdin=json.dumps(pod))
+
+    assert admitted(template["spec"]) == "pod/page\n"
+    with pytest.raises(AssertionError, match="violates PodSecurity"):
+        admitted({**template["spec"], "securityContext": {}})
+
+
 def test_load_is_admitted_and_billed_as_expected(playbook: t.Any, kubectl: t.Any, tmp_path: pathlib.Path) -> None:
     variables = {"load_users": {"free": 1, "premium": 1}, "load_shape": "ramp", "load_seconds": 20, "load_think_time": [0.1, 0.5]}
     done = playbook("kuadrant.llm.load_test", {**variables, "load_output_dir": str(tmp_path)})
@@ -271,3 +302,10 @@ def test_another_gateway_is_not_removed(launch: Launch) -> None:
     done = launch("remove", {"teardown_confirm": "vllm-gatway"})
     assert (done.status, done.changed) == ("failed", 0)
     assert "Nothing was removed" in done.output
+
+
+def test_removal_is_foretold(launch: Launch, kubectl: Kubectl) -> None:
+    done = launch("remove", {"teardown_confirm": "vllm-gateway"}, check=True)
+    assert done.status == "successful", done.output[-3000:]
+    assert done.changed > 0
+    assert kubectl("get", "gateway", "vllm-gateway", "--namespace=llm", "--output=name").strip().endswith("/vllm-gateway")
