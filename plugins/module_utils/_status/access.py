@@ -112,7 +112,7 @@ class Own:
 
 
 def own(parts: Parts, user: str, tier: str | None = None) -> Own:
-    """What is this user's, with the limits of a token's ``tier``. A window that users of a group share says what others do: it is left out."""
+    """What is this user's, with the limits of a token's ``tier``. A window that users of a group share says what others do: not in it."""
     keys, tiers, counters, statement = parts.keys(), parts.tiers(), parts.counters(), parts.statement()
     mine = [key for key in keys.value or () if key["user"] == user]
     names = {key["tier"] for key in mine if key["state"] == "present"} | {tier}
