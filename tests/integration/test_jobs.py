@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import http.server
 import json
 import os
 import pathlib
 import re
 import subprocess
+import threading
 import typing as t
 
 import ansible_runner
@@ -156,7 +158,29 @@ def test_life_of_a_key_that_a_form_asked_for(launch: Launch, kubectl: Kubectl) -
     assert "data" not in listing or not listing["data"].get("api_key")
 
 
-def test_requested_key_is_approved_by_another_person(launch: Launch, playbook: t.Any, kubectl: Kubectl) -> None:
+@pytest.fixture
+def webhook() -> t.Iterator[tuple[str, list[dict[str, t.Any]]]]:
+    """An address that takes JSON, and what it has got."""
+    received: list[dict[str, t.Any]] = []
+
+    class Hook(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_arguments: t.Any) -> None:
+            """Be quiet."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/hook", received
+        server.shutdown()
+
+
+def test_requested_key_is_approved_by_another_person(
+    launch: Launch, playbook: t.Any, kubectl: Kubectl, webhook: tuple[str, list[dict[str, t.Any]]]
+) -> None:
     name, identity = f"{NAME}-asked", pyrage.x25519.Identity.generate()
     named = {"authorization_request_name": name}
     form = {
@@ -190,9 +214,14 @@ def test_requested_key_is_approved_by_another_person(launch: Launch, playbook: t
         assert pyrage.decrypt(lines.encode(), [identity]).decode() == f"{value}\n"
         assert value not in asked.output + approved.output + shown.output
 
-        reminded = launch("remind of ends", {"expiring_keys_days": "91"})
+        url, received = webhook
+        reminded = launch("remind of ends", {"expiring_keys_days": "91", "expiring_keys_webhook": url})
         assert (reminded.status, reminded.changed) == ("successful", 0), reminded.output[-3000:]
         assert name in reminded.output
+        (message,) = received
+        assert name in message["text"]
+        assert name in [key["name"] for key in message["keys"]]
+        assert value not in json.dumps(message)
 
         revoked = launch("revoke a key", named)
         assert (revoked.status, revoked.changed) == ("successful", 1), revoked.output[-3000:]
