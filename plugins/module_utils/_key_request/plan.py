@@ -27,6 +27,9 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._key_request.model im
 )
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import is_past, stamp
 
+#: Characters of a reason or a note: a line or some, no document.
+_LONGEST: t.Final = 500
+
 
 def parse_request(params: t.Mapping[str, t.Any], tiers: t.Collection[str] | None, now: datetime.datetime) -> KeyRequest:
     """The request that the options of the module make. Raises GatewayError that names what is wrong."""
@@ -42,6 +45,7 @@ def parse_request(params: t.Mapping[str, t.Any], tiers: t.Collection[str] | None
         **text,
     )
     refuse([f"{name}: is empty" for name in ("recipient", "reason") if not text[name]])
+    remark(text["reason"], "reason")
     key = key_of(request, tiers, now)
     return dataclasses.replace(request, expires_at=key.grant.expires_at or "" if key.grant else "")
 
@@ -50,7 +54,14 @@ def person(text: str) -> str:
     """Who takes a step. Raises GatewayError for nobody."""
     if not text.strip():
         raise GatewayError("by: is empty. Give the person who takes this step; AWX and Automation Platform say it themselves.")
-    return text.strip()
+    return remark(text.strip(), "by")
+
+
+def remark(text: str, option: str) -> str:
+    """A text that people read in a table. Raises GatewayError that names ``option`` for what would not be one line there."""
+    if len(text) > _LONGEST or not text.isprintable():
+        raise GatewayError(f"{option}: must be one line of printable characters, {_LONGEST} at most. Nothing was changed.")
+    return text
 
 
 def key_of(request: KeyRequest, tiers: t.Collection[str] | None, now: datetime.datetime) -> ApiKey:
@@ -77,6 +88,7 @@ def asked(stored: KeyRequest | None, wanted: KeyRequest, *, key: StoredKey | Non
 
 def refused(stored: KeyRequest, *, by: str, note: str, now: datetime.datetime) -> KeyRequest:
     """Refused, by whomever: whoever asked may withdraw."""
+    remark(note, "note")
     if stored.state == REFUSED:
         return stored
     if stored.state != PENDING:
@@ -86,6 +98,7 @@ def refused(stored: KeyRequest, *, by: str, note: str, now: datetime.datetime) -
 
 def approved(stored: KeyRequest, *, by: str, note: str, now: datetime.datetime, same_person: bool, key: StoredKey | None) -> KeyRequest:
     """Approved, by another person than the one who asked; one whose key is delivered stays as it is. ``key`` is the one of its name."""
+    remark(note, "note")
     if stored.state == DELIVERED:
         return stored
     if stored.state == REFUSED:

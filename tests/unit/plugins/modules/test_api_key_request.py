@@ -121,6 +121,12 @@ def test_what_is_refused_stays_refused(take: Take, kube: t.Any) -> None:
     assert [name for _verb, name in kube.writes] == ["key-request.zoe-laptop"] * 2
 
 
+def test_note_is_one_line(take: Take) -> None:
+    take(**ASKED)
+    for state in ("approved", "refused"):
+        assert "note: must be one line" in take(state=state, by="ann", note="a\nb")["msg"]
+
+
 def test_whoever_asked_may_withdraw(take: Take) -> None:
     take(**ASKED)
     assert take(state="refused", by="zoe")["request"]["decided_by"] == "zoe"
@@ -142,6 +148,9 @@ def test_what_is_delivered_is_not_refused(take: Take) -> None:
         ({"recipient": " "}, "recipient: is empty"),
         ({"reason": ""}, "reason: is empty"),
         ({"by": " "}, "by: is empty"),
+        ({"by": "zoe\x1b[2K"}, "by: must be one line"),
+        ({"reason": "one\ntwo"}, "reason: must be one line"),
+        ({"reason": "x" * 501}, "reason: must be one line of printable characters, 500 at most"),
         ({"tier": "gold"}, "'gold' is not one of the tiers free, premium"),
         ({"name": "Zoe"}, "name: must consist of lower case letters"),
         ({"lifetime": "x"}, "lifetime: 'x' is not a duration"),
