@@ -27,7 +27,6 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._key_request.model im
     CONFIGMAPS,
     DELIVERED,
     LABEL,
-    PENDING,
     PREFIX,
     KeyRequest,
     configmap_of,
@@ -87,9 +86,7 @@ class Desk:
         if made.value:
             self.hide(made.value)
             delivered = dataclasses.replace(delivered, fingerprint=fingerprint(made.value), delivery=encrypt(made.value, request.recipient))
-        if stored.state == PENDING:
-            request = stored  # one change in the diff, from what waited to what is delivered
-        return self._record(request, delivered, version)[0]
+        return self._record(stored, delivered, version)[0]  # one change in the diff, from what waited to what is delivered
 
     def _make(self, wanted: ApiKey, planned: t.Sequence[KeyAction]) -> StoredKey:
         finished: dict[str, KeyAction] = {}
