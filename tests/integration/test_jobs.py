@@ -238,6 +238,31 @@ def test_usage_is_closed_and_billed(launch: Launch, tmp_path: pathlib.Path) -> N
     assert {path.suffix for path in (tmp_path / "bills").iterdir()} == {".csv", ".json", ".html", ".pdf"}
 
 
+def test_workflow_leads_to_a_bill_with_the_answers_to_its_one_survey(launch: Launch, kubectl: Kubectl, tmp_path: pathlib.Path) -> None:
+    """Its jobs one after another, on a gateway that is there. The approval at the end is a person's."""
+    (workflow,) = SOURCE["workflows"]
+    name = f"{NAME}-flow"
+    answers = {
+        "authorization_request_name": name,
+        "authorization_request_user": "zoe",
+        "authorization_request_tier": "free",
+        "chargeback_ledger_dir": str(tmp_path / "ledger"),
+        "chargeback_period": "5m",
+    }
+    assert set(answers) == {question["variable"] for question in workflow["questions"]}
+    jobs = [node["unified_job_template"]["name"].partition(" - ")[2] for node in workflow["nodes"]]
+    assert jobs == ["set up", "create a key", "close usage", "bill a period", ""]
+    try:
+        for job in jobs[:-1]:
+            asked = {question["variable"] for question in JOBS[job][1].get("questions", [])}
+            given = {variable: answer for variable, answer in answers.items() if variable in asked}
+            done = launch(job, given, check=job == "set up")
+            assert done.status == "successful", done.output[-3000:]
+        assert "To pay" in done.output
+    finally:
+        kubectl("delete", f"secret/{name}", "--namespace=llm", "--ignore-not-found")
+
+
 def test_a_bill_goes_from_draft_to_issue(launch: Launch, playbook: t.Any, tmp_path: pathlib.Path) -> None:
     """As docs/ledger.md gives the commands; each person is another one."""
     ledger = tmp_path / "ledger"
