@@ -60,9 +60,10 @@ def launch(kubeconfig: str, gateway_url: str, prometheus_url: str, tmp_path_fact
         given = {name: question.get("default", "") for name, question in asked.items()} | (answers or {})
         assert set(given) == set(asked), "the survey does not ask this"
         assert [name for name, question in asked.items() if question["required"] and not given[name]] == []
-        # The cluster is a local stack: its parts are there, and no load balancer has an address.
+        # The cluster is a local stack: its parts are there, its Limitador is the custom one, and no load balancer has an address.
         # Of days before the stack was there nothing can be known: they are closed as that.
-        variables = {"cluster_gateway_url": gateway_url, "llm_gateway_platform": [], "chargeback_close_unscraped": True, **description}
+        variables = {"cluster_gateway_url": gateway_url, "llm_gateway_platform": [], "llm_gateway_usage_labels": "custom"}
+        variables |= {"chargeback_close_unscraped": True, **description}
         host = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
         done = ansible_runner.run(
             private_data_dir=str(tmp_path_factory.mktemp("job")),
