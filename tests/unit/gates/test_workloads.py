@@ -9,15 +9,11 @@ Those of upstream's charts and operators are theirs; what stands before Authorin
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 import typing as t
 from pathlib import Path
 
 import pytest
-import yaml
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.vllm.config import parse
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.vllm.objects import objects
@@ -64,28 +60,10 @@ WANTED = {
 }
 
 
-@pytest.fixture(scope="session")
-def written(root: Path, ansible_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Object]]:
+@pytest.fixture(scope="module")
+def written(evaluated: t.Callable[..., t.Any]) -> dict[str, list[Object]]:
     """Role to the objects that it writes with its defaults, and an image where it needs one; vllm by its module."""
-    folder = tmp_path_factory.mktemp("workloads")
-    files = [str(root / "roles" / role / part / "main.yml") for role in ROLES for part in ("defaults", "vars")]
-    content = "{{ {" + ", ".join(f"'{role}': {expression}" for role, expression in WANTED.items()) + "} | to_json }}"
-    task = {"name": "Write", "ansible.builtin.copy": {"content": content, "dest": str(folder / "written.json"), "mode": "0600"}}
-    play = {"hosts": "localhost", "gather_facts": False, "vars_files": files, "tasks": [task]}
-    (folder / "play.yml").write_text(yaml.safe_dump([play]))
-    command = [
-        "ansible-playbook",
-        "-i",
-        "localhost,",
-        "-c",
-        "local",
-        "-e",
-        json.dumps({**GIVEN, "ansible_python_interpreter": sys.executable}),
-        str(folder / "play.yml"),
-    ]
-    done = subprocess.run(command, cwd=root, env=ansible_env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    found: dict[str, list[Object]] = json.loads((folder / "written.json").read_text())
+    found: dict[str, list[Object]] = evaluated(ROLES, GIVEN, WANTED)
     base = {"namespace": "llm", "name": "vllm", "port": 8000, "image": "registry.example/vllm:v1", "model": "m"}
     modes = ({"mode": "simulator"}, {"mode": "vllm", "device": "cpu"}, {"mode": "vllm", "device": "gpu"})
     return {**found, "vllm": [one for mode in modes for one in objects(parse(base | mode))]}
