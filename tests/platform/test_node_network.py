@@ -52,7 +52,7 @@ def of_cluster(cluster_dir: pathlib.Path) -> dict[str, t.Any]:
 def test_a_pod_of_others_does_not_reach_the_model_server(
     kubectl: Kubectl, of_cluster: dict[str, t.Any], eventually: t.Callable[..., None]
 ) -> None:
-    """A direct call, past keys and limits, hangs; the same pod reaches what has no policy."""
+    """A direct call, past keys and limits, is refused; the same pod reaches what has no policy."""
     space = "--namespace=outside"
     container = {"name": "ask", "image": of_cluster["status_page_image"], "command": ["/usr/bin/python3", "-c", ASK, LIMITER, MODEL_SERVER]}
     pod = {
@@ -65,7 +65,9 @@ def test_a_pod_of_others_does_not_reach_the_model_server(
     try:
         kubectl("apply", space, "-f", "-", stdin=json.dumps(pod))
         eventually(lambda: kubectl("get", "pod/ask", space, "-o", "jsonpath={.status.phase}") in ("Succeeded", "Failed"), 90)
-        assert kubectl("logs", "ask", space).split() == ["200", "TimeoutError"]
+        limiter, model_server = kubectl("logs", "ask", space).split()
+        assert limiter == "200"
+        assert model_server in ("ConnectionRefusedError", "TimeoutError")  # as who enforces it rejects or drops
     finally:
         kubectl("delete", "namespace", "outside")
 
