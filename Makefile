@@ -10,7 +10,7 @@ TEST := hack/venv test
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test lint unit sanity integration platform cluster bench bench-keys bench-gateway bench-accuracy bench-budget bench-close bench-focus bench-mixed bench-split bench-doctor bench-drills bench-hostile build
+.PHONY: help demo down test lint unit sanity integration platform cluster audit bench bench-keys bench-gateway bench-accuracy bench-budget bench-close bench-focus bench-mixed bench-split bench-doctor bench-drills bench-hostile build docs
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ platform: ## All else about other platforms: the playbook site, all defaults fli
 
 cluster: ## The playbook site on a real node: kubelet, containerd and pods of images that are built here; takes root
 	@LLM_TEST_LANES=node $(TEST) hack/integration $(ARGS)
+
+audit: ## Look up what is known to be wrong with pinned versions, in the data bases that can be reached
+	@$(TEST) hack/audit $(ARGS)
 
 bench: ## Measure build, start, idempotence and memory; writes build/bench/stack.json
 	@$(DEMO) python tests/bench/stack.py $(ARGS)
@@ -79,6 +82,9 @@ bench-mixed: ## Close the books over five thousand requests of all formats while
 
 bench-split: ## Make the bills of 200 teams with 10,000 users; writes build/bench/split.json
 	@PYTHONPATH=build/collections $(TEST) python tests/bench/split.py $(ARGS)
+
+docs: ## Make the documentation's site in build/site/html and look at it in Chromium. ARGS=--external asks for all addresses of others, too
+	@$(TEST) hack/docs --look $(ARGS)
 
 build: ## Build the collection's archive into build/
 	@$(DEMO) ansible-galaxy collection build --force --output-path build

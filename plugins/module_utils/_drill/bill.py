@@ -8,9 +8,10 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._drill.model import Billed
+from ansible_collections.kuadrant.llm.plugins.module_utils._drill.model import Billed, Sightings
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
@@ -20,6 +21,8 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import U
 
 #: Seconds that a frozen Prometheus is waited for, and that the scrape after the last call may take.
 TIMEOUT, SCRAPE = 5, 90
+#: Seconds between two tries.
+PAUSE = 1
 
 
 class DrillBill:
@@ -39,12 +42,18 @@ class DrillBill:
         """Raises a :class:`GatewayError` where no bill can be made."""
         return self._read(0)
 
-    def afterwards(self) -> Billed | None:
-        """With all calls until now; None where no bill can be made."""
-        try:
-            usage = self._read(SCRAPE)
-        except GatewayError:
-            return None
+    def afterwards(self, seen: Sightings) -> Billed | None:
+        """With all calls until now; None where no bill can be made, also a while later: ``seen`` gets the reason."""
+        deadline = time.monotonic() + SCRAPE
+        while True:
+            try:
+                usage = self._read(SCRAPE)
+                break
+            except GatewayError as exc:
+                seen.unbilled = exc.message
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(PAUSE)
         rows = [row.authorized for row in usage.rows if row.user == self.user]
         uppers = [row.upper for row in rows] + [usage.unseen.upper]
         undecided = usage.as_dict()["undecided"] or {}
