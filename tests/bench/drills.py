@@ -70,8 +70,8 @@ def hold(stack: Stack, names: list[str] | None, minutes: float, seen: Path) -> l
     return t.cast("list[dict[str, t.Any]]", json.loads(seen.read_text()))
 
 
-def measure(arguments: argparse.Namespace, before: Figures, scratch: Path) -> tuple[list[dict[str, t.Any]], Killed]:
-    """What the drills saw, and the killed runs. ``before``: the figures that are there, if any."""
+def measure(arguments: argparse.Namespace, before: Figures, scratch: Path) -> t.Iterator[tuple[list[dict[str, t.Any]], Killed]]:
+    """What the drills saw, and the killed runs: after the drills, and after each kill. ``before``: the figures that are there, if any."""
     output = ROOT / "build/bench"
     output.mkdir(parents=True, exist_ok=True)
     stack = Stack(arguments.stack or scratch / "stack", output / "drills.log")
@@ -84,29 +84,31 @@ def measure(arguments: argparse.Namespace, before: Figures, scratch: Path) -> tu
     day.mkdir()
     close.USERS = USERS
 
-    def kill(run: Run) -> None:
+    def kill(run: Run) -> t.Iterator[tuple[list[dict[str, t.Any]], Killed]]:
         wanted = shares(arguments.kills, arguments.of)[run.name] - (done.get(run.name, 0) if arguments.missing else 0)
-        results[run.name] = kills(run, done.get(run.name, 0), wanted, until)
+        for found in kills(run, done.get(run.name, 0), wanted, until):
+            results[run.name] = found
+            yield drills, results
 
+    drills: list[dict[str, t.Any]] = []
     try:
-        drills = []
         if arguments.drills != []:
             stack.variables += ["llm_gateway_failure_mode=deny"] * arguments.deny
             drills = hold(stack, arguments.drills, (until - time.monotonic()) / 60, scratch / "seen.json")
             drills = [{**one, "name": one["name"] + DENIED * arguments.deny} for one in drills]
         elif not (stack.state / "run/supervisord.pid").exists():
             stack.play("site.yml")
-        kill(Site(stack, PORT_BASE))
-        kill(Keys(stack))
+        yield drills, results
+        yield from kill(Site(stack, PORT_BASE))
+        yield from kill(Keys(stack))
         close.load(day)
         with serving(day, close.BLOCKS) as url:
-            kill(Ledger(url, scratch / "ledgers"))
+            yield from kill(Ledger(url, scratch / "ledgers"))
         # The last one, since nothing of the stack is left by it.
-        kill(FirstSite(stack, PORT_BASE))
+        yield from kill(FirstSite(stack, PORT_BASE))
     finally:
         if not arguments.stack:
             stack.play("playbooks/teardown.yml")
-    return drills, results
 
 
 def shares(number: int, only: str | None) -> dict[str, int]:
@@ -161,11 +163,8 @@ def main() -> None:
     arguments = parser.parse_args()
     written = ROOT / "build/bench/drills.json"
 
-    def there() -> Figures:
-        figures = json.loads(written.read_text()) if (arguments.add or arguments.missing) and written.exists() else {}
-        return well(figures) if arguments.missing else figures
-
-    before = there()
+    figures = json.loads(written.read_text()) if (arguments.add or arguments.missing) and written.exists() else {}
+    before = well(figures) if arguments.missing else figures
     arguments.kills *= not arguments.deny
     if (arguments.missing or arguments.deny) and arguments.drills != []:
         texts = [path.read_text() for path in sorted(ROOT.glob("playbooks/vars/drills*.yml"))]
@@ -178,13 +177,15 @@ def main() -> None:
         seen = before.get("seen", {}) if arguments.missing else {}
         arguments.drills = [name for name in wanted if not seen.get(name + DENIED * arguments.deny, {}).get("as_documented")]
     scratch = Path(tempfile.mkdtemp(prefix="llm-"))
+    drills: list[dict[str, t.Any]] = []
+    results: Killed = {}
     try:
-        drills, results = measure(arguments, before, scratch)
+        for drills, results in measure(arguments, before, scratch):
+            figures = added(before, drills, results)
+            # What was seen is kept, also of a part that does not end by itself.
+            written.write_text(json.dumps(figures, indent=2) + "\n")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    # Read again: another part may have ended meanwhile.
-    before = there()
-    figures = added(before, drills, results)
     table = "\n".join(f"{name:<20}{value!s:>8}" for name, value in figures.items() if name not in ("runs", "seen"))
     write("drills", figures, table)
     wrong = [f"{one['name']}: {problem}" for one in drills for problem in one["problems"]]

@@ -329,11 +329,14 @@ def killed(run: Run, number: int, after: float, settled: bool) -> tuple[bool, st
     return True, ""
 
 
-def kills(run: Run, before: int, number: int, until: float) -> tuple[int, list[str]]:
-    """How many runs were killed, and what was wrong with those that did not converge. ``before``: how many were killed in earlier parts,
-    whose moments are not taken again; ``until``: by the monotonic clock, when no other one is begun."""
+def kills(run: Run, before: int, number: int, until: float) -> t.Iterator[tuple[int, list[str]]]:
+    """After each: how many runs were killed, and what was wrong with those that did not converge.
+
+    ``before``: how many were killed in earlier parts, whose moments are not taken again; ``until``: by the monotonic clock, when no other
+    one is begun.
+    """
     if number <= 0 or time.monotonic() > until:
-        return 0, []
+        return
     run.prepare(0)
     started = time.monotonic()
     first = run.outcome(run.start())
@@ -353,6 +356,6 @@ def kills(run: Run, before: int, number: int, until: float) -> tuple[int, list[s
             wrong.append(f"{run.name}, killed at {moment:.2f} of its time: {problem}")
         told = problem or ("converged" if was_killed else "had ended already")
         print(f"{run.name} {before + done}/{before + number} at {moment:.2f}: {told}", file=sys.stderr)
+        yield done, wrong
         if done == number or time.monotonic() > until or length < SHORTEST:
             break
-    return done, wrong

@@ -196,6 +196,9 @@ def node_variables(real_node: None, cluster_dir: pathlib.Path) -> dict[str, t.An
     return {
         "llm_gateway_tiers": [{"name": "free", "requests": [{"limit": 100, "window": "1m"}], "price": {"request": "0.001"}}],
         "llm_gateway_keys": [{"name": "alice-laptop", "user": "alice", "tier": "free"}],
+        # The demo of bills waits for scrapes.
+        "prometheus_scrape_interval": "5s",
+        "chargeback_scrape_interval": "5s",
         "chargeback_close_image": yaml.safe_load((cluster_dir / "vars.yml").read_text(encoding="utf-8"))["status_page_image"],
         "chargeback_close_prometheus_url": "http://prometheus-operated.llm-observability.svc:9090",
         "chargeback_close_period": "hour",

@@ -21,15 +21,19 @@ import yaml
 Kubectl = t.Callable[..., str]
 MODEL_SERVER = "http://vllm-simulator.llm.svc:8000/v1/models"
 LIMITER = "http://limitador-limitador.kuadrant-system.svc:8080/status"
-# What a pod says of two addresses: 200, or the name of what went wrong.
+GATEWAY = "http://vllm-gateway-istio.llm.svc/v1/models"
+# What a pod says of addresses: the status of the answer, or the name of what went wrong.
 ASK = """
-import sys, urllib.request
+import sys, urllib.error, urllib.request
 for url in sys.argv[1:]:
     try:
         print(urllib.request.urlopen(url, timeout=5).status)
+    except urllib.error.HTTPError as exc:
+        print(exc.code)
     except OSError as exc:
         print(type(getattr(exc, "reason", exc)).__name__)
 """
+REFUSED = ("ConnectionRefusedError", "TimeoutError")  # as who enforces it rejects or drops
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,12 +53,12 @@ def of_cluster(cluster_dir: pathlib.Path) -> dict[str, t.Any]:
     return t.cast("dict[str, t.Any]", yaml.safe_load((cluster_dir / "vars.yml").read_text(encoding="utf-8")))
 
 
-def test_a_pod_of_others_does_not_reach_the_model_server(
+def test_a_pod_of_others_reaches_the_gateway_and_nothing_behind_it(
     kubectl: Kubectl, of_cluster: dict[str, t.Any], eventually: t.Callable[..., None]
 ) -> None:
-    """A direct call, past keys and limits, hangs; the same pod reaches what has no policy."""
-    space = "--namespace=outside"
-    container = {"name": "ask", "image": of_cluster["status_page_image"], "command": ["/usr/bin/python3", "-c", ASK, LIMITER, MODEL_SERVER]}
+    """A call past keys and limits is refused, and so is one that reads or spends other people's limits."""
+    space, addresses = "--namespace=outside", [GATEWAY, MODEL_SERVER, LIMITER]
+    container = {"name": "ask", "image": of_cluster["status_page_image"], "command": ["/usr/bin/python3", "-c", ASK, *addresses]}
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -65,7 +69,9 @@ def test_a_pod_of_others_does_not_reach_the_model_server(
     try:
         kubectl("apply", space, "-f", "-", stdin=json.dumps(pod))
         eventually(lambda: kubectl("get", "pod/ask", space, "-o", "jsonpath={.status.phase}") in ("Succeeded", "Failed"), 90)
-        assert kubectl("logs", "ask", space).split() == ["200", "TimeoutError"]
+        gateway, *behind = kubectl("logs", "ask", space).split()
+        assert gateway == "401"
+        assert [said for said in behind if said not in REFUSED] == [], behind
     finally:
         kubectl("delete", "namespace", "outside")
 

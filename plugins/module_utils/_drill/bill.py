@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import typing as t
 
@@ -36,15 +37,29 @@ class DrillBill:
     def _read(self, wait_seconds: int) -> Usage:
         defaults = {name: option.get("default") for name, option in ARGUMENT_SPEC.items()}
         params: dict[str, t.Any] = {**defaults, "prometheus_url": self.prometheus.url, "start": self.start, "wait_for_scrape": wait_seconds}
-        return read_usage(self.prometheus, parse_question(params, self.prometheus.now_ms()))
+        # As somebody asks who comes now: one that was restarted in the drill is another one to who has asked before.
+        prometheus = Prometheus(self.prometheus.url, timeout=TIMEOUT)
+        return read_usage(prometheus, parse_question(params, prometheus.now_ms()))
 
     def at_once(self) -> Usage:
         """Raises a :class:`GatewayError` where no bill can be made."""
         return self._read(0)
 
+    def _scraped(self, deadline: float) -> None:
+        """Wait until all is scraped that there is, the gateway included: it knows of the calls that the limiter did not see."""
+        now = None
+        while time.monotonic() < deadline:
+            with contextlib.suppress(GatewayError):
+                now = now or self.prometheus.now_ms()
+                last = [float(value) * 1000 for _labels, value in self.prometheus.vector("timestamp(up)")]
+                if last and min(last) > now:
+                    return
+            time.sleep(PAUSE)
+
     def afterwards(self, seen: Sightings) -> Billed | None:
         """With all calls until now; None where no bill can be made, also a while later: ``seen`` gets the reason."""
         deadline = time.monotonic() + SCRAPE
+        self._scraped(deadline)
         while True:
             try:
                 usage = self._read(SCRAPE)
