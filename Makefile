@@ -10,7 +10,7 @@ TEST := hack/venv test
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test lint unit sanity integration platform cluster audit bench bench-keys bench-gateway bench-accuracy bench-budget bench-close bench-focus bench-mixed bench-split bench-doctor bench-drills bench-hostile build
+.PHONY: help demo down test lint unit sanity integration platform cluster audit bench bench-keys bench-gateway bench-accuracy bench-budget bench-close bench-focus bench-mixed bench-split bench-doctor bench-drills bench-hostile bench-limiter build docs
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,11 +77,17 @@ bench-focus: ## Hold a FOCUS export of 100,000 rows against the rules of the spe
 bench-hostile: ## Send 50,000 hostile requests and judge each answer; writes build/bench/hostile.json. ARGS='--requests 1000 --seed 5' sends others
 	@$(DEMO) python tests/bench/hostile.py $(ARGS)
 
+bench-limiter: ## Measure how long the limiter is away after kill -9; writes build/bench/limiter.json
+	@PYTHONPATH=build/collections:tests/integration $(TEST) python tests/bench/limiter.py $(ARGS)
+
 bench-mixed: ## Close the books over five thousand requests of all formats while the limiter is killed; writes build/bench/mixed.json
 	@PYTHONPATH=build/collections:tests/integration $(TEST) python tests/bench/mixed.py $(ARGS)
 
 bench-split: ## Make the bills of 200 teams with 10,000 users; writes build/bench/split.json
 	@PYTHONPATH=build/collections $(TEST) python tests/bench/split.py $(ARGS)
+
+docs: ## Make the documentation's site in build/site/html and look at it in Chromium. ARGS=--external asks for all addresses of others, too
+	@$(TEST) hack/docs --look $(ARGS)
 
 build: ## Build the collection's archive into build/
 	@$(DEMO) ansible-galaxy collection build --force --output-path build

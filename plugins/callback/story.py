@@ -143,7 +143,9 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_task_start(self, task: t.Any, **_options: t.Any) -> None:
         """A task begins: shown while it runs."""
         self._task_begun, self._task_name = time.monotonic(), title(task.get_name())
-        if not task.action.endswith((*_SHOWN, *_SILENT, ".show")):
+        if task.action.endswith((*_SHOWN, *_SILENT, ".show")):
+            self._clear()  # what such a task shows goes past this callback
+        else:
             self._pass(self._task_name)
 
     def v2_playbook_on_handler_task_start(self, task: t.Any) -> None:

@@ -36,8 +36,9 @@ def test_demo_ends_well_and_cleans_up(playbook: t.Any, demo: str) -> None:
 
 
 @pytest.mark.usefixtures("leaves_nothing")
-def test_chargeback_demo_writes_the_bill_of_what_was_sent(playbook: t.Any, tmp_path: pathlib.Path) -> None:
-    done = playbook("kuadrant.llm.demo_chargeback", {"demo_chargeback_output_dir": str(tmp_path)})
+def test_chargeback_demo_writes_the_bill_of_what_was_sent_although_the_limiter_restarts(playbook: t.Any, tmp_path: pathlib.Path) -> None:
+    between = pathlib.Path(__file__).parent / "restart_limitador.yml"
+    done = playbook("kuadrant.llm.demo_chargeback", {"demo_chargeback_output_dir": str(tmp_path), "demo_chargeback_between": str(between)})
     assert done.returncode == 0, done.stdout[-4000:]
     with (tmp_path / "demo.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -50,3 +51,6 @@ def test_chargeback_demo_writes_the_bill_of_what_was_sent(playbook: t.Any, tmp_p
     assert "<svg" in (tmp_path / "demo.html").read_text(encoding="utf-8")
     report = json.loads((tmp_path / "demo.json").read_text(encoding="utf-8"))
     assert {line["user"] for line in report["lines"]} >= {"demo-alice", "demo-bob", "demo-carol"}
+    counts = {row["user"]: (row["authorized"], row["limited"]) for row in report["summary"] if row["user"] != "demo-probe"}
+    assert counts == {"demo-alice": (2, 3), "demo-bob": (10, 2), "demo-carol": (30, 0)}
+    assert report["data_quality"]["exact"] is True

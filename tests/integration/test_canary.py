@@ -30,7 +30,6 @@ SCENARIOS = [
     pytest.param(["--check", "--diff", "-vvvv"], {}, CHANGED, id="check, diff and -vvvv"),
     pytest.param(["--diff", "-vvvv"], {}, CHANGED, id="changed"),
     pytest.param(["-vvvv"], {}, {"changed": False}, id="ok"),
-    pytest.param([], {}, {"changed": False}, id="ok, as most people see it"),
     pytest.param(["-vvvv"], {"canary_tier": "no-such-tier", "canary_expect": 418}, FAILED, id="failed"),
     pytest.param(["-vvvv"], {"canary_tier": "KEY as a tier"}, FAILED, id="failed, with the key in another field"),
     pytest.param(["-vvvv"], UNREACHABLE, FAILED, id="unreachable API"),

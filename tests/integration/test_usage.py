@@ -12,7 +12,6 @@ import pathlib
 import re
 import subprocess
 import typing as t
-from decimal import Decimal
 
 import accuracy
 import pytest
@@ -27,8 +26,6 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage.model import S
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.period import period_usage
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.read import Question, check_namespaces, read_usage
 from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import AUTHORIZED, Usage, tally
-
-ROOT = pathlib.Path(__file__).parents[2]
 
 CASES = 40
 # The steps of a bill, the first one twice.
@@ -290,24 +287,3 @@ def test_role_makes_and_removes_labels_monitor_rules_and_dashboards(role: Role, 
     finally:
         kubectl("delete", "-f", "-", "--ignore-not-found", stdin=FOREIGN)
         role()
-
-
-def test_demo_bills_what_was_sent_although_the_limiter_restarts(playbook: t.Any, tmp_path: pathlib.Path) -> None:
-    between = ROOT / "tests/integration/restart_limitador.yml"
-    done = playbook(
-        "playbooks/demo_chargeback.yml", {"demo_chargeback_output_dir": str(tmp_path / "new"), "demo_chargeback_between": str(between)}
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    report = json.loads((tmp_path / "new/demo.json").read_text())
-    sent = {
-        row["user"]: (row["authorized"], row["limited"], next(line["cost"] for line in lines if line["meter"] == "requests"))
-        for row in report["summary"]
-        if row["user"] != "demo-probe"
-        for lines in [[line for line in report["lines"] if line["user"] == row["user"]]]
-    }
-    assert {user: (*counts, Decimal(cost)) for user, (*counts, cost) in sent.items()} == {
-        "demo-alice": (2, 3, Decimal("0.002")),
-        "demo-bob": (10, 2, Decimal("0.020")),
-        "demo-carol": (30, 0, Decimal("0.150")),
-    }
-    assert report["data_quality"]["exact"] is True

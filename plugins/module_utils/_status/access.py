@@ -18,6 +18,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._errors import Gatewa
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.part import Part
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.statement import Statement
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import fingerprint
+from ansible_collections.kuadrant.llm.plugins.module_utils._status.bearer import end_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._status.counters import Counter
 from ansible_collections.kuadrant.llm.plugins.module_utils._status.read import Known, Parts
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import duration_ms
@@ -27,15 +28,17 @@ Entry: t.TypeAlias = "dict[str, t.Any]"
 Session: t.TypeAlias = "dict[str, t.Any]"
 
 OPERATOR, USER = "operator", "user"
+BEARER = "bearer"  # a user with a token of an issuer
 LIFETIME: t.Final = 8 * 3600  # seconds, after which one has to sign in again
 _TRY_AGAIN = "The page does not know this key yet. Try again in some seconds."
 
 
 @dataclasses.dataclass(frozen=True)
 class Person:
-    """Who looks at the page; ``user`` None: an operator, who sees everything."""
+    """Who looks at the page; ``user`` None: an operator, who sees everything. ``tier``: of a token, beside those of the user's keys."""
 
     user: str | None = None
+    tier: str | None = None
 
 
 class Access:
@@ -52,23 +55,28 @@ class Access:
         return {"role": OPERATOR, "since": int(now)} if right and self._token else None
 
     def user(self, key: str, now: float) -> Session | None:
-        """The session of whoever has this key, if the gateway lets it in. Raises GatewayError if it does not say."""
+        """The session of whoever has this key or token, if the gateway lets it in. Raises GatewayError if it does not say."""
         if not key or not key.isascii() or not key.isprintable() or " " in key:
             return None
         caller = self._parts.caller(key)
         if caller is None:
             return None
         session = {"role": USER, "user": str(caller["user"]), "mark": self._mark(fingerprint(key)), "since": int(now)}
-        if self.person(session, now) is None:
+        if self.person(session, now) is not None:
+            return session
+        end = end_of(key)
+        if end is None:
             raise GatewayError(_TRY_AGAIN)
-        return session
+        return {"role": BEARER, "user": str(caller["user"]), "tier": str(caller["tier"]), "until": int(end), "since": int(now)}
 
     def person(self, session: t.Mapping[str, t.Any], now: float) -> Person | None:
-        """Who that is now. A user's session ends with the key: when it expires, is revoked, or becomes another user's."""
+        """Who that is now. A user's session ends with the token, or the key: when it expires, is revoked, or becomes another user's."""
         if not 0 <= now - session.get("since", float("-inf")) < LIFETIME:
             return None
         if session.get("role") == OPERATOR and self._token:
             return Person()
+        if session.get("role") == BEARER:
+            return Person(session["user"], session["tier"]) if now < session["until"] else None
         if session.get("role") != USER:
             return None
         user, mark = session.get("user"), str(session.get("mark"))
@@ -103,11 +111,11 @@ class Own:
     report: Known[Entry]
 
 
-def own(parts: Parts, user: str) -> Own:
-    """What is this user's. A window that users of a group share says what others do, so it is not in it."""
+def own(parts: Parts, user: str, tier: str | None = None) -> Own:
+    """What is this user's, with the limits of a token's ``tier``. A window that users of a group share says what others do: not in it."""
     keys, tiers, counters, statement = parts.keys(), parts.tiers(), parts.counters(), parts.statement()
     mine = [key for key in keys.value or () if key["user"] == user]
-    names = {key["tier"] for key in mine if key["state"] == "present"}
+    names = {key["tier"] for key in mine if key["state"] == "present"} | {tier}
     of_tier = [tier for tier in (tiers.value or {"tiers": ()})["tiers"] if tier["name"] in names]
     left = [counter for counter in counters.value or () if counter.user == user]
     unknown = None in (tiers.value, counters.value)

@@ -69,7 +69,7 @@ def text_of(element: ET.Element) -> str:
 
 
 def sign_in_page(title: str, problem: str | None, *, operators: bool) -> str:
-    forms = [_form("user", "Your API key", "See my usage", "The gateway decides whether it is let in. It is not kept.")]
+    forms = [_form("user", "Your API key or token", "See my usage", "The gateway decides whether it is let in. It is not kept.")]
     if operators:
         forms.append(_form("operator", "Operator's token", "See everything", "The role status_page made it."))
     told = None if problem is None else h("p", {"class": "problem", "role": "alert"}, problem)
@@ -126,7 +126,7 @@ def sections(parts: Parts, person: Person) -> Sections:
     numbers = Numbers(str((parts.settings["price_book"] or parts.settings)["currency"]))
     if person.user is None:
         return _of_operator(parts, numbers)
-    mine = own(parts, person.user)
+    mine = own(parts, person.user, person.tier)
     return {
         "tiles": _tiles(mine.report, mine.keys, None, numbers),
         "limits": _section("limits", "What is left now", mine.limits, lambda limits: [_limits(limits)]),

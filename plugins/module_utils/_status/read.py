@@ -30,6 +30,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._ledger.store import 
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import USAGE_PATH
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.make import from_prometheus, parse_pricing
 from ansible_collections.kuadrant.llm.plugins.module_utils._report.statement import Statement
+from ansible_collections.kuadrant.llm.plugins.module_utils._status.bearer import end_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._status.counters import Counter, parse_counters, path_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._status.options import Asker
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier import apply
@@ -137,7 +138,8 @@ class GatewayParts:
         return self._parts["ledger"].get()
 
     def caller(self, key: str) -> dict[str, t.Any] | None:
-        with self._gateway() as client:
+        # A token of an issuer is read behind the one word; what may stand before a key is a choice.
+        with self._gateway(**({} if end_of(key) is None else {"key_prefix": "Bearer"})) as client:
             answer = client.get(USAGE_PATH, key)
         if answer.status in (401, 403):
             return None
@@ -150,8 +152,8 @@ class GatewayParts:
     def _asker(self) -> t.Any:
         return Asker(self.settings)
 
-    def _gateway(self) -> t.Any:
-        options = {name: self.settings[name] for name in ("hostname", "ca_path", "key_prefix")}
+    def _gateway(self, **other: str) -> t.Any:
+        options = {name: self.settings[name] for name in ("hostname", "ca_path", "key_prefix")} | other
         return gateway_client(
             self._asker(),
             self.settings["gateway_url"],

@@ -64,7 +64,7 @@ def _counter(user: str, tier: str, remaining: int) -> dict[str, t.Any]:
 
 @dataclasses.dataclass
 class FakeParts:
-    """Parts that a test may change. ``users`` are by the value of a key what the gateway tells its holder."""
+    """Parts that a test may change. ``bearers`` are by the token of an issuer what the gateway tells its holder."""
 
     settings: dict[str, t.Any] = dataclasses.field(
         default_factory=lambda: {"title": "Example Corp LLM gateway", "price_book": None, "currency": "EUR"}
@@ -72,6 +72,7 @@ class FakeParts:
     stored: dict[str, StoredKey] = dataclasses.field(default_factory=dict)
     found: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
     trouble: str | None = None
+    bearers: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for number, (user, group, tier) in enumerate(sample_report.PEOPLE):
@@ -132,6 +133,8 @@ class FakeParts:
         return Known({"close": close, "closes": 22, "corrections": 1})
 
     def caller(self, key: str) -> dict[str, t.Any] | None:
+        if key in self.bearers:
+            return {"object": "usage", **self.bearers[key]}
         names = {one.value: one for one in self.stored.values() if one.value}
         return {"object": "usage", "user": names[key].grant.user} if key in names else None
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tarfile
 from pathlib import Path
@@ -43,13 +44,14 @@ def test_installed_collection_knows_its_playbooks(archive: Path, ansible_env: di
     install = ["ansible-galaxy", "collection", "install", "--offline", "--no-deps", "--collections-path", str(tmp_path), str(archive)]
     installed = subprocess.run(install, cwd=tmp_path, env=env, check=False, capture_output=True, text=True)
     assert installed.returncode == 0, installed.stderr
-    for playbook in sorted((tmp_path / "ansible_collections/kuadrant/llm/playbooks").glob("*.yml")):
-        checked = subprocess.run(
-            ["ansible-playbook", "--syntax-check", "--inventory", "localhost,", f"kuadrant.llm.{playbook.stem}"],
-            cwd=tmp_path,
-            env=env,
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        assert checked.returncode == 0, f"{playbook.stem}: {checked.stdout}{checked.stderr}"
+    playbooks = sorted((tmp_path / "ansible_collections/kuadrant/llm/playbooks").glob("*.yml"))
+    checked = subprocess.run(
+        ["ansible-playbook", "--syntax-check", "--inventory", "localhost,", *[f"kuadrant.llm.{playbook.stem}" for playbook in playbooks]],
+        cwd=tmp_path,
+        env=env,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 0, checked.stdout[-3000:] + checked.stderr
+    assert re.findall(r"^playbook: (.*)$", checked.stdout, re.MULTILINE) == [str(playbook) for playbook in playbooks]

@@ -106,6 +106,12 @@ def test_variables_of_a_survey_are_those_of_the_playbook(template: dict[str, t.A
     assert set(template.get("vars", {})) <= set(options)
 
 
+@pytest.mark.parametrize("template", TEMPLATES, ids=named)
+def test_every_job_is_run_as_awx_runs_it(template: dict[str, t.Any], root: Path) -> None:
+    job = template["name"].partition(" - ")[2]
+    assert f'launch("{job}"' in (root / "tests/integration/test_jobs.py").read_text(), "by a test, with the answers of its survey"
+
+
 @pytest.mark.parametrize("workflow", SOURCE["workflows"], ids=named)
 def test_workflow_leads_through_templates_that_exist_and_asks_what_they_need(workflow: dict[str, t.Any]) -> None:
     by_name = {template["name"]: template for template in TEMPLATES}

@@ -15,8 +15,6 @@ import shutil
 import typing as t
 from pathlib import Path
 
-import yaml
-
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.bundle import (
     bundle_document,
@@ -24,6 +22,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.b
     chart_file,
     chart_images,
 )
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.manifest import parse
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.artifacts.resolve import Mirror, mirrored_image, repository_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import Changes
 
@@ -108,7 +107,7 @@ class Collector:
         chart = self.artifacts["charts"][key]
         command = [self.helm, "template", chart["name"], str(self.work / chart_file(chart))]
         rendered = self._must(command, f"render chart {chart['name']}", "See whether the chart fits this Helm.")
-        return chart_images(yaml.safe_load_all(rendered), optional)
+        return chart_images(parse(rendered), optional)
 
     def _manifest(self, key: str) -> str:
         manifest = self.artifacts["manifests"][key]

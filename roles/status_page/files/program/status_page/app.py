@@ -43,7 +43,7 @@ HEADERS: t.Final = {
     "Referrer-Policy": "same-origin",  # with no-referrer a browser would not tell where a form comes from
     "X-Content-Type-Options": "nosniff",
 }
-_LONGEST = 4096  # bytes of a form
+_LONGEST = 16_384  # bytes of a form; a token of an issuer that names many groups is long
 _SIGN_INS = 4  # at once, so that trying keys here does not make the gateway busy
 _SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import time
 import typing as t
 
 import pytest
@@ -16,6 +17,7 @@ import requests
 import sample_report
 from status_parts import TOKEN, FakeParts, serving
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._status.bearer import end_of
 from ansible_collections.kuadrant.llm.plugins.module_utils._status.read import Known
 
 HOUR = 3600
@@ -81,6 +83,58 @@ def test_users_see_what_is_theirs(steady: str) -> None:
     # Others of the tier have nothing left, or one of two, as ivan has.
     for shown in ("signed in as ivan", "ivan-laptop", "2 requests in 2m", "What is left now", ">50%</meter> 1<"):
         assert shown in text
+
+
+def token(**claims: t.Any) -> str:
+    """As an issuer makes it; the gateway, not the page, looks at the signature."""
+    parts = ({"alg": "RS256"}, claims)
+    return ".".join([*(base64.urlsafe_b64encode(json.dumps(one).encode()).decode().rstrip("=") for one in parts), "c2lnbmF0dXJl"])
+
+
+def test_holders_of_a_token_see_what_is_theirs_until_it_ends(url: str, parts: FakeParts) -> None:
+    lasting, short = (token(sub="ivan", exp=time.time() + seconds, groups=["x" * 200] * 30) for seconds in (600, 3))
+    parts.bearers = {one: {"user": "ivan", "tier": "enterprise"} for one in (lasting, short)}
+    session, other = signed_in(url, "user", lasting), signed_in(url, "user", short)
+    text = session.get(url, timeout=10).text
+    # The limits of the token's tier beside those of ivan's key.
+    for shown in ("signed in as ivan", "ivan-laptop", "2 requests in 2m", "100,000 tokens in 1h"):
+        assert shown in text
+    assert [name for name in OTHERS if name in text] == []
+    deadline = time.monotonic() + 30
+    while "signed in as ivan" in other.get(url, timeout=10).text:
+        assert time.monotonic() < deadline, "the session outlives its token"
+        time.sleep(0.2)
+    assert "signed in as ivan" in session.get(url, timeout=10).text
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        token(sub="ivan", exp=4e9),  # of another issuer: the gateway does not let it in
+        "a.b.c",
+        "..",
+    ],
+)
+def test_tokens_that_the_gateway_does_not_know_are_not_let_in(steady: str, secret: str) -> None:
+    answer = requests.post(f"{steady}sign-in-user", data={"secret": secret}, allow_redirects=False, timeout=10)
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("secret", "end"),
+    [
+        (token(exp=1_900_000_000), 1.9e9),
+        (token(exp=True), None),
+        (token(exp="soon"), None),
+        (token(), None),
+        ("e30.W10.x", None),
+        ("e30.!!.x", None),
+        ("e30.e30", None),
+        ("key-of-ivan-laptop", None),
+    ],
+)
+def test_end_of_a_token(secret: str, end: float | None) -> None:
+    assert end_of(secret) == end
 
 
 @pytest.mark.parametrize(
