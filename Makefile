@@ -10,7 +10,7 @@ TEST := hack/venv test
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test lint unit sanity integration platform cluster bench bench-keys bench-gateway bench-accuracy bench-budget bench-close bench-focus bench-mixed bench-split bench-doctor bench-drills bench-hostile build docs
+.PHONY: help demo down test lint unit sanity integration platform cluster audit bench bench-keys bench-gateway bench-accuracy bench-budget bench-close bench-focus bench-mixed bench-split bench-doctor bench-drills bench-hostile bench-limiter build docs
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ platform: ## All else about other platforms: the playbook site, all defaults fli
 cluster: ## The playbook site on a real node: kubelet, containerd and pods of images that are built here; takes root
 	@LLM_TEST_LANES=node $(TEST) hack/integration $(ARGS)
 
+audit: ## Look up what is known to be wrong with pinned versions, in the data bases that can be reached
+	@$(TEST) hack/audit $(ARGS)
+
 bench: ## Measure build, start, idempotence and memory; writes build/bench/stack.json
 	@$(DEMO) python tests/bench/stack.py $(ARGS)
 
@@ -73,6 +76,9 @@ bench-focus: ## Hold a FOCUS export of 100,000 rows against the rules of the spe
 
 bench-hostile: ## Send 50,000 hostile requests and judge each answer; writes build/bench/hostile.json. ARGS='--requests 1000 --seed 5' sends others
 	@$(DEMO) python tests/bench/hostile.py $(ARGS)
+
+bench-limiter: ## Measure how long the limiter is away after kill -9; writes build/bench/limiter.json
+	@PYTHONPATH=build/collections:tests/integration $(TEST) python tests/bench/limiter.py $(ARGS)
 
 bench-mixed: ## Close the books over five thousand requests of all formats while the limiter is killed; writes build/bench/mixed.json
 	@PYTHONPATH=build/collections:tests/integration $(TEST) python tests/bench/mixed.py $(ARGS)

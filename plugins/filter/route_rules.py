@@ -32,6 +32,13 @@ options:
     description: What each rule has beside its matches, such as C(backendRefs) and C(filters).
     type: dict
     default: {}
+  origins:
+    description:
+      - Origins of web pages that may call the gateway, as in C(llm_gateway_cors_origins). The rules then lead their preflight requests,
+        too, which the gateway answers by itself, and no other request with C(OPTIONS).
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -48,9 +55,10 @@ _value:
 """
 
 
-def route_rules(raw: t.Any, rule: t.Mapping[str, t.Any] | None = None) -> list[dict[str, t.Any]]:
+def route_rules(raw: t.Any, rule: t.Mapping[str, t.Any] | None = None, origins: t.Sequence[str] | None = None) -> list[dict[str, t.Any]]:
+    pages = tuple(origins or ())
     try:
-        return paths.route_rules(paths.parse_paths(raw), rule or {})
+        return paths.route_rules(paths.parse_paths(raw, origins=pages), rule or {}, pages)
     except GatewayError as exc:
         raise AnsibleFilterError(exc.message) from exc
 

@@ -240,7 +240,7 @@ def conducted(module: AnsibleModule, drill: Drill) -> dict[str, t.Any]:
             seen = run(drill, stage)
         except GatewayError as exc:
             return {**answer(drill, Sightings(), None, [exc.message]), "changed": False}
-    billed = bill.afterwards()
+    billed = bill.afterwards(seen)
     return {**answer(drill, seen, billed, judge(drill, seen, billed)), "changed": True}
 
 

@@ -96,6 +96,44 @@ options:
             description: Whether the shared libraries that the program is linked with come into the image too.
             type: bool
             default: false
+      folders:
+        description: Folders of the machine, with all files below them but compiled ones of Python. Links are followed.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          source:
+            description: The folder.
+            type: str
+            required: true
+          path:
+            description: Where it is in the image.
+            type: str
+            required: true
+          without:
+            description: Names of files and folders below it that are left out, at whatever depth.
+            type: list
+            elements: str
+            default: []
+      python:
+        description: >-
+          A Python of the machine, with its standard library and the libraries that it is linked with, as C(/usr/bin/python3) in the image.
+        type: dict
+        suboptions:
+          interpreter:
+            description: Its path; the one of a virtual environment brings the packages of that environment.
+            type: path
+            required: true
+          packages:
+            description: Names of installed packages. What they require comes along.
+            type: list
+            elements: str
+            default: []
+          collections:
+            description: Names of collections, as Ansible finds them there; it has to be among O(images[].python.packages).
+            type: list
+            elements: str
+            default: []
       contents:
         description: Small files.
         type: list
@@ -187,7 +225,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError, reporting
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.images import archive, layout, libraries, sbom
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.images import archive, interpreter, layout, libraries, sbom
 
 _STR = {"type": "str", "required": True}
 _STRINGS = {"type": "list", "elements": "str", "default": []}
@@ -221,6 +259,11 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
                     "dynamic": {"type": "bool", "default": False},
                 }
             ),
+            "folders": _list({"source": _STR, "path": _STR, "without": _STRINGS}),
+            "python": {
+                "type": "dict",
+                "options": {"interpreter": {"type": "path", "required": True}, "packages": _STRINGS, "collections": _STRINGS},
+            },
             "contents": _list({"path": _STR, "content": _STR, "mode": {"type": "str", "default": "0644"}}),
             "links": _list({"path": _STR, "target": _STR}),
             "directories": _list({"path": _STR, "mode": {"type": "str", "default": "0755"}}),
@@ -237,10 +280,6 @@ def _architecture() -> str:
     return _ARCHITECTURES.get(machine, machine)
 
 
-def _is_there(spec: layout.Map) -> bool:
-    return all(layout.found(entry["source"]) for entry in spec["files"])
-
-
 def _bill(spec: layout.Map, one: archive.Archive) -> bytes:
     locks = {entry["path"]: entry["cargo_lock"] for entry in spec["files"] if entry.get("cargo_lock")}
     try:
@@ -255,8 +294,12 @@ def main() -> None:
         output = Path(module.params["output"])
         specs = [{**spec, "labels": {**module.params["labels"], **spec["labels"]}} for spec in module.params["images"]]
         # A dry run may come before the programs are built.
-        known = [spec for spec in specs if not module.check_mode or _is_there(spec)]
-        images = layout.read(known, lambda program: libraries.find(program, module.run_command))
+        known = [spec for spec in specs if not module.check_mode or layout.is_there(spec)]
+        images = layout.read(
+            known,
+            lambda programs: libraries.find(programs, module.run_command),
+            lambda python: interpreter.ask(python, module.run_command),
+        )
         archives = {image.name: archive.describe(image, _architecture()) for image in images}
         paths = {spec["name"]: output / f"{spec['name']}.tar" for spec in specs}
         wanted = [name for name, path in paths.items() if name not in archives or not archive.is_written(archives[name], path)]

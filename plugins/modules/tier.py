@@ -138,13 +138,17 @@ options:
         C(stream_options.include_usage). It matters only where a tier limits tokens.
       - V(inject) sets it in the request, so that the answer has one event more. V(refuse) answers 400 and says why. V(allow) lets it pass,
         uncounted.
-      - V(inject) also refuses a stream that it cannot make tell its usage, that is on another path than chat completions and completions.
-        Streams of messages and of responses tell it unasked, and pass.
-      - V(inject) and V(refuse), and limits for single models, have an EnvoyFilter read the bodies of requests; that needs Istio, and bodies
-        that fit into a buffer of Envoy, 1 MiB by default and 16 MiB on the local stack. It refuses what it cannot read, or a model server
+      - V(continuous) does as V(inject), and sets C(stream_options.continuous_usage_stats), too, so that each event tells what the stream
+        has cost until then. Of a stream that the client or the model server breaks off, that much is counted; without it, nothing is. It is
+        an option of vLLM, and of servers that follow it. Clients that add up the usage of all events show their users too much.
+      - V(continuous) is refused where Kuadrant's filter counts, which does not report a stream that is broken off.
+      - V(inject) and V(continuous) also refuse a stream that they cannot make tell its usage, that is on another path than chat completions
+        and completions. Streams of messages and of responses tell it unasked, and pass.
+      - All but V(allow), and limits for single models, have an EnvoyFilter read the bodies of requests; that needs Istio, and bodies that
+        fit into a buffer of Envoy, 1 MiB by default and 16 MiB on the local stack. It refuses what it cannot read, or a model server
         might read in another way, such as a member C(Stream); forms (C(multipart/form-data)) pass.
     type: str
-    choices: [inject, refuse, allow]
+    choices: [inject, continuous, refuse, allow]
     default: inject
   adopt:
     description:
@@ -311,7 +315,7 @@ ARGUMENT_SPEC = {
     "identities": {"type": "raw"},  # its own checks name entry and field
     "identity_headers": {"type": "dict", "default": {}},
     "refuse_keyless": {"type": "bool", "default": False},
-    "streams": {"type": "str", "choices": ["inject", "refuse", "allow"], "default": "inject"},
+    "streams": {"type": "str", "choices": ["inject", "continuous", "refuse", "allow"], "default": "inject"},
     "adopt": {"type": "bool", "default": False},
     "allow_partial": {"type": "bool", "default": False},
     "wait": {"type": "bool", "default": True},

@@ -160,6 +160,7 @@ def static_configuration(patches: list[Json], listen: int, admin: int, model_ser
     listener: Json = {"name": "gateway", "address": _address(listen)}
     model = _cluster("model-server", model_server)
     clusters = [model]
+    manager: Json = {"@type": _HCM, "stat_prefix": "gateway", "http_filters": filters}
     for patch in patches:
         value, operation = patch["patch"].get("value", {}), patch["patch"]["operation"]
         if operation == "REMOVE":
@@ -169,12 +170,14 @@ def static_configuration(patches: list[Json], listen: int, admin: int, model_ser
         elif patch["applyTo"] == "HTTP_ROUTE":
             name = patch["match"]["routeConfiguration"]["vhost"]["route"]["name"]
             _merge(routes.setdefault(name, _route(name)), value)
+        elif patch["applyTo"] == "NETWORK_FILTER":
+            _merge(manager, value["typed_config"])
         elif operation == "ADD":
             clusters.append(value)
         else:
             _merge(model, value)
     hosts = [{"name": "any", "domains": ["*"], "routes": list(routes.values())}]
-    manager = {"@type": _HCM, "stat_prefix": "gateway", "route_config": {"virtual_hosts": hosts}, "http_filters": filters}
+    manager["route_config"] = {"virtual_hosts": hosts}
     listener["filter_chains"] = [{"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}]
     return {"admin": {"address": _address(admin)}, "static_resources": {"listeners": [listener], "clusters": clusters}}
 
@@ -311,11 +314,11 @@ class DataPlane:
         self._stack.callback(process.terminate)
 
     def _until_answers(self, port: int, path: str, name: str) -> None:
-        for _try in range(300):
+        for _try in range(3000):
             with contextlib.suppress(OSError, http.client.HTTPException):
                 self.get(port, path)
                 return
-            time.sleep(0.05)
+            time.sleep(0.005)
         raise AssertionError(f"{name} does not answer:\n{self.log(name)}")
 
 

@@ -158,16 +158,18 @@ def started(
     *,
     upstream: int = 0,
     keep: bool = False,
+    streams: str = "inject",
     **options: bool,
 ) -> t.Iterator[DataPlane]:
     """Token limits as role rate_limiting and the translation make them, with streams made to tell their usage.
 
+    :param streams: as ``rate_limiting_streams``.
     :param upstream: the port of a model server that is not the scripted one.
     :param keep: the limiter's counters outlive it.
     :param options: ``strict`` and ``totals_only`` of the translation.
     """
     tiers = parse_tiers([{"name": "free", "tokens": [{"limit": 1000, "window": "1h"}]}])
-    body = body_filter(tiers, name="body", gateway=Target("Gateway", "gw", "llm"), streams="inject")
+    body = body_filter(tiers, name="body", gateway=Target("Gateway", "gw", "llm"), streams=streams)
     with DataPlane(programs, folder, model_server, upstream) as plane:
         patches = patches_of(token_actions(), plane.rls_port, **options)
         plane.start(body["spec"]["configPatches"] + patches, [limit_of(KEY, PLENTY, 3600, "auth.identity.userid")], keep=keep)

@@ -216,17 +216,19 @@ USE = {
 }
 
 
-def test_no_alert_in_a_healthy_hour(programs: dict[str, str], tmp_path: pathlib.Path) -> None:
-    """Neither pending nor firing, of all alerts that there are, from the first minute to the last; the same look sees a fault."""
-    groups = chargeback_rules(
+def every_group() -> list[dict[str, t.Any]]:
+    """All rules that there are; tests/unit/gates/test_alerts.py asks for each alert of them."""
+    return chargeback_rules(
         [{"name": "free", "price": {"request": "1", "prompt_per_1k": "1", "completion_per_1k": "1"}}],
         gateway="vllm-gateway",
         keys=[{"name": "new", "user": "bob", "tier": "free", "expires_at": "2027-01-05T00:00:00Z"}],
         budgets=[{"user": "ann", "amount": "1000000"}],
     )
-    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": groups}))
-    alerts = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
-    assert len(alerts) > 25
+
+
+def test_no_alert_in_a_healthy_hour(programs: dict[str, str], tmp_path: pathlib.Path) -> None:
+    """Neither pending nor firing, of all alerts that there are, from the first minute to the last; the same look sees a fault."""
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": every_group()}))
     healthy = {series: values.replace("x200", "x300") for series, values in HEALTHY.items()}
 
     def look(minutes: int, **changed: str) -> subprocess.CompletedProcess[str]:

@@ -10,11 +10,26 @@ import functools
 import gzip
 import json
 import pathlib
+import socket
 import typing as t
 
 import pytest
-from data_plane import Answer, DataPlane, Response
-from formats import CHAT, FORM, FORM_TYPE, MESSAGES, RESPONSES, Json, chunk, completion_usage, events, plain, response_usage, started
+from data_plane import Answer, DataPlane, Response, patches_of
+from formats import (
+    CHAT,
+    FORM,
+    FORM_TYPE,
+    MESSAGES,
+    RESPONSES,
+    Json,
+    chunk,
+    completion_usage,
+    events,
+    plain,
+    response_usage,
+    started,
+    token_actions,
+)
 
 COMPLETION, RESPONSE = completion_usage(7, 5, 2), response_usage(7, 5, 2)
 MIB = 1 << 20
@@ -156,6 +171,108 @@ def test_a_stream_that_does_not_ask_for_its_usage_is_made_to(plane: DataPlane) -
     for path in (MESSAGES, RESPONSES):
         plane.counted(functools.partial(plane.ask, events(START, *END), {"model": "m", "stream": True}, path))
         assert json.loads(plane.model_server.seen[2]) == {"model": "m", "stream": True}, "these tell it unasked"
+
+
+@pytest.fixture(scope="module")
+def running(data_plane_programs: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[DataPlane]:
+    """Streams are made to tell in each event what they cost until then."""
+    with started(data_plane_programs, tmp_path_factory.mktemp("running"), streams="continuous") as plane:
+        yield plane
+
+
+def until_then(completion: int) -> Json:
+    """An event as vLLM sends it with continuous_usage_stats: text, and what the stream has cost."""
+    return {**chunk(), "usage": {"prompt_tokens": 7, "completion_tokens": completion, "total_tokens": 7 + completion}}
+
+
+EVERY_EVENT = {"include_usage": True, "continuous_usage_stats": True}
+
+
+@pytest.mark.parametrize(
+    "asked", [{}, {"include_usage": True}, {"continuous_usage_stats": True}, {**EVERY_EVENT, "continuous_usage_stats": "true"}], ids=str
+)
+def test_a_stream_is_made_to_tell_its_usage_in_each_event(running: DataPlane, asked: Json) -> None:
+    said = {"model": "m", "stream": True, **({"stream_options": asked} if asked else {})}
+    grown = running.counted(lambda: running.ask(events(until_then(1), until_then(2), chunk(COMPLETION), "[DONE]"), said))
+    assert json.loads(running.model_server.seen[2]) == {"model": "m", "stream": True, "stream_options": EVERY_EVENT}
+    assert grown['metered_calls{model="m",user="alice"}'] == 1
+    assert grown['authorized_hits{model="m",user="alice"}'] == 12, "of many events the last one counts"
+
+
+def test_other_streams_are_as_without(running: DataPlane) -> None:
+    for path in (MESSAGES, RESPONSES):
+        running.counted(functools.partial(running.ask, events(START, *END), {"model": "m", "stream": True}, path))
+        assert json.loads(running.model_server.seen[2]) == {"model": "m", "stream": True}, "these have no such option"
+    assert running.ask(plain(COMPLETION), {"model": "m", "stream": True}, "/v1/embeddings").status == 400
+    running.counted(lambda: running.ask(plain(COMPLETION)))
+    assert json.loads(running.model_server.seen[2]) == {"model": "m"}
+
+
+def hang_up(plane: DataPlane, answer: Answer, sent: Json, after: int) -> int:
+    """Read a stream until so many of its events are there, then close the connection. How many were."""
+    plane.model_server.answer = answer
+    body = json.dumps({"model": "m", "stream": True} | sent).encode()
+    head = f"POST {CHAT} HTTP/1.1\r\nhost: a\r\nx-userid: alice\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    received = b""
+    with socket.create_connection(("127.0.0.1", plane.gateway_port), timeout=60) as connection:
+        connection.sendall(head.encode() + body)
+        while received.count(b"}\n\n") < after:
+            piece = connection.recv(1 << 16)
+            assert piece, received
+            received += piece
+    return received.count(b"}\n\n")
+
+
+def test_who_hangs_up_has_what_was_had_until_then_counted(running: DataPlane) -> None:
+    """Never less than what the client has: the gateway counts an event before it passes it on."""
+    size = len(f"data: {json.dumps(until_then(10))}\n\n")
+    answer = events(*(until_then(number) for number in range(10, 99)), pieces=size, pause=0.02)
+    had: list[int] = []
+    grown = running.counted(lambda: had.append(hang_up(running, answer, {}, 3)))
+    counted = grown['reported_tokens{model="m",type="completion",user="alice"}']
+    assert 3 <= had[0] < 89
+    assert 9 + had[0] <= counted < 98
+    assert grown['reported_tokens{model="m",type="prompt",user="alice"}'] == 7
+    assert grown['unmetered_calls{model="m",reason="aborted",user="alice"}'] == 1, "the model server may have worked on"
+    assert grown['authorized_hits{model="m",user="alice"}'] == 7 + counted
+
+
+def test_a_model_server_that_breaks_off_has_told_what_it_did(running: DataPlane) -> None:
+    grown = running.counted(lambda: running.ask(events(until_then(1), until_then(2), cut=True), {"model": "m", "stream": True}))
+    assert grown['authorized_hits{model="m",user="alice"}'] == 9
+    assert grown['unmetered_calls{model="m",reason="aborted",user="alice"}'] == 1
+
+
+@pytest.mark.parametrize("asked", [EVERY_EVENT, {}], ids=["asked", "not asked"])
+def test_without_it_who_hangs_up_is_counted_only_if_the_client_asked_for_it(plane: DataPlane, asked: Json) -> None:
+    sent = {"model": "m", "stream": True, **({"stream_options": asked} if asked else {})}
+    told = [until_then(1), until_then(2)] if asked else [chunk(), chunk()]
+    grown = plane.counted(lambda: plane.ask(events(*told, cut=True), sent))
+    assert sum(number for key, number in grown.items() if key.startswith("reported_tokens")) == (9 if asked else 0)
+    assert sum(number for key, number in grown.items() if key.startswith("unmetered_calls") and 'reason="aborted"' in key) == 1
+
+
+@pytest.mark.parametrize(("reset", "wait"), [("0", "1"), ("1", "1"), ("59", "59"), ("", None)])
+def test_nobody_is_told_to_wait_for_no_time(refusing: DataPlane, reset: str, wait: str | None) -> None:
+    response = refusing.send({}, x_reset=reset)
+    assert (response.status, response.headers.get("retry-after")) == (429, wait)
+    assert json.loads(response.body)["error"]["code"] == "rate_limit_exceeded"
+
+
+@pytest.fixture(scope="module")
+def refusing(data_plane_programs: dict[str, str], kubectl: t.Any, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[DataPlane]:
+    """The stack's own errors, and a limiter that refuses everybody with the header X-RateLimit-Reset that the request has as X-Reset."""
+    lua = """
+function envoy_on_request(handle)
+  handle:respond({[":status"] = "429", ["x-ratelimit-reset"] = handle:headers():get("x-reset")}, "Too Many Requests")
+end
+"""
+    config = {"@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua", "default_source_code": {"inline_string": lua}}
+    limiter = {"applyTo": "HTTP_FILTER", "patch": {"operation": "INSERT_FIRST", "value": {"name": "limiter", "typed_config": config}}}
+    errors = json.loads(kubectl("get", "envoyfilter", "vllm-gateway-openai-errors", "-n", "llm", "-o", "json"))
+    with DataPlane(data_plane_programs, tmp_path_factory.mktemp("refusing")) as plane:
+        plane.start([*errors["spec"]["configPatches"], limiter, *patches_of(token_actions(), plane.rls_port)], [])
+        yield plane
 
 
 def test_a_form_passes_and_is_counted_as_a_request(plane: DataPlane) -> None:

@@ -44,6 +44,8 @@ CLOSED = [
     ("DELETE", "/v1/models"),
     ("POST", "/v1/models"),
     ("OPTIONS", "/metrics"),
+    ("OPTIONS", CHAT),
+    ("OPTIONS", "/v1/usage"),
     ("GET", "/v1/models/"),
     ("GET", "//v1/models"),
     ("GET", "/v1//models"),
@@ -104,7 +106,7 @@ def gateway(playbook: t.Any, kubectl: t.Any, port_base: int) -> t.Iterator[Gatew
         assert done.returncode == 0, done.stdout[-3000:]
         secrets = {
             name: kubectl("get", "secret", f"test-reach-{name}", "-n", "llm", "-o", "jsonpath={.data.api_key}")
-            for name in ("alice", "bob", "carol", "mallory")
+            for name in ("alice", "bob", "carol", "dave", "mallory")
         }
         yield Gateway(port_base, model_server, {name: base64.b64decode(value).decode() for name, value in secrets.items()})
     finally:
@@ -172,6 +174,18 @@ def test_a_limit_says_how_long_to_wait(gateway: Gateway) -> None:
     assert headers["x-ratelimit-limit"].startswith("3")
 
 
+def test_a_window_that_ends_within_a_second_says_one(gateway: Gateway, eventually: t.Any) -> None:
+    """dave has one request a second, so that less than a second is left whenever he is refused."""
+    answers: list[tuple[int, dict[str, str], bytes]] = []
+
+    def refused() -> bool:
+        answers.append(gateway.ask("POST", CHAT, {"Authorization": f"Bearer {gateway.keys['dave']}"}))
+        return answers[-1][0] == 429
+
+    eventually(refused, 120, lambda: answers[-1])
+    assert answers[-1][1]["retry-after"] == "1"
+
+
 @pytest.fixture
 def frozen_authorino(state_dir: pathlib.Path) -> t.Iterator[None]:
     """It is there and says nothing, as on a machine that is busy with something else."""
@@ -198,12 +212,32 @@ def test_a_browser_may_ask_from_the_origins_that_are_named(gateway: Gateway) -> 
     assert "authorization" in headers["access-control-allow-headers"]
     assert "POST" in headers["access-control-allow-methods"]
     assert gateway.ask("OPTIONS", "/metrics", {**asked, "Origin": ORIGIN})[0] == 404
-    status, headers, _body = gateway.ask("OPTIONS", CHAT, {**asked, "Origin": "https://evil.example"})
-    assert status == 401
-    assert "access-control-allow-origin" not in headers
     for key, expected in ((gateway.keys["alice"], 200), ("no-such-key", 401)):
         status, headers, _body = gateway.ask("POST", CHAT, {"Authorization": f"Bearer {key}", "Origin": ORIGIN})
         assert (status, headers["access-control-allow-origin"]) == (expected, ORIGIN)
+
+
+PREFLIGHT = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": ORIGIN},
+        {"Access-Control-Request-Method": "POST"},
+        {**PREFLIGHT, "Access-Control-Request-Method": ""},
+        {**PREFLIGHT, "Origin": "https://evil.example"},
+        {**PREFLIGHT, "Origin": f"{ORIGIN}.evil.example"},
+        {**PREFLIGHT, "Origin": f"https://evil.example, {ORIGIN}"},
+        {**PREFLIGHT, "Authorization": "", "Origin": "https://evil.example"},
+    ],
+    ids=str,
+)
+def test_what_a_browser_does_not_ask_so_goes_no_further(gateway: Gateway, headers: dict[str, str]) -> None:
+    gateway.model_server.seen = ("", {}, b"")
+    status, told, body = gateway.ask("OPTIONS", CHAT, headers)
+    assert (status, json.loads(body)["error"]["code"], gateway.model_server.seen[0]) == (404, "unknown_path", "")
+    assert "access-control-allow-origin" not in told
 
 
 @pytest.mark.usefixtures("gateway")

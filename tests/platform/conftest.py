@@ -22,11 +22,6 @@ import yaml
 ROOT = pathlib.Path(__file__).parents[2]
 #: By default a teardown leaves resource definitions: on a shared cluster, other people's objects may hang on them. These clusters are ours.
 WHOLE = {"istio_remove_crds": True, "istio_remove_gateway_api": True, "prometheus_remove_crds": True}
-#: What site is given on the real node.
-NODE_VARIABLES: dict[str, t.Any] = {
-    "llm_gateway_tiers": [{"name": "free", "requests": [{"limit": 100, "window": "1m"}], "price": {"request": "0.001"}}],
-    "llm_gateway_keys": [{"name": "alice-laptop", "user": "alice", "tier": "free"}],
-}
 Done = "subprocess.CompletedProcess[str]"
 Playbook = t.Callable[..., "subprocess.CompletedProcess[str]"]
 Kubectl = t.Callable[..., str]
@@ -195,6 +190,24 @@ def real_node(kubectl: Kubectl) -> None:
 
 
 @pytest.fixture(scope="session")
+def node_variables(real_node: None, cluster_dir: pathlib.Path) -> dict[str, t.Any]:
+    """What site is given on the real node. Its close job is started by a test, and not by the clock."""
+    assert real_node is None
+    return {
+        "llm_gateway_tiers": [{"name": "free", "requests": [{"limit": 100, "window": "1m"}], "price": {"request": "0.001"}}],
+        "llm_gateway_keys": [{"name": "alice-laptop", "user": "alice", "tier": "free"}],
+        # The demo of bills waits for scrapes.
+        "prometheus_scrape_interval": "5s",
+        "chargeback_scrape_interval": "5s",
+        "chargeback_close_image": yaml.safe_load((cluster_dir / "vars.yml").read_text(encoding="utf-8"))["status_page_image"],
+        "chargeback_close_prometheus_url": "http://prometheus-operated.llm-observability.svc:9090",
+        "chargeback_close_period": "hour",
+        "chargeback_close_schedule": "0 0 1 1 *",
+        "chargeback_close_storage": "1Gi",
+    }
+
+
+@pytest.fixture(scope="session")
 def before_site(real_node: None, inventory: t.Callable[[], list[str]]) -> list[str]:
     """What the real node's cluster holds before anything of the platform is in it."""
     assert real_node is None
@@ -202,10 +215,12 @@ def before_site(real_node: None, inventory: t.Callable[[], list[str]]) -> list[s
 
 
 @pytest.fixture(scope="session")
-def site_on_node(playbook: Playbook, before_site: list[str], passed: Playbook) -> subprocess.CompletedProcess[str]:
+def site_on_node(
+    playbook: Playbook, before_site: list[str], passed: Playbook, node_variables: dict[str, t.Any]
+) -> subprocess.CompletedProcess[str]:
     """The first run of site on the real node, with the smoke request at its end, for all files of lane node; test_node.py removes it."""
     assert before_site
-    return passed(playbook("site.yml", NODE_VARIABLES))
+    return passed(playbook("site.yml", node_variables))
 
 
 @pytest.fixture(scope="session")

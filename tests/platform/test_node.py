@@ -10,15 +10,18 @@ stack beside the cluster translates its configuration, as everywhere in the test
 
 from __future__ import annotations
 
+import datetime
 import json
+import pathlib
 import typing as t
 
 import pytest
 
-from .conftest import NODE_VARIABLES, WHOLE
+from .conftest import WHOLE
 
 Run = t.Callable[..., t.Any]
 Kubectl = t.Callable[..., str]
+Map = dict[str, t.Any]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -56,19 +59,62 @@ def test_istio_programs_its_own_gateway_pod(kubectl: Kubectl) -> None:
 
 @pytest.mark.usefixtures("site_on_node")
 @pytest.mark.parametrize("demo", ["authorization", "rate_limiting", "chargeback"])
-def test_gateway_pod_gives_every_answer_of_the_demos(playbook: Run, passed: Run, demo: str) -> None:
+def test_gateway_pod_gives_every_answer_of_the_demos(playbook: Run, passed: Run, node_variables: Map, demo: str) -> None:
     """401, 403 and 200; 200 and 429; a bill of the requests that were made: the demos assert them."""
-    passed(playbook(f"playbooks/demo_{demo}.yml", NODE_VARIABLES))
+    passed(playbook(f"playbooks/demo_{demo}.yml", node_variables))
+
+
+@pytest.fixture
+def volume(kubectl: Kubectl, cluster_dir: pathlib.Path) -> t.Iterator[pathlib.Path]:
+    """A folder of the node as a volume: nothing provisions any here."""
+    folder = cluster_dir / "data/ledger"
+    folder.mkdir()
+    folder.chmod(0o777)  # the pod's user has no place of its own there, and groups of such volumes stay as they are
+    spec = {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": str(folder)}}
+    body = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "ledger"}, "spec": spec}
+    kubectl("apply", "-f", "-", stdin=json.dumps(body))
+    yield folder
+    kubectl("delete", "job/close-now", "--namespace=kuadrant-system", "--ignore-not-found")
+    kubectl("delete", "pv/ledger", "--wait=false")
 
 
 @pytest.mark.usefixtures("site_on_node")
-def test_second_run_changes_nothing(playbook: Run, passed: Run, changed_tasks: t.Callable[[str], list[str]]) -> None:
-    done = passed(playbook("site.yml", NODE_VARIABLES))
+def test_close_job_closes_an_hour_on_its_volume(kubectl: Kubectl, eventually: t.Callable[..., None], volume: pathlib.Path) -> None:
+    """In a pod of the image automation, without rights at the API server and as a user of its own."""
+    space = "--namespace=kuadrant-system"
+    job = json.loads(kubectl("create", "job", "close-now", space, "--from=cronjob/llm-usage-close", "--dry-run=client", "-o", "json"))
+    arguments = job["spec"]["template"]["spec"]["containers"][0]["args"]
+    this_hour = datetime.datetime.now(datetime.UTC).replace(minute=0, second=0, microsecond=0)
+    last = {"chargeback_close_start": this_hour - datetime.timedelta(hours=1), "chargeback_close_end": this_hour}
+    # Prometheus may not have been there yet.
+    given = {
+        **json.loads(arguments[-1]),
+        "chargeback_close_unscraped": True,
+        **{name: f"{at:%Y-%m-%dT%H:%M:%SZ}" for name, at in last.items()},
+    }
+    arguments[-1] = json.dumps(given)
+    kubectl("apply", space, "-f", "-", stdin=json.dumps(job))
+
+    def state() -> Map:
+        return t.cast("Map", json.loads(kubectl("get", "job/close-now", space, "-o", "json"))["status"])
+
+    eventually(lambda: bool(state().get("succeeded") or state().get("failed")), 180, state)
+    said = kubectl("logs", "job/close-now", space)
+    assert state().get("succeeded") == 1, said
+    assert "changed=1" in said
+    assert [file.stat().st_uid for file in volume.rglob("*") if file.is_file()], "no file of a ledger"
+
+
+@pytest.mark.usefixtures("site_on_node")
+def test_second_run_changes_nothing(playbook: Run, passed: Run, node_variables: Map, changed_tasks: t.Callable[[str], list[str]]) -> None:
+    done = passed(playbook("site.yml", node_variables))
     assert changed_tasks(done.stdout) == []
     assert "changed=0 " in done.stdout
 
 
 @pytest.mark.usefixtures("site_on_node")
-def test_teardown_leaves_the_cluster_as_it_was(playbook: Run, passed: Run, before_site: list[str], same_as: t.Callable[..., None]) -> None:
-    passed(playbook("playbooks/teardown.yml", {**NODE_VARIABLES, **WHOLE}))
+def test_teardown_leaves_the_cluster_as_it_was(
+    playbook: Run, passed: Run, node_variables: Map, before_site: list[str], same_as: t.Callable[..., None]
+) -> None:
+    passed(playbook("playbooks/teardown.yml", {**node_variables, **WHOLE}))
     same_as(before_site, 60)

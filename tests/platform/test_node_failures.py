@@ -19,7 +19,7 @@ import typing as t
 import pytest
 import yaml
 
-from .conftest import NODE_VARIABLES, message, play
+from .conftest import message, play
 
 Done: t.TypeAlias = subprocess.CompletedProcess[str]
 Run = t.Callable[..., Done]
@@ -203,7 +203,9 @@ def test_autoscaler_without_metrics_is_warned_of(role: Run, namespaces: t.Callab
     eventually(lambda: 'its controller says "the HPA was unable to compute the replica count' in warned(), 60)
 
 
-def test_operator_without_its_rights_is_named(ansible: Run, cluster_dir: pathlib.Path, kubectl: Kubectl, kubeconfig: str) -> None:
+def test_operator_without_its_rights_is_named(
+    ansible: Run, cluster_dir: pathlib.Path, kubectl: Kubectl, kubeconfig: str, node_variables: dict[str, t.Any]
+) -> None:
     """Whoever tidies up ClusterRoles takes from kuadrant-operator what it writes for Authorino."""
     name = "kuadrant-operator-manager-role"
     whole = kubectl("get", "clusterrole", name, "-o", "json")
@@ -212,8 +214,8 @@ def test_operator_without_its_rights_is_named(ansible: Run, cluster_dir: pathlib
         if "authconfigs" in rule.get("resources", ()):
             rule["verbs"] = ["get", "list", "watch"]
     of_cluster = yaml.safe_load((cluster_dir / "vars.yml").read_text(encoding="utf-8"))
-    more = [*NODE_VARIABLES["llm_gateway_tiers"], {"name": "extra", "requests": [{"limit": 100, "window": "1m"}]}]
-    given = {**of_cluster, **NODE_VARIABLES, "authorization_verify_url": ""}
+    more = [*node_variables["llm_gateway_tiers"], {"name": "extra", "requests": [{"limit": 100, "window": "1m"}]}]
+    given = {**of_cluster, **node_variables, "authorization_verify_url": ""}
     kubectl("patch", "clusterrole", name, "--type=merge", "-p", json.dumps({"rules": less["rules"]}))
     try:
         said = message(ansible(play(kubeconfig, "authorization"), {**given, "llm_gateway_tiers": more, "authorization_timeout": 15}))

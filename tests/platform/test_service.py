@@ -2,10 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The service roles on an empty cluster in check mode, at a Gateway that never comes into effect, and at one that is exposed."""
+"""The service roles on an empty cluster in check mode, at a Gateway that never comes into effect, and at an exposed one with TLS."""
 
 from __future__ import annotations
 
+import base64
+import datetime
 import json
 import pathlib
 import subprocess
@@ -13,6 +15,8 @@ import typing as t
 
 import pytest
 import yaml
+
+from ansible_collections.kuadrant.llm.plugins.module_utils._certificate import issue
 
 Run = t.Callable[..., "subprocess.CompletedProcess[str]"]
 Kubectl = t.Callable[..., str]
@@ -148,3 +152,53 @@ def test_the_service_goes_back_to_what_istio_likes(ansible: Run, kubectl: Kubect
     assert "changed=0" in passed(ansible(play(kubeconfig, "gateway"), as_istio_likes)).stdout
     assert "parametersRef" not in kubectl("get", "gateway", GATEWAY, "-n", NAMESPACE, "-o", "json")
     assert f"{GATEWAY}-infrastructure" not in kubectl("get", "configmap", "-n", NAMESPACE, "-o", "name")
+
+
+# What Istio reads of cert-manager's, which issues nothing here.
+CERTIFICATES = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: certificates.cert-manager.io}
+spec:
+  group: cert-manager.io
+  names: {kind: Certificate, listKind: CertificateList, plural: certificates, singular: certificate}
+  scope: Namespaced
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+"""
+
+
+def secret(name: str) -> str:
+    """As users and cert-manager make it."""
+    issued = issue(["llm.example.org"], 30, datetime.datetime.now(datetime.UTC))
+    data = {"tls.key": issued.key, "tls.crt": issued.certificate, "ca.crt": issued.authority}
+    encoded = {file: base64.b64encode(pem).decode() for file, pem in data.items()}
+    metadata = {"name": name, "namespace": NAMESPACE}
+    return json.dumps({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": metadata, "data": encoded})
+
+
+@pytest.fixture
+def certificates(kubectl: Kubectl) -> t.Iterator[None]:
+    kubectl("apply", "-f", "-", stdin=CERTIFICATES)
+    kubectl("wait", "crd/certificates.cert-manager.io", "--for=condition=Established", "--timeout=60s")
+    yield
+    kubectl("delete", "crd", "certificates.cert-manager.io", "--wait", "--timeout=60s")
+
+
+@pytest.mark.usefixtures("exposed", "certificates")
+@pytest.mark.parametrize(("tls", "name"), [({"secret": "mine"}, "mine"), ({"issuer": {"name": "ca"}}, f"{GATEWAY}-tls")])
+def test_the_real_istio_takes_the_certificate_of_a_secret(
+    ansible: Run, kubectl: Kubectl, kubeconfig: str, tls: dict[str, t.Any], name: str
+) -> None:
+    kubectl("apply", "-f", "-", stdin=secret(name))
+    wanted = {**EXPOSED, "gateway_service": {}, "gateway_tls": {**tls, "hostnames": ["llm.example.org"], "port": 8443}}
+    passed(ansible(play(kubeconfig, "gateway"), wanted))
+    gateway = json.loads(kubectl("get", "gateway", GATEWAY, "-n", NAMESPACE, "-o", "json"))
+    listeners = {one["name"]: {c["type"]: c["status"] for c in one["conditions"]} for one in gateway["status"]["listeners"]}
+    assert (listeners["https"]["ResolvedRefs"], listeners["https"]["Programmed"]) == ("True", "True")
+    asked = json.loads(kubectl("get", "certificates.cert-manager.io", "-n", NAMESPACE, "-o", "json"))["items"]
+    assert [one["spec"]["issuerRef"]["name"] for one in asked] == (["ca"] if "issuer" in tls else [])
+    assert f"{GATEWAY}-https-redirect" in kubectl("get", "envoyfilters", "-n", NAMESPACE, "-o", "name")

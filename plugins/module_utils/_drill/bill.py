@@ -8,9 +8,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._drill.model import Billed
+from ansible_collections.kuadrant.llm.plugins.module_utils._drill.model import Billed, Sightings
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._prometheus import Prometheus
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import format_time
@@ -20,6 +22,8 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._usage.tally import U
 
 #: Seconds that a frozen Prometheus is waited for, and that the scrape after the last call may take.
 TIMEOUT, SCRAPE = 5, 90
+#: Seconds between two tries.
+PAUSE = 1
 
 
 class DrillBill:
@@ -33,18 +37,38 @@ class DrillBill:
     def _read(self, wait_seconds: int) -> Usage:
         defaults = {name: option.get("default") for name, option in ARGUMENT_SPEC.items()}
         params: dict[str, t.Any] = {**defaults, "prometheus_url": self.prometheus.url, "start": self.start, "wait_for_scrape": wait_seconds}
-        return read_usage(self.prometheus, parse_question(params, self.prometheus.now_ms()))
+        # As somebody asks who comes now: one that was restarted in the drill is another one to who has asked before.
+        prometheus = Prometheus(self.prometheus.url, timeout=TIMEOUT)
+        return read_usage(prometheus, parse_question(params, prometheus.now_ms()))
 
     def at_once(self) -> Usage:
         """Raises a :class:`GatewayError` where no bill can be made."""
         return self._read(0)
 
-    def afterwards(self) -> Billed | None:
-        """With all calls until now; None where no bill can be made."""
-        try:
-            usage = self._read(SCRAPE)
-        except GatewayError:
-            return None
+    def _scraped(self, deadline: float) -> None:
+        """Wait until all is scraped that there is, the gateway included: it knows of the calls that the limiter did not see."""
+        now = None
+        while time.monotonic() < deadline:
+            with contextlib.suppress(GatewayError):
+                now = now or self.prometheus.now_ms()
+                last = [float(value) * 1000 for _labels, value in self.prometheus.vector("timestamp(up)")]
+                if last and min(last) > now:
+                    return
+            time.sleep(PAUSE)
+
+    def afterwards(self, seen: Sightings) -> Billed | None:
+        """With all calls until now; None where no bill can be made, also a while later: ``seen`` gets the reason."""
+        deadline = time.monotonic() + SCRAPE
+        self._scraped(deadline)
+        while True:
+            try:
+                usage = self._read(SCRAPE)
+                break
+            except GatewayError as exc:
+                seen.unbilled = exc.message
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(PAUSE)
         rows = [row.authorized for row in usage.rows if row.user == self.user]
         uppers = [row.upper for row in rows] + [usage.unseen.upper]
         undecided = usage.as_dict()["undecided"] or {}

@@ -39,7 +39,7 @@ def _signs(drill: Drill, seen: Sightings) -> t.Iterator[str]:
 
 def _bill(drill: Drill, seen: Sightings, billed: Billed | None) -> t.Iterator[str]:
     if billed is None:
-        yield "there is no bill of the time of the fault"
+        yield f"there is no bill of the time of the fault: {seen.unbilled}"
         return
     upper = billed.lower if drill.bill != "bounded" else billed.upper
     if upper is not None and drill.bill == "undecided":

@@ -80,6 +80,8 @@ class Sightings:
     #: Seconds that a change of a key took that was begun during the fault; None: it was not made, and why.
     changed: float | None = None
     unchanged: str = ""
+    #: Why there was no bill of it, the last time that it was asked for afterwards.
+    unbilled: str = ""
     #: All calls of the good key: answered 200, and those of which nothing tells whether they were admitted.
     admitted: int = 0
     unknown: int = 0

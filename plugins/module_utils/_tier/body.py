@@ -23,10 +23,15 @@ if t.TYPE_CHECKING:
     from ansible_collections.kuadrant.llm.plugins.module_utils._description.tiers import Tier
 
 # What happens to a stream that would not tell its tokens in its last event.
-STREAMS: t.Final = ("inject", "refuse", "allow")
+STREAMS: t.Final = ("inject", "continuous", "refuse", "allow")
+# Options of a stream: its last event tells its usage; and, with that, each event tells what it cost until then. vLLM knows the second, and
+# servers that follow it.
+_STREAM_OPTIONS = ("include_usage", "continuous_usage_stats")
 
 _TYPE = "type.googleapis.com/envoy.extensions.filters.http"
 _METADATA = "kuadrant.llm.request"
+# The namespace of metadata of a stream that tells in each event what it cost until then. It is there or not: a value could be of any type.
+RUNNING = "kuadrant.llm.running"
 
 # json_to_metadata, which runs first, has parsed the body with a real parser. What is looked for here is where the object ends, and members
 # that mean nothing to that parser and something to some model servers: Go's read "Stream" as "stream", Python's do not.
@@ -34,6 +39,7 @@ _LUA = """\
 local STREAMS = {streams}
 local METERED = {metered}
 local MODEL_HEADER = {header}
+local RUNNING = {running}
 local NAMES = {{{{stream = true, stream_options = true, model = true}}, {{include_usage = true}}}}
 
 local function refuse(handle, message)
@@ -115,8 +121,8 @@ local function streaming(form)
 end
 
 -- Of two members of one name, the model servers take the last one.
-local function add_usage(body, text)
-  body:setBytes(text:sub(1, text:find("}}%s*$") - 1) .. ',"stream_options":{{"include_usage":true}}}}')
+local function add_usage(body, text, more)
+  body:setBytes(text:sub(1, text:find("}}%s*$") - 1) .. ',"stream_options":{{"include_usage":true' .. (more or "") .. '}}}}')
 end
 
 function envoy_on_request(handle)
@@ -154,10 +160,18 @@ function envoy_on_request(handle)
   end
   local model = tostring(said.model or "")
   if model:match("^[!-~]+$") then handle:headers():add(MODEL_HEADER, model) end
-  if STREAMS == "allow" or not said.stream or said.include_usage == true then return end
+  if not said.stream then return end
+  local completions = path:match("/completions$")
+  local told, running = said.include_usage == true, said.include_usage == true and said.continuous_usage_stats == true
+  if STREAMS == "continuous" and completions and not running then
+    add_usage(body, text, ',"continuous_usage_stats":true')
+    told, running = true, true
+  end
+  if running then handle:streamInfo():dynamicMetadata():set(RUNNING, "usage", true) end
+  if STREAMS == "allow" or told then return end
   -- Streams of messages and of responses tell their usage unasked.
   if path:match("/messages$") or path:match("/responses$") then return end
-  if STREAMS == "inject" and path:match("/completions$") then return add_usage(body, text) end
+  if STREAMS == "inject" and completions then return add_usage(body, text) end
   refuse(handle, "A stream must tell its usage here: set stream_options.include_usage to true on a completions endpoint.")
 end
 """
@@ -197,7 +211,7 @@ def body_filter(
     if not metered:
         streams = "allow"
     fields, rules = f"kuadrant.llm/{name}/fields", f"kuadrant.llm/{name}/rules"
-    words = {"streams": streams, "metered": metered, "header": MODEL_HEADER, "metadata": _METADATA}
+    words = {"streams": streams, "metered": metered, "header": MODEL_HEADER, "metadata": _METADATA, "running": RUNNING}
     lua = _LUA.format(**{key: json.dumps(value) for key, value in words.items()})
     filters = {
         # Each is put first, so that the last one runs first.
@@ -208,7 +222,7 @@ def body_filter(
                 # Whatever a client calls the body, the model server may read it as JSON.
                 "allow_content_types_regex": {"regex": ".*"},
                 "allow_empty_content_type": True,
-                "rules": [_rule("model"), _rule("stream"), _rule("stream_options", "include_usage")],
+                "rules": [_rule("model"), _rule("stream"), *(_rule("stream_options", name) for name in _STREAM_OPTIONS)],
             },
         },
     }

@@ -231,6 +231,11 @@ def _refuse(wanted: PolicySet, tiers: tuple[Tier, ...], around: Surroundings) ->
                 "Kuadrant's filter reports to any Limitador only how many tokens an answer cost in all. Limit the total there, without "
                 "cost and count."
             )
+        if wanted.streams == "continuous" and _limits(wanted) and not one.native and any(tier.tokens or tier.spend for tier in tiers):
+            problems.append(
+                f"{where}: Kuadrant's filter reports a stream when it has ended, and one that is broken off never, so that "
+                "streams: continuous would count no more than inject does. Use inject there."
+            )
         problems += _refuse_spend(wanted, tiers, around, one)
         overlapping = policy.overlapping_token_limits(tiers) if "TokenRateLimitPolicy" in wanted.names else []
         if overlapping and not one.native:

@@ -12,6 +12,8 @@ from local_controller import envoy, routes, tokens
 from local_controller.envoy import Upstreams
 from local_controller.translate import translate
 
+from ansible_collections.kuadrant.llm.plugins.module_utils._tier import body
+
 from .configurations import (
     AUTH,
     ECHO,
@@ -70,6 +72,8 @@ def test_token_limits_ask_first_and_report_when_the_stream_is_done(index: routes
     expression, required = reports["kuadrant.llm/usage"]
     assert required
     assert expression.startswith(f"{ECHO}['kuadrant.llm/report'] == '1' ? (")
+    # What module tier's filter says of a stream that tells its usage all along.
+    assert f"'{body.RUNNING}' in metadata.filter_metadata ? 'aborted_running' : 'aborted'" in expression
     for pointer in ("/model", "/usage/total_tokens", "/usage/input_tokens", "/usage/input_tokens_details/cached_tokens"):
         said = f"metadata.filter_metadata['kuadrant.llm.response_body']['{pointer}']"
         assert reports[f"kuadrant.llm{pointer}"] == (said, False)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import typing as t
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -52,3 +54,23 @@ def plugin_docs(ansible_env: dict[str, str]) -> dict[str, dict[str, t.Any]]:
             )
             docs |= {fqcn: {"kind": kind, **doc} for fqcn, doc in json.loads(shown.stdout).items()}
     return docs
+
+
+@pytest.fixture(scope="session")
+def evaluated(ansible_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> t.Callable[..., t.Any]:
+    """What expressions over the variables of roles are, as Ansible evaluates them: ``(roles, extra variables, name to expression)``."""
+
+    def evaluate(roles: t.Sequence[str], given: t.Mapping[str, t.Any], wanted: t.Mapping[str, str]) -> t.Any:
+        folder = tmp_path_factory.mktemp("evaluated")
+        files = [str(ROOT / "roles" / role / part / "main.yml") for role in roles for part in ("defaults", "vars")]
+        content = "{{ {" + ", ".join(f"'{name}': {expression}" for name, expression in wanted.items()) + "} | to_json }}"
+        task = {"name": "Write", "ansible.builtin.copy": {"content": content, "dest": str(folder / "written.json"), "mode": "0600"}}
+        play = {"hosts": "localhost", "gather_facts": False, "vars_files": files, "tasks": [task]}
+        (folder / "play.yml").write_text(yaml.safe_dump([play]))
+        extra = json.dumps({**given, "ansible_python_interpreter": sys.executable})
+        command = ["ansible-playbook", "-i", "localhost,", "-c", "local", "-e", extra, str(folder / "play.yml")]
+        done = subprocess.run(command, cwd=ROOT, env=ansible_env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads((folder / "written.json").read_text())
+
+    return evaluate

@@ -20,9 +20,13 @@ from pathlib import Path, PurePosixPath
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import refuse
 
+from . import interpreter
+
 Map: t.TypeAlias = t.Mapping[str, t.Any]
-#: A program to the libraries that it is linked with: paths on this machine. Raises GatewayError.
-Libraries: t.TypeAlias = t.Callable[[str], list[str]]
+#: Programs to the libraries that they are linked with: paths on this machine. Raises GatewayError.
+Libraries: t.TypeAlias = t.Callable[[t.Sequence[str]], list[str]]
+#: The option ``python`` of an image to what the image gets of it. Raises GatewayError.
+Pythons: t.TypeAlias = t.Callable[[Map], interpreter.Interpreter]
 
 #: What a container with nothing else in it needs: users by name, and somewhere to write.
 _USERS = "root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n"
@@ -62,14 +66,19 @@ class Image:
     config: dict[str, t.Any]
 
 
-def read(images: t.Sequence[Map], libraries: Libraries) -> list[Image]:
+def read(images: t.Sequence[Map], libraries: Libraries, pythons: Pythons) -> list[Image]:
     """Images from the option ``images`` of the module; raises GatewayError that names everything that is wrong with them."""
     problems = [f"{spec['name']}: {problem}" for spec in images for problem in _problems(spec)]
     names = [spec["name"] for spec in images]
     problems += [f"{name}: two images have this name" for name in sorted({name for name in names if names.count(name) > 1})]
     refuse(problems)
     return [
-        Image(spec["name"], tuple(spec["references"]), tuple(sorted(_entries(spec, libraries), key=lambda one: one.path)), _config(spec))
+        Image(
+            spec["name"],
+            tuple(spec["references"]),
+            tuple(sorted(_entries(spec, libraries, pythons), key=lambda one: one.path)),
+            _config(spec),
+        )
         for spec in images
     ]
 
@@ -77,6 +86,16 @@ def read(images: t.Sequence[Map], libraries: Libraries) -> list[Image]:
 def found(source: str) -> list[str]:
     """The files that ``source`` stands for: a path, in which a part may be a pattern such as ``python3.*``."""
     return sorted(path for path in glob.glob(source) if Path(path).is_file())
+
+
+def is_there(spec: Map) -> bool:
+    """Whether all that an image is made of is there."""
+    python = spec.get("python")
+    return (
+        all(found(entry["source"]) for entry in spec["files"])
+        and all(Path(entry["source"]).is_dir() for entry in spec["folders"])
+        and (not python or Path(python["interpreter"]).exists())
+    )
 
 
 def _problems(spec: Map) -> t.Iterator[str]:
@@ -91,7 +110,12 @@ def _problems(spec: Map) -> t.Iterator[str]:
         matches = found(entry["source"])
         if len(matches) != 1:
             yield f"{entry['source']} is {'not there' if not matches else 'not one file but ' + str(len(matches))}"
-    paths = [entry["path"] for kind in ("files", "contents", "links", "directories") for entry in spec[kind]]
+    for entry in spec["folders"]:
+        if not Path(entry["source"]).is_dir():
+            yield f"{entry['source']} is no folder"
+    if spec.get("python") and not Path(spec["python"]["interpreter"]).exists():
+        yield f"{spec['python']['interpreter']} is not there"
+    paths = [entry["path"] for kind in ("files", "folders", "contents", "links", "directories") for entry in spec[kind]]
     for path in paths:
         pure = PurePosixPath(path)
         if not pure.is_absolute() or ".." in pure.parts or str(pure) != path or path == "/":
@@ -100,21 +124,34 @@ def _problems(spec: Map) -> t.Iterator[str]:
         yield f"{path} is there twice"
 
 
-def _entries(spec: Map, libraries: Libraries) -> list[Entry]:
+def _entries(spec: Map, libraries: Libraries, pythons: Pythons) -> list[Entry]:
     entries = {
         "etc/passwd": Entry("etc/passwd", 0o644, content=_USERS.encode()),
         "etc/group": Entry("etc/group", 0o644, content=_GROUPS.encode()),
         "tmp": Entry("tmp", 0o1777),
     }
-    linked: dict[str, str] = {}
+    linked: list[str] = []
+    if spec.get("python"):
+        python = pythons(spec["python"])
+        entries |= {path: _file(path, source) for path, source in python.files.items()}
+        entries[python.site] = Entry(python.site, 0o644, content=interpreter.SITE.encode())
+        entries["usr/bin/python3"] = Entry("usr/bin/python3", 0o777, target=f"python{python.version}")
+        linked += [source for path, source in python.files.items() if path == python.program or ".so" in PurePosixPath(path).suffixes]
+    for one in spec["folders"]:
+        folder = Path(one["source"])
+        for name in interpreter.below(folder, one.get("without") or ()):
+            entries[f"{one['path'][1:]}/{name}"] = _file(f"{one['path'][1:]}/{name}", str((folder / name).resolve()))
     for one in spec["files"]:
         path, source = one["path"][1:], str(Path(found(one["source"])[0]).resolve())
-        mode = int(one["mode"], 8) if one.get("mode") else (0o755 if os.access(source, os.X_OK) else 0o644)
-        entries[path] = Entry(path, mode, source=source)
+        entries[path] = _file(path, source, one.get("mode"))
         if one.get("dynamic"):
-            linked.update({library.lstrip("/"): str(Path(library).resolve()) for library in libraries(source)})
-    for path, source in linked.items():
-        entries.setdefault(path, Entry(path, 0o755, source=source))
+            linked.append(source)
+    sources = {entry.source for entry in entries.values()}
+    for library in libraries(linked) if linked else ():
+        source = str(Path(library).resolve())
+        # Wheels bring libraries that their own files find.
+        if source not in sources:
+            entries.setdefault(library.lstrip("/"), Entry(library.lstrip("/"), 0o755, source=source))
     for one in spec["contents"]:
         entries[one["path"][1:]] = Entry(one["path"][1:], int(one.get("mode") or "0644", 8), content=one["content"].encode())
     for one in spec["links"]:
@@ -126,6 +163,10 @@ def _entries(spec: Map, libraries: Libraries) -> list[Entry]:
             if str(parent) != ".":
                 entries.setdefault(str(parent), Entry(str(parent), 0o755))
     return list(entries.values())
+
+
+def _file(path: str, source: str, mode: str | None = None) -> Entry:
+    return Entry(path, int(mode, 8) if mode else (0o755 if os.access(source, os.X_OK) else 0o644), source=source)
 
 
 def _config(spec: Map) -> dict[str, t.Any]:

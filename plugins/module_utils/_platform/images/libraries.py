@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""The shared libraries of a program, as the loader of this machine finds them."""
+"""The shared libraries of programs, as the loader of this machine finds them."""
 
 from __future__ import annotations
 
@@ -20,17 +20,23 @@ _LINE = re.compile(r"\s*(?:(?P<name>\S+) => )?(?P<path>/\S+) \(0x[0-9a-f]+\)")
 _MISSING = re.compile(r"\s*(\S+) => not found")
 
 
-def parse(program: str, output: str) -> list[str]:
-    """Paths in the output of ``ldd``: libraries, and the loader itself. Raises GatewayError that names what is not there."""
-    missing = _MISSING.findall(output)
+def parse(output: str) -> list[str]:
+    """Paths in the output of ``ldd``: libraries, and the loader itself. Raises GatewayError that names what is not there, and for whom."""
+    paths: dict[str, None] = {}
+    missing: dict[str, None] = {}
+    for line in output.splitlines():
+        if match := _LINE.fullmatch(line):
+            paths[match["path"]] = None
+        elif lost := _MISSING.fullmatch(line):
+            missing[lost[1]] = None
     if missing:
-        raise GatewayError(f"{program} needs {', '.join(missing)}, which this machine does not have.")
-    return [match["path"] for line in output.splitlines() if (match := _LINE.fullmatch(line))]
+        raise GatewayError(f"A program needs {', '.join(missing)}, which this machine does not have.")
+    return list(paths)
 
 
-def find(program: str, run: Run) -> list[str]:
-    """The libraries of a program; none for one that is linked statically."""
-    code, output, error = run(["ldd", program])
+def find(programs: t.Sequence[str], run: Run) -> list[str]:
+    """The libraries of all these programs; none for those that are linked statically."""
+    code, output, error = run(["ldd", *programs])
     if code and "not a dynamic executable" not in output + error:
-        raise GatewayError(f"Failed to read the libraries of {program}: {(error or output).strip()}.")
-    return [] if code else parse(program, output)
+        raise GatewayError(f"Failed to read the libraries of {', '.join(programs)}: {(error or output).strip()}.")
+    return parse(output)

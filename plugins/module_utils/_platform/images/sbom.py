@@ -12,7 +12,9 @@ the RECORD files of installed wheels. Sources: SPDX 2.3; package URLs (purl-spec
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import functools
 import hashlib
 import json
 import mmap
@@ -109,15 +111,21 @@ def crates(lock: str) -> list[Ingredient]:
 
 def _wheel(source: Path) -> list[Ingredient]:
     """The installed wheel that a file belongs to."""
-    site = next((parent for parent in source.parents if parent.name == "site-packages"), None)
-    if site is None:
-        return []
-    line = f"{source.relative_to(site).as_posix()},"
-    for record in site.glob("*.dist-info/RECORD"):
-        if any(one.startswith(line) for one in record.read_text(encoding="utf-8").splitlines()):
-            name, version = record.parent.name.removesuffix(".dist-info").rsplit("-", 1)
-            return [Ingredient("pypi", name.replace("_", "-"), version)]
-    return []
+    site = next((parent for parent in source.parents if parent.name in ("site-packages", "dist-packages")), None)
+    package = _recorded(site).get(source.relative_to(site).as_posix()) if site else None
+    return [package] if package else []
+
+
+@functools.cache
+def _recorded(site: Path) -> dict[str, Ingredient]:
+    """The files of all wheels that are installed in a folder, relative to it, and the wheel of each."""
+    found: dict[str, Ingredient] = {}
+    for record in sorted(site.glob("*.dist-info/RECORD")):
+        name, version = record.parent.name.removesuffix(".dist-info").rsplit("-", 1)
+        package = Ingredient("pypi", name.replace("_", "-"), version)
+        with record.open(encoding="utf-8", newline="") as lines:
+            found.update({row[0]: package for row in csv.reader(lines) if row})
+    return found
 
 
 def document(archive: Archive, version: str, locks: t.Mapping[str, str]) -> bytes:

@@ -13,6 +13,8 @@ import typing as t
 
 Map: t.TypeAlias = t.Mapping[str, t.Any]
 
+SECCOMP = {"type": "RuntimeDefault"}
+
 
 def istiod_values(
     images: Map, version: str, *, namespace: str, resources: Map, inference: bool, pull_secret: str, extra: Map
@@ -23,6 +25,9 @@ def istiod_values(
         # Whole references, so that a digest can stand in them. Hub and tag are for what this role does not name.
         "image": pilot,
         "resources": dict(resources),
+        # Of istiod, and of the pods that it makes for Gateways: all that they lack for the level "restricted" of Pod Security.
+        "seccompProfile": dict(SECCOMP),
+        "gateways": {"seccompProfile": dict(SECCOMP)},
         "global": {
             "hub": re.sub(r"/[^/]*$", "", pilot),
             "tag": version,

@@ -18,6 +18,9 @@ Object: t.TypeAlias = t.Mapping[str, t.Any]
 # The variables of the container that were set here, so that they can be taken away again.
 ENV_ANNOTATION = "kuadrant.llm/env"
 
+#: What the level "restricted" of Pod Security asks of a container that runs without root, and charts leave out now and then.
+RESTRICTED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}}
+
 # Docker Hub is meant where an image names no host.
 _DEFAULT_HOST = "docker.io"
 
@@ -45,6 +48,7 @@ def deployment_patch(
 
     ``env`` maps names to values; a variable that was set by an earlier patch and is not wanted any more is deleted. The image of the
     container and those that it names in ``RELATED_IMAGE_*`` are looked up in ``replacements``, or else redirected to ``mirror``.
+    What is missing of :data:`RESTRICTED` is always part of it.
     """
 
     def redirected(image: str) -> str:
@@ -64,6 +68,8 @@ def deployment_patch(
         changes["image"] = image
     if resources and (missing := _missing(resources, container.get("resources") or {})):
         changes["resources"] = missing
+    if lacking := _missing(RESTRICTED, {**_profile(pod), **(container.get("securityContext") or {})}):
+        changes["securityContext"] = lacking
 
     spec: dict[str, t.Any] = {}
     if changes:
@@ -77,6 +83,12 @@ def deployment_patch(
     if spec:
         patch["spec"] = {"template": {"spec": spec}}
     return patch
+
+
+def _profile(pod: Object) -> dict[str, t.Any]:
+    """That of the pod, which its containers have if they say nothing."""
+    profile = (pod.get("securityContext") or {}).get("seccompProfile")
+    return {"seccompProfile": profile} if profile else {}
 
 
 def _env_patch(

@@ -186,7 +186,9 @@ def _shown(deployment: Object) -> Object:
     """What a patch can change."""
     pod = deployment["spec"]["template"]["spec"]
     annotations = {ENV_ANNOTATION: (deployment["metadata"].get("annotations") or {}).get(ENV_ANNOTATION)}
-    containers = [{field: one.get(field) for field in ("name", "image", "env", "resources")} for one in pod["containers"]]
+    containers = [
+        {field: one.get(field) for field in ("name", "image", "env", "resources", "securityContext")} for one in pod["containers"]
+    ]
     return {"annotations": annotations, "containers": containers, "imagePullSecrets": pod.get("imagePullSecrets")}
 
 

@@ -26,7 +26,7 @@ LABEL = {"app.kubernetes.io/managed-by": "kuadrant.llm"}
 
 def by_name(current: t.Any, patch: t.Any) -> t.Any:
     """A strategic merge patch of a Deployment: items of lists are known by their names."""
-    if isinstance(patch, list):
+    if isinstance(patch, list) and not all(isinstance(item, str) for item in patch):
         items = {item["name"]: item for item in current or []}
         for item in patch:
             items[item["name"]] = None if item.get("$patch") == "delete" else by_name(items.get(item["name"], {}), item)

@@ -55,9 +55,12 @@ _ECHO = f"metadata.filter_metadata['{envoy.RATE_LIMIT_METADATA}']"
 _HAS_RESPONSE = f"'{cel.RESPONSE_BODY_NAMESPACE}' in metadata.filter_metadata"
 _RESPONSE = f"metadata.filter_metadata['{cel.RESPONSE_BODY_NAMESPACE}']"
 _STREAMED = f"({_HAS_RESPONSE} && '{envoy.STREAM}' in {_RESPONSE})"
+# The namespace of metadata that module tier's filter makes for a stream that tells in each event what it cost until then (_tier/body.py).
+RUNNING = "kuadrant.llm.running"
+_ABORTED = f"('{RUNNING}' in metadata.filter_metadata ? 'aborted_running' : 'aborted')"
 # 'via_upstream' is Envoy's word for an answer that came from the model server and is complete.
 _REASON = (
-    "!has(response.code) ? 'aborted' : response.code >= 400 ? 'error' : response.code_details != 'via_upstream' ? 'aborted' : "
+    f"!has(response.code) ? {_ABORTED} : response.code >= 400 ? 'error' : response.code_details != 'via_upstream' ? {_ABORTED} : "
     f"{_STREAMED} ? 'stream_without_usage' : 'no_usage'"
 )
 

@@ -115,7 +115,8 @@ impl Engine {
         let limit_name = settlement.limited.and_then(name);
         for (counter, window) in counters.iter_mut().zip(&settlement.windows) {
             counter.set_remaining(counter.max_value().saturating_sub(window.value));
-            counter.set_expires_in(Duration::from_millis(window.expires.saturating_sub(now)));
+            // In whole seconds, as headers tell it, and rounded up: whoever asks again after so many finds a new window.
+            counter.set_expires_in(Duration::from_secs(window.expires.saturating_sub(now).div_ceil(1000).max(1)));
         }
         Ok(CheckResult { limited: settlement.limited.is_some(), counters, limit_name })
     }

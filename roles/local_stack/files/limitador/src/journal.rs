@@ -20,7 +20,9 @@ use crate::usage::{Month, Usage};
 
 const HEADER: &str = r#"{"format":"kuadrant.llm limitador 1"}"#;
 /// A rewrite is due when the file is this much larger than after the last one.
-const GROWTH: u64 = if cfg!(test) { 64 << 10 } else { 64 << 20 };
+///
+/// A start reads all of it. So little more than what there is to remember is to be read before a server answers again.
+const GROWTH: u64 = if cfg!(test) { 64 << 10 } else { 8 << 20 };
 
 #[derive(Default, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,7 +65,7 @@ pub enum Found {
 }
 
 impl Journal {
-    /// Opens the directory and replays what is in it. The caller rewrites the journal before it appends, if that is possible.
+    /// Opens the directory and replays what is in it. Where there is no whole journal, the caller writes one before it appends.
     /// A directory that has no space left is no error.
     pub fn open(directory: &Path, replay: impl FnMut(Record)) -> Result<(Self, Found)> {
         let lock = lock(directory)?;
@@ -84,6 +86,7 @@ impl Journal {
         if found == Found::Whole && journal.length > 0 {
             journal.torn = true;
             journal.file = Some(file);
+            journal.rewrite_at = journal.length + GROWTH;
         }
         Ok((journal, found))
     }

@@ -72,7 +72,7 @@ async fn run(args: Args) -> Result<()> {
     let reloader = Arc::new(Reloader::new(&args.limits_file, store.clone(), metrics.clone())?);
     let engine = Arc::new(Engine {
         limits: reloader.limits(),
-        store,
+        store: store.clone(),
         labeler: Labeler::new(args.metric_labels, args.metric_labels_default.0),
         limit_name_in_labels: args.limit_name_in_labels,
         programs: Programs::default(),
@@ -94,6 +94,7 @@ async fn run(args: Args) -> Result<()> {
     let service = Service { engine: engine.clone(), headers: args.rate_limit_headers };
     let mut grpc = tokio::spawn(service.serve(rls, stopped(&stop)));
     let mut api = tokio::spawn(Api { engine, metrics }.serve(http, stopped(&stop)));
+    tokio::task::spawn_blocking(move || store.shorten(now()));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -11,6 +11,7 @@
 //! A journal that cannot be written, mostly for want of space, stops nothing: memory decides and counts on, and the journal is
 //! marked as behind. A server that is started from such a journal goes on with its windows, and its totals begin a new life.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::Path;
@@ -136,7 +137,9 @@ impl Store {
         }
         state.journal = Some(journal);
         state.sweep(now);
-        if let Err(error) = state.rewrite() {
+        // To one that says all, more is appended, so that the server answers before it is shortened.
+        let whole = found == Found::Whole && recorded && months;
+        if !whole && let Err(error) = state.rewrite() {
             state.fall_behind(&error, now);
         }
         info!(
@@ -148,6 +151,17 @@ impl Store {
         let store = Self { state: Mutex::new(state), datastore };
         store.tell(&store.lock());
         Ok(store)
+    }
+
+    /// Writes the journal in its shortest form, for a server that answers already.
+    pub fn shorten(&self, now: Time) {
+        let mut state = self.lock();
+        if state.behind.is_none()
+            && let Err(error) = state.rewrite()
+        {
+            state.fall_behind(&error, now);
+        }
+        self.tell(&state);
     }
 
     /// Admits all demands or none. `totals` says what to count, given the demand that was denied, if any, and those in shadow that would
@@ -287,8 +301,16 @@ impl State {
             self.usages.clear();
         }
         for (series, total) in record.totals {
-            self.usages.add(&series, total.saturating_sub(self.totals.get(&series).copied().unwrap_or(0)));
-            self.totals.insert(series, total);
+            match self.totals.entry(series) {
+                Entry::Vacant(new) => {
+                    self.usages.add(new.key(), total);
+                    new.insert(total);
+                }
+                Entry::Occupied(mut old) => {
+                    self.usages.add(old.key(), total.saturating_sub(*old.get()));
+                    old.insert(total);
+                }
+            }
         }
         for (namespace, user, usage) in record.usage {
             self.usages.set(&namespace, &user, usage);

@@ -16,6 +16,10 @@ pub const USAGE: &str = "kuadrant.llm/usage";
 const SAID: &str = "kuadrant.llm";
 /// The reason of an answer whose usage says nothing that can be counted: no number, a negative one, or one beyond `MOST`.
 const INVALID: &str = "invalid_usage";
+/// The reasons of a stream that was broken off, and of one that had told in each event what it cost until then: `RUNNING` is
+/// counted as `ABORTED`, although it told all parts of a usage, for the model server may have worked on.
+const ABORTED: &str = "aborted";
+const RUNNING: &str = "aborted_running";
 /// The most tokens that one answer can have cost: beyond that its number is none of tokens.
 const MOST: u64 = 1_000_000_000_000;
 
@@ -52,13 +56,18 @@ impl Report {
         let mut report =
             Self::split(total.unwrap_or(known), prompt.unwrap_or(0), completion.unwrap_or(0), cached.unwrap_or(0));
         report.model = model;
-        if total.is_none() && (prompt.is_none() || completion.is_none()) {
-            let reason = entries.get(USAGE).cloned().unwrap_or_default();
-            let invalid =
-                entries.iter().any(|(key, value)| key.starts_with("kuadrant.llm/usage/") && tokens(value).is_none());
-            let explained = matches!(reason.as_str(), "aborted" | "error");
-            report.unmetered = Some(if invalid && !explained { INVALID.into() } else { reason });
-        }
+        let missing = total.is_none() && (prompt.is_none() || completion.is_none());
+        report.unmetered = match entries.get(USAGE).map_or("", String::as_str) {
+            RUNNING => Some(ABORTED.into()),
+            _ if !missing => None,
+            explained @ (ABORTED | "error") => Some(explained.into()),
+            reason => {
+                let invalid = |(key, value): (&String, &String)| {
+                    key.starts_with("kuadrant.llm/usage/") && tokens(value).is_none()
+                };
+                Some(if entries.iter().any(invalid) { INVALID } else { reason }.into())
+            }
+        };
         report
     }
 
@@ -187,5 +196,14 @@ mod tests {
     fn the_beginning_of_a_stream_is_counted_and_the_rest_is_missed() {
         assert_eq!(unmetered("aborted", &[("input_tokens", "7")]), (7, "aborted".into()));
         assert_eq!(unmetered("stream_without_usage", &[("input_tokens", "7")]), (7, "stream_without_usage".into()));
+    }
+
+    #[test]
+    fn a_running_usage_is_counted_as_far_as_it_went_and_the_rest_is_missed() {
+        let until_then = [("prompt_tokens", "7"), ("completion_tokens", "2"), ("total_tokens", "9")];
+        assert_eq!(unmetered(RUNNING, &until_then), (9, "aborted".into()));
+        assert_eq!(unmetered(RUNNING, &[]), (0, "aborted".into()), "before the first event");
+        assert_eq!(unmetered(RUNNING, &[("total_tokens", "many")]), (0, "aborted".into()));
+        assert_eq!(said(ABORTED, &until_then).unmetered, None, "one that tells it once, at its end, has told all");
     }
 }

@@ -4,8 +4,8 @@
 
 //! A thousand random plans of tiers: what is admitted is what the limits say, exactly, whoever asks in whatever order. Requests and
 //! tokens, per user and per group, of one model, several windows of one limit, weighed and in shadow, as module tier writes them and Envoy
-//! asks about them. That a user's keys and JWTs share what this user has is tested with a real gateway: tests/integration/test_identities.py,
-//! and plans of which some keys are JWTs would say no more here, since the limiter sees the user only.
+//! asks about them. That users come with keys, with JWTs or with both is seen at a real gateway only (tests/integration/test_tier_plans.py):
+//! the limiter sees the user.
 
 use std::collections::HashMap;
 use std::fmt::Write;

@@ -100,3 +100,74 @@ def test_rules_hold_no_more_than_gateway_api_lets_them() -> None:
     assert all(rule["backendRefs"] == [{"name": "a"}] for rule in rules)
     with pytest.raises(GatewayError, match="has 127 pairs of path and method"):
         parse_paths([{"path": f"/v1/{number}"} for number in range(127)])
+
+
+ORIGIN = "https://chat.llm.example"
+
+
+def asked(origins: list[str], **headers: str) -> bool:
+    """Whether a request with OPTIONS finds the route of a path that is answered to POST, as Gateway API defines its matches."""
+    (rule,) = route_rules(parse_paths([{"path": "/a"}], origins=origins), {}, origins)
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    return any(
+        match.get("method") == "OPTIONS"
+        and all(
+            header["type"] == "RegularExpression" and re.fullmatch(header["value"], given.get(header["name"], ""))
+            for header in match.get("headers", [])
+        )
+        for match in rule["matches"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("origins", "headers", "expected"),
+    [
+        ([ORIGIN], {"origin": ORIGIN, "access_control_request_method": "POST"}, True),
+        ([ORIGIN], {}, False),
+        ([ORIGIN], {"origin": ORIGIN}, False),
+        ([ORIGIN], {"origin": ORIGIN, "access_control_request_method": ""}, False),
+        ([ORIGIN], {"access_control_request_method": "POST"}, False),
+        ([ORIGIN], {"origin": "https://chatxllm.example", "access_control_request_method": "POST"}, False),
+        ([ORIGIN], {"origin": f"{ORIGIN}.evil.example", "access_control_request_method": "POST"}, False),
+        ([ORIGIN], {"origin": f"https://evil.example,{ORIGIN}", "access_control_request_method": "POST"}, False),
+        (["http://[::1]:3000", "null"], {"origin": "http://[::1]:3000", "access_control_request_method": "POST"}, True),
+        (["http://[::1]:3000", "null"], {"origin": "null", "access_control_request_method": "POST"}, True),
+        (["http://[::1]:3000", "null"], {"origin": "http://1:3000", "access_control_request_method": "POST"}, False),
+        (["*"], {"origin": "https://any.example", "access_control_request_method": "POST"}, True),
+        (["*"], {"access_control_request_method": "POST"}, False),
+        ([], {"origin": ORIGIN, "access_control_request_method": "POST"}, False),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Possible nested set")  # which RE2 has not: there [[] is a bracket
+def test_a_page_may_ask_and_nothing_else_passes_as_a_question(origins: list[str], headers: dict[str, str], expected: bool) -> None:
+    assert asked(origins, **headers) is expected
+
+
+def test_methods_that_are_named_need_no_origin() -> None:
+    named = [{"path": "/a", "methods": ["OPTIONS"]}, {"path": "/b", "methods": ["ANY"]}]
+    (rule,) = route_rules(parse_paths(named, origins=[ORIGIN]), {}, [ORIGIN])
+    path = [{"type": "Exact", "value": value} for value in ("/a", "/b")]
+    assert rule["matches"] == [{"path": path[0], "method": "OPTIONS"}, {"path": path[1]}]
+
+
+def test_a_pattern_has_no_backslash_which_would_begin_an_escape_in_the_expression_of_kuadrant_operator() -> None:
+    (rule,) = route_rules(parse_paths([{"path": "/a"}]), {}, ["chrome-extension://a-b.c", "http://[::1]:3000"])
+    assert "\\" not in repr(rule)
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://chat.llm.example/", "chat.llm.example", "https://*.llm.example", "https://a' || '", "", 7, None]
+)
+def test_what_is_no_origin_is_named(origin: t.Any) -> None:
+    with pytest.raises(GatewayError, match=r"llm_gateway_cors_origins: .* must be an origin as browsers send it"):
+        parse_paths([{"path": "/a"}], origins=[origin])
+
+
+def test_questions_of_browsers_take_room_in_a_route_and_too_many_origins_none() -> None:
+    many = [{"path": f"/v1/{number}"} for number in range(64)]
+    assert len(parse_paths(many[:63], origins=[ORIGIN])) == 63
+    with pytest.raises(GatewayError, match="has 128 pairs of path and method"):
+        parse_paths(many, origins=[ORIGIN])
+    origins = [f"https://{number}.llm.example" for number in range(200)]
+    with pytest.raises(GatewayError, match="is 5489 characters long as one pattern, and a route holds 4096"):
+        parse_paths(many[:1], origins=origins)

@@ -157,6 +157,7 @@ def test_filters_of_gateways_that_the_target_has_left_go() -> None:
             ISTIO,
             "Gateway llm/gw cannot tell prompt and completion apart, as limits with cost or count want it (tier free",
         ),
+        (wanted(TOKENS, streams="continuous"), ISTIO, "Gateway llm/gw: Kuadrant's filter reports a stream when it has ended"),
         (wanted(REQUESTS, kind="HTTPRoute", names={"TelemetryPolicy": "u"}), ISTIO, "A TelemetryPolicy has effect on a Gateway only"),
     ],
 )
@@ -172,6 +173,9 @@ def test_what_a_gateway_cannot_do_is_refused_by_name(want: PolicySet, gateway: D
         (wanted(REQUESTS), ENVOY_GATEWAY),
         (wanted(TOKENS, streams="allow"), ENVOY_GATEWAY),
         (wanted(OVERLAPPING), NATIVE),
+        (wanted(TOKENS, streams="continuous"), NATIVE),
+        (wanted(REQUESTS, streams="continuous"), ISTIO),
+        (wanted(TOKENS, streams="continuous", names={"AuthPolicy": "a"}), ISTIO),
         (wanted(WEIGHTED), NATIVE),
         (wanted(WEIGHTED, names={"AuthPolicy": "a"}), ISTIO),
         (wanted(MODEL, names={"AuthPolicy": "a"}), ENVOY_GATEWAY),
@@ -205,7 +209,9 @@ def test_on_a_gateway_the_filters_hold_for_all_routes_and_on_a_route_for_its_rul
     assert single["spec"]["workloadSelector"]["labels"] == {"gateway.networking.k8s.io/gateway-name": "gw"}
 
 
-@pytest.mark.parametrize(("tiers", "streams", "said"), [(TOKENS, "refuse", "refuse"), (MODEL, "inject", "allow")])
+@pytest.mark.parametrize(
+    ("tiers", "streams", "said"), [(TOKENS, "refuse", "refuse"), (TOKENS, "continuous", "continuous"), (MODEL, "inject", "allow")]
+)
 def test_streams_matter_only_where_tokens_are_limited(tiers: t.Any, streams: str, said: str) -> None:
     definition = body_filter(parse_tiers(tiers), name="x", gateway=ISTIO.gateway, streams=streams)
     assert f'local STREAMS = "{said}"' in filters(definition)[0]["typed_config"]["default_source_code"]["inline_string"]

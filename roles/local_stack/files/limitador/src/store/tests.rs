@@ -172,6 +172,26 @@ fn a_request_writes_again_what_could_not_be_written() {
 }
 
 #[test]
+fn a_start_appends_to_what_there_is_and_shortens_it_afterwards() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), 0);
+    (0..9).for_each(|_call| assert!(admitted(&store, demand(20, Hits::Take(1)), 0)));
+    drop(store);
+    let size = || std::fs::metadata(directory.path().join("journal")).unwrap().len();
+    let before = size();
+    let store = open(directory.path(), 1);
+    assert_eq!(size(), before);
+    assert!(admitted(&store, demand(20, Hits::Take(1)), 1));
+    assert!(size() > before);
+    let totals = store.totals();
+    store.shorten(1);
+    assert!(size() < before);
+    drop(store);
+    let store = open(directory.path(), 2);
+    assert_eq!((store.totals(), value(&store, 2)), (totals, 10));
+}
+
+#[test]
 fn a_start_without_space_is_no_loss() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path(), 0);
@@ -181,6 +201,7 @@ fn a_start_without_space_is_no_loss() {
     drop(store);
     for now in [1, 2] {
         let store = open(directory.path(), now);
+        store.shorten(now);
         assert_eq!((store.totals(), store.datastore.partitioned.get()), (totals.clone(), 1));
     }
 }

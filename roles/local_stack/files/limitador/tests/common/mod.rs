@@ -5,13 +5,27 @@
 #![allow(dead_code)] // each test program uses its part
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
-use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitRequest;
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient as EnvoyClient;
+use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use envoy_types::pb::google::protobuf::UInt64Value;
+use limitador::limit::Expression;
+use limitador_server::args::RateLimitHeaders;
+use limitador_server::engine::Engine;
+use limitador_server::grpc::Service;
+use limitador_server::grpc::kuadrant::rate_limit_service_client::RateLimitServiceClient as KuadrantClient;
+use limitador_server::http::Api;
+use limitador_server::labels::Labeler;
+use limitador_server::metrics::Metrics;
+use limitador_server::reload::Reloader;
+use limitador_server::store::Store;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tonic::transport::Channel;
 
 pub const NAMESPACE: &str = "llm/vllm-httproute";
 
@@ -60,3 +74,57 @@ pub async fn series(server: SocketAddr, name: &str) -> u64 {
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     value.map_or(0, |value| value.parse().unwrap())
 }
+
+/// A limiter in this process, and its clients.
+pub struct Server {
+    pub envoy: EnvoyClient<Channel>,
+    pub kuadrant: KuadrantClient<Channel>,
+    pub http: SocketAddr,
+}
+
+pub async fn server(limits_file: &str) -> Server {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("limits.yaml");
+    std::fs::write(&file, limits_file).unwrap();
+    let metrics = Metrics::default();
+    let store = Arc::new(Store::in_memory(metrics.datastore.clone(), 0));
+    let reloader = Reloader::new(&file, store.clone(), metrics.clone()).unwrap();
+    let mappings = ["user=auth.identity.userid", "group=auth.identity.groups"];
+    let engine = Arc::new(Engine {
+        limits: reloader.limits(),
+        store,
+        labeler: Labeler::new(
+            mappings.iter().map(|mapping| mapping.parse().unwrap()).collect(),
+            Some(Expression::parse("descriptors[1]").unwrap()),
+        ),
+        limit_name_in_labels: true,
+        programs: Default::default(),
+    });
+    let rls = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (rls_address, http_address) = (rls.local_addr().unwrap(), http.local_addr().unwrap());
+    let service = Service { engine: engine.clone(), headers: RateLimitHeaders::DraftVersion03 };
+    tokio::spawn(service.serve(rls, std::future::pending()));
+    tokio::spawn(Api { engine, metrics }.serve(http, std::future::pending()));
+    let channel = Channel::from_shared(format!("http://{rls_address}")).unwrap().connect().await.unwrap();
+    Server { envoy: EnvoyClient::new(channel.clone()), kuadrant: KuadrantClient::new(channel), http: http_address }
+}
+
+impl Server {
+    pub async fn should_rate_limit(&mut self, user: &str, hits: Option<u64>) -> Code {
+        self.envoy.should_rate_limit(request(user, hits)).await.unwrap().into_inner().overall_code()
+    }
+}
+
+pub fn header<'a>(response: &'a RateLimitResponse, key: &str) -> Option<&'a str> {
+    let found = response.response_headers_to_add.iter().find(|header| header.key == key);
+    found.map(|header| header.value.as_str())
+}
+
+pub const NAMESPACE_LABEL: &str = r#"limitador_namespace="llm/vllm-httproute""#;
+
+pub async fn labelled(server: &Server, name: &str, before: &str, after: &str) -> u64 {
+    series(server.http, &format!("{name}{{{before}{NAMESPACE_LABEL}{after}}}")).await
+}
+
+pub const ALICE: (&str, &str) = (r#"group="free","#, r#",user="alice""#);

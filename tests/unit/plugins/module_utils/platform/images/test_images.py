@@ -6,20 +6,26 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
+import shutil
+import subprocess
+import sys
 import tarfile
 import typing as t
 from pathlib import Path
 
+import packaging
 import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.images import archive, layout, libraries
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.images import archive, interpreter, layout, libraries
 from ansible_collections.kuadrant.llm.plugins.modules import image_archives
 
 REFERENCE = "registry.example.org/team/program:v1"
+NO_PYTHON = functools.partial(interpreter.ask, run=lambda _argv: (1, "", "this image has no Python"))
 
 
 @pytest.fixture
@@ -179,8 +185,8 @@ def test_all_that_is_wrong_is_said_before_anything_is_written(run_module: t.Any,
 
 
 def test_a_file_that_changes_while_it_is_read_is_an_error(options: dict[str, t.Any], program: Path, tmp_path: Path) -> None:
-    spec = {"environment": {}, "labels": {}, **options["images"][0]}
-    described = archive.describe(layout.read([spec], lambda _program: [])[0], "amd64")
+    spec = {"environment": {}, "labels": {}, "folders": [], **options["images"][0]}
+    described = archive.describe(layout.read([spec], lambda _programs: [], NO_PYTHON)[0], "amd64")
     program.write_bytes(b"x" * program.stat().st_size)
     with pytest.raises(GatewayError, match=r"changed while it was read. Run it again"):
         archive.write(described, tmp_path / "program.tar")
@@ -198,18 +204,87 @@ def test_libraries_are_read_from_what_the_loader_says() -> None:
         "\tlibm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x00007f7aa3468000)\n"
         "\t/lib64/ld-linux-x86-64.so.2 (0x00007f7aa355b000)\n"
     )
-    assert libraries.parse("p", output) == ["/lib/x86_64-linux-gnu/libm.so.6", "/lib64/ld-linux-x86-64.so.2"]
-    with pytest.raises(GatewayError, match=r"p needs libnone.so.1, which this machine does not have"):
-        libraries.parse("p", "\tlibnone.so.1 => not found\n")
-    assert libraries.find("p", lambda _argv: (1, "", "\tnot a dynamic executable\n")) == []
+    assert libraries.parse(output) == ["/lib/x86_64-linux-gnu/libm.so.6", "/lib64/ld-linux-x86-64.so.2"]
+    assert libraries.parse(f"/one:\n{output}/other:\n{output}") == libraries.parse(output)
+    with pytest.raises(GatewayError, match=r"A program needs libnone.so.1, which this machine does not have"):
+        libraries.parse("\tlibnone.so.1 => not found\n")
+    assert libraries.find(["p"], lambda _argv: (1, "", "\tnot a dynamic executable\n")) == []
     with pytest.raises(GatewayError, match="no such file"):
-        libraries.find("p", lambda _argv: (1, "", "no such file"))
+        libraries.find(["p"], lambda _argv: (1, "", "no such file"))
 
 
 def test_libraries_come_into_the_image(options: dict[str, t.Any], tmp_path: Path) -> None:
     library = tmp_path / "libm.so.6"
     library.write_text("library")
-    spec = {"environment": {}, "labels": {}, **options["images"][0]}
+    spec = {"environment": {}, "labels": {}, "folders": [], **options["images"][0]}
     spec["files"][0]["dynamic"] = True
-    entries = {entry.path: entry for entry in layout.read([spec], lambda _program: [str(library)])[0].entries}
+    entries = {entry.path: entry for entry in layout.read([spec], lambda _programs: [str(library)], NO_PYTHON)[0].entries}
     assert entries[str(library)[1:]].source == str(library)
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Path:
+    """A virtual environment with two packages, of which one requires the other."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
+    (site,) = tmp_path.glob("venv/lib/python3*/site-packages")
+    for name, requires in {"first": "Requires-Dist: se.cond\nRequires-Dist: absent; extra == 'more'\n", "se_cond": ""}.items():
+        (site / f"{name}-1.0.dist-info").mkdir()
+        (site / f"{name}-1.0.dist-info/METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{requires}")
+        (site / f"{name}-1.0.dist-info/RECORD").write_text(f"{name}.py,,\n__pycache__/{name}.cpython-311.pyc,,\n../../../bin/{name},,\n")
+        (site / f"{name}.py").write_text("VALUE = 1\n")
+    # Requirements are read by packaging, which comes with Ansible and with pip.
+    shutil.copytree(Path(packaging.__file__).parent, site / "packaging")
+    return tmp_path / "venv/bin/python"
+
+
+def test_python_with_its_packages_comes_into_the_image(
+    run_module: t.Any, options: dict[str, t.Any], environment: Path, tmp_path: Path
+) -> None:
+    """The files that the image gets, laid out as there, run: the interpreter finds its library and its packages."""
+    folder = tmp_path / "collection"
+    for name in ("plugins/__pycache__/one.pyc", "plugins/one.py", "tests/test_one.py"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+    image = options["images"][0] | {
+        "python": {"interpreter": str(environment), "packages": ["first"]},
+        "folders": [{"source": str(folder), "path": "/usr/share/collection", "without": ["tests"]}],
+    }
+    made = run_module(image_archives.main, **{**options, "images": [image]})
+    entries = layer(tmp_path / "images/program.tar")
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    assert entries["usr/bin/python3"].linkname == f"python{version}"
+    wanted = ["collection/plugins/one.py", "python-packages/first.py", "python-packages/se_cond.py"]
+    assert {f"usr/lib/python{version}/os.py", *(f"usr/share/{name}" for name in wanted)} <= entries.keys()
+    assert [name for name in entries if "pycache" in name or "/tests/" in name or name.endswith("bin/first")] == []
+    root = tmp_path / "root"
+    library, packages = root / f"usr/lib/python{version}", root / "usr/share/python-packages"
+    root.mkdir()
+    subprocess.run(["tar", "-xf", tmp_path / "images/program.layer", "-C", root], check=True)
+    (library / "sitecustomize.py").write_text(f"import site\nsite.addsitedir({str(packages)!r})\n")
+    done = subprocess.run(
+        [root / f"usr/bin/python{version}", "-c", "import first, json, ssl; print(json.__file__, first.__file__)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={},
+    )
+    assert done.stdout.split() == [str(library / "json/__init__.py"), str(packages / "first.py")]
+    named = json.loads(Path(made["images"][0]["sbom"]).read_text())["packages"]
+    assert {one["name"] for one in named} >= {"first", "se-cond"}
+    assert run_module(image_archives.main, **{**options, "images": [image]})["changed"] is False
+
+
+def test_package_that_is_not_installed_is_named(run_module: t.Any, options: dict[str, t.Any], environment: Path) -> None:
+    image = options["images"][0] | {"python": {"interpreter": str(environment), "packages": ["first", "third"]}}
+    said = run_module(image_archives.main, **{**options, "images": [image]})["msg"]
+    assert f"{environment} does not have third, which an image is to have" in said
+
+
+def test_missing_python_or_folder_is_refused(run_module: t.Any, options: dict[str, t.Any], tmp_path: Path) -> None:
+    gone = str(tmp_path / "gone")
+    image = options["images"][0] | {"python": {"interpreter": gone}, "folders": [{"source": gone, "path": "/x"}]}
+    said = run_module(image_archives.main, **{**options, "images": [image]})["msg"]
+    assert f"{gone} is no folder" in said
+    assert f"{gone} is not there" in said
+    predicted = run_module(image_archives.main, check=True, **{**options, "images": [image]})
+    assert (predicted["changed"], predicted["images"][0]["digest"]) == (True, "")

@@ -15,6 +15,8 @@ def test_istiod_values() -> None:
     assert values == {
         "image": "m:5000/istio/pilot@sha256:0",
         "resources": {"requests": {"cpu": "1", "memory": "256Mi"}},
+        "seccompProfile": {"type": "RuntimeDefault"},
+        "gateways": {"seccompProfile": {"type": "RuntimeDefault"}},
         "env": {"ENABLE_GATEWAY_API_INFERENCE_EXTENSION": "true", "A": "b"},
         "global": {
             "hub": "m:5000/istio",

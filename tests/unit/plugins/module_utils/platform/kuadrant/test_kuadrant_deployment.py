@@ -11,6 +11,7 @@ import typing as t
 import pytest
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.deployment import (
+    RESTRICTED,
     deployment_patch,
     late_dependencies,
     mirrored,
@@ -23,6 +24,7 @@ MIRROR = "registry.example.org/llm"
 
 def deployment(*env: dict[str, t.Any], annotations: dict[str, str] | None = None, **pod: t.Any) -> dict[str, t.Any]:
     container = {"name": "manager", "image": pod.pop("image", IMAGE), "env": list(env), "resources": pod.pop("resources", {})}
+    container["securityContext"] = pod.pop("security", RESTRICTED)
     spec = {"containers": [{"name": "sidecar", "image": "example.org/sidecar"}, container], **pod}
     return {"metadata": {"name": "operator", "annotations": annotations or {}}, "spec": {"template": {"spec": spec}}}
 
@@ -50,6 +52,22 @@ def test_image_is_redirected_once(image: str, expected: str) -> None:
     assert mirrored(image, MIRROR) == mirrored(image, MIRROR + "/") == expected
     assert mirrored(expected, MIRROR) == expected
     assert mirrored(image, "") == image
+
+
+@pytest.mark.parametrize(
+    ("security", "pod", "patched"),
+    [
+        ({}, {}, RESTRICTED),
+        ({"allowPrivilegeEscalation": False, "runAsUser": 1}, {}, {name: RESTRICTED[name] for name in ("capabilities", "seccompProfile")}),
+        ({"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}, {"seccompProfile": {"type": "RuntimeDefault"}}, None),
+        (RESTRICTED, {"runAsNonRoot": True}, None),
+    ],
+)
+def test_what_pod_security_asks_is_set_where_it_is_missing(
+    security: dict[str, t.Any], pod: dict[str, t.Any], patched: dict[str, t.Any] | None
+) -> None:
+    patch = deployment_patch(deployment(security=security, securityContext=pod))
+    assert (container_of(patch)["securityContext"] if patch else None) == patched
 
 
 def test_nothing_wanted_changes_nothing() -> None:

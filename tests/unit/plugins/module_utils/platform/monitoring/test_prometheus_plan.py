@@ -111,7 +111,7 @@ def test_removal_of_ours_ends_with_record_and_namespace() -> None:
     made = plan(OURS, state="absent")
     assert (made["action"], made["namespace"], made["remove_crds"], made["notes"]) == ("remove", "llm-observability", True, [])
     kinds = [one["kind"] for one in made["remove"]]
-    assert (kinds[0], kinds[-1], len(kinds)) == ("PodMonitor", "ServiceAccount", 7)
+    assert (kinds[0], kinds[-1], len(kinds)) == ("PodMonitor", "ServiceAccount", 8)
     assert {tuple(one["metadata"]["labels"].items()) for one in made["remove"]} == {
         (
             ("app.kubernetes.io/managed-by", "kuadrant.llm"),
@@ -125,7 +125,7 @@ def test_removal_of_ours_ends_with_record_and_namespace() -> None:
 
 def test_removal_of_what_is_not_ours_takes_only_our_objects() -> None:
     made = plan(THEIRS, state="absent")
-    assert (made["action"], made["definitions"], made["remove_crds"], len(made["remove"])) == ("none", [], False, 7)
+    assert (made["action"], made["definitions"], made["remove_crds"], len(made["remove"])) == ("none", [], False, 8)
 
 
 @pytest.mark.parametrize(
