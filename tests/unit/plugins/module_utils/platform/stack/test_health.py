@@ -121,8 +121,9 @@ def test_silent_is_who_never_answers(site: Site, closed: str) -> None:
     site.answer("/well", (200, ""))
     site.answer("/ill", (503, ""))
     site.answer("/late", (503, ""), (503, ""), (200, ""))
-    urls = {"well": f"{site.url}/well", "ill": f"{site.url}/ill", "late": f"{site.url}/late", "gone": closed}
+    urls = {"well": f"{site.url}/well", "ill": f"{site.url}/ill", "gone": closed}
     assert health.silent(urls, 0.2) == ["gone", "ill"]
+    assert health.silent({"late": f"{site.url}/late"}, 60) == []
     assert health.silent({}, 0) == []
 
 
