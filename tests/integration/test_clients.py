@@ -22,6 +22,7 @@ WINDOW = 4
 TIERS = [
     {"name": "free", "requests": [{"limit": 2, "window": f"{WINDOW}s"}]},
     {"name": "open", "tokens": [{"limit": 100000, "window": "1h"}]},
+    {"name": "slow", "requests": [{"limit": 1, "window": "1s"}]},  # of a user of reach.yml who is not asked for here
 ]
 VARIABLES = {"gateway_route_backend_name": "vllm-simulator", "authorization_tiers": TIERS}
 ABSENT = {"gateway_state": "absent", "authorization_state": "absent", "rate_limiting_state": "absent"}
