@@ -164,7 +164,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 request:
-  description: The request as it is recorded. Texts that nobody gave are empty.
+  description: The request as it is recorded. Texts that were not given are empty.
   returned: success
   type: dict
   contains:

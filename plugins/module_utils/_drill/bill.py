@@ -37,7 +37,7 @@ class DrillBill:
     def _read(self, wait_seconds: int) -> Usage:
         defaults = {name: option.get("default") for name, option in ARGUMENT_SPEC.items()}
         params: dict[str, t.Any] = {**defaults, "prometheus_url": self.prometheus.url, "start": self.start, "wait_for_scrape": wait_seconds}
-        # As somebody asks who comes now: one that was restarted in the drill is another one to who has asked before.
+        # A new client: to one that has asked before, a server that was restarted in the drill looks like another server.
         prometheus = Prometheus(self.prometheus.url, timeout=TIMEOUT)
         return read_usage(prometheus, parse_question(params, prometheus.now_ms()))
 

@@ -51,7 +51,7 @@ def parse_request(params: t.Mapping[str, t.Any], tiers: t.Collection[str] | None
 
 
 def person(text: str) -> str:
-    """Who takes a step. Raises GatewayError for nobody."""
+    """The person who takes a step. Raises GatewayError if the text is empty."""
     if not text.strip():
         raise GatewayError("by: is empty. Give the person who takes this step; AWX and Automation Platform say it themselves.")
     return remark(text.strip(), "by")
