@@ -123,11 +123,12 @@ class Module:
         return Process(run)
 
     def outcome(self, process: Process) -> Outcome:
-        answer = {"failed": True}
+        answer: dict[str, t.Any] = {"failed": True}
         if process.status(600) is not None and (lines := process.said().splitlines()) and lines[-1].startswith("{"):
             answer = json.loads(lines[-1])
-        said = process.said()
-        return Outcome(bool(answer.get("failed")), bool(answer.get("changed")), said[-2000:])
+        # Behind its message are all of its options.
+        said = answer.get("msg") or process.said()[-2000:]
+        return Outcome(bool(answer.get("failed")), bool(answer.get("changed")), str(said))
 
 
 def kubectl(stack: Stack, *arguments: str) -> str:
