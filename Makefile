@@ -10,7 +10,7 @@ TEST := hack/venv test
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test lint unit sanity integration platform cluster kind audit bench bench-keys bench-gateway bench-accuracy bench-budget bench-close bench-focus bench-mixed bench-split bench-doctor bench-drills bench-hostile bench-limiter build docs
+.PHONY: help demo down test lint unit sanity integration platform cluster kind versions audit bench bench-keys bench-gateway bench-accuracy bench-budget bench-close bench-focus bench-mixed bench-split bench-doctor bench-drills bench-hostile bench-limiter build docs
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ cluster: ## The playbook site on a real node: kubelet, containerd and pods of im
 
 kind: ## The playbook site on a cluster of kind whose node and images are made here, without an image registry; takes Docker, Podman or root
 	@LLM_TEST_LANES=kind $(TEST) hack/integration $(ARGS)
+
+versions: ## The collection's archive, its unit tests, sanity and lint with each Ansible that the README names
+	@LLM_TEST_LANES=versions $(TEST) hack/integration $(ARGS)
 
 audit: ## Look up what is known to be wrong with pinned versions, in the data bases that can be reached
 	@$(TEST) hack/audit $(ARGS)

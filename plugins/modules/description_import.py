@@ -103,7 +103,7 @@ notes:
   type: list
   elements: str
   sample: ["Left out, because they were expired: old-batch."]
-keys:
+imported_keys:
   description: The keys that were imported, with the fingerprint of the value that each has in LiteLLM.
   returned: when O(litellm_keys) is given
   type: list
@@ -177,7 +177,8 @@ def run(module: AnsibleModule, now: dt.datetime) -> dict[str, t.Any]:
     check(found.variables, now)
     changes = Changes()
     write(Path(params["dest"]), found.text(" and ".join(origins)), changes, check=module.check_mode)
-    return changes.result(diff=module._diff, variables=found.variables, notes=found.notes, **({} if keys is None else {"keys": keys}))
+    imported = {} if keys is None else {"imported_keys": keys}
+    return changes.result(diff=module._diff, variables=found.variables, notes=found.notes, **imported)
 
 
 def content(path: str) -> str:

@@ -377,9 +377,8 @@ tiers:
       tokens: []
       price:
         request: "0.001"
-keys:
-  description:
-    - The keys with every field filled in, without their values. Write C(result['keys']), because C(result.keys) is something else in Jinja.
+api_keys:
+  description: The keys with every field filled in, without their values.
   returned: success
   type: list
   elements: dict

@@ -124,7 +124,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-keys:
+users:
   description: The users, each with C(name) (of the Secret of the key), C(user) and C(tier).
   returned: success
   type: list
@@ -184,7 +184,7 @@ def main() -> None:
         requests_file = os.path.join(module.params["folder"], "requests.jsonl")
         if not module.check_mode:
             run(module, load, names, requests_file)
-        module.exit_json(changed=True, keys=names, requests_file=requests_file)
+        module.exit_json(changed=True, users=names, requests_file=requests_file)
 
 
 def run(module: AnsibleModule, load: Load, names: list[dict[str, str]], requests_file: str) -> None:

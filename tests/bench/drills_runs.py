@@ -123,11 +123,12 @@ class Module:
         return Process(run)
 
     def outcome(self, process: Process) -> Outcome:
-        answer = {"failed": True}
+        answer: dict[str, t.Any] = {"failed": True}
         if process.status(600) is not None and (lines := process.said().splitlines()) and lines[-1].startswith("{"):
             answer = json.loads(lines[-1])
-        said = process.said()
-        return Outcome(bool(answer.get("failed")), bool(answer.get("changed")), said[-2000:])
+        # Behind its message are all of its options.
+        said = answer.get("msg") or process.said()[-2000:]
+        return Outcome(bool(answer.get("failed")), bool(answer.get("changed")), str(said))
 
 
 def kubectl(stack: Stack, *arguments: str) -> str:
@@ -314,7 +315,7 @@ def killed(run: Run, number: int, after: float, settled: bool) -> tuple[bool, st
     """A run is killed after some seconds, run again, and once more to be ``settled``: whether it was killed, and what is wrong."""
     run.prepare(number)
     process = run.start()
-    time.sleep(after)
+    process.status(after)
     if not end(process):
         return False, ""
     second = run.outcome(run.start())
@@ -349,8 +350,10 @@ def kills(run: Run, before: int, number: int, until: float) -> t.Iterator[tuple[
         last = done + 1 == number or time.monotonic() > until - 3 * length
         # Between the first tenth, in which nothing is written, and the end; what has ended by then was a shorter run than the first one.
         moment = 0.1 + 0.85 * ((before + tries) * GOLDEN % 1)
+        started = time.monotonic()
         was_killed, problem = killed(run, before + tries, length * moment, last or (done + 1) % run.every == 0)
-        length *= 1 if was_killed else 0.95
+        # One that had ended says how long a run takes by now.
+        length = length if was_killed else min(0.95 * length, time.monotonic() - started)
         done += was_killed
         if problem:
             wrong.append(f"{run.name}, killed at {moment:.2f} of its time: {problem}")

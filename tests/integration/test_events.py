@@ -26,6 +26,7 @@ NAME = f"events-{os.getpid()}"
 
 Kubectl = t.Callable[..., str]
 Eventually = t.Callable[..., None]
+Act = t.Callable[..., None]
 
 
 class Rulebook(t.NamedTuple):
@@ -115,47 +116,55 @@ def value(kubectl: Kubectl) -> str:
     return base64.b64decode(secret(kubectl).get("data", {}).get("api_key", "")).decode()
 
 
+@pytest.fixture
+def act(rulebook: Rulebook, eventually: Eventually) -> Act:
+    """Post alerts, and wait until as many playbooks as they should start have come to their end.
+
+    Each test waits for its own, so that none of them ends in the next one; alerts are taken in their order.
+    """
+
+    def post(*posts: list[dict[str, t.Any]], runs: int = 1) -> None:
+        before = rulebook.runs()
+        assert [rulebook.post(alerts) for alerts in posts] == [200] * len(posts)
+        eventually(lambda: rulebook.runs() >= before + runs, 240, rulebook.log.read_text)
+        assert rulebook.runs() == before + runs
+
+    return post
+
+
 def test_nothing_is_taken_from_whoever_has_no_token(rulebook: Rulebook) -> None:
     assert rulebook.post([alert("LLMKeyLeaked", key=NAME)], token="another") == 401
     assert rulebook.runs() == 0
 
 
-def test_a_text_that_is_no_name_reaches_no_playbook(rulebook: Rulebook, key: str, kubectl: Kubectl, eventually: Eventually) -> None:
+def test_a_text_that_is_no_name_reaches_no_playbook(rulebook: Rulebook, key: str, kubectl: Kubectl, act: Act) -> None:
     hostile = ["{{ lookup('pipe', 'id') }}", f"{NAME}{{{{ 1 }}}}", "../../etc", ""]
-    before = rulebook.runs()
     found = alert("LLMKeyLeaked", fingerprint=hashlib.sha256(key.encode()).hexdigest())
-    assert (
-        rulebook.post([*(alert("LLMKeyLeaked", key=text) for text in hostile), alert("LLMKeyLeaked", "resolved", key=NAME), found]) == 200
-    )
-    # Events are taken in their order: once the last one was acted on, the others were passed over.
-    eventually(lambda: not value(kubectl), 120, rulebook.log.read_text)
-    eventually(lambda: rulebook.runs() > before, 60, rulebook.log.read_text)
-    assert rulebook.runs() == before + 1
+    # The last one alone is acted on.
+    act([*(alert("LLMKeyLeaked", key=text) for text in hostile), alert("LLMKeyLeaked", "resolved", key=NAME), found])
+    assert value(kubectl) == ""
     assert key not in rulebook.log.read_text()
 
 
-def test_a_key_that_leaked_is_revoked_by_its_name(rulebook: Rulebook, key: str, kubectl: Kubectl, eventually: Eventually) -> None:
-    assert rulebook.post([alert("LLMKeyLeaked", key=NAME)]) == 200
-    eventually(lambda: value(kubectl) != key, 120, rulebook.log.read_text)
+def test_a_key_that_leaked_is_revoked_by_its_name(key: str, kubectl: Kubectl, act: Act) -> None:
+    assert value(kubectl) == key
+    act([alert("LLMKeyLeaked", key=NAME)])
     assert value(kubectl) == ""
 
 
-def test_a_key_is_rotated_before_its_end_and_once(rulebook: Rulebook, key: str, kubectl: Kubectl, eventually: Eventually) -> None:
+def test_a_key_is_rotated_before_its_end_and_once(key: str, kubectl: Kubectl, act: Act) -> None:
     before = secret(kubectl)["metadata"]["annotations"]
-    assert rulebook.post([alert("LLMKeyExpires", key=NAME, user=NAME)]) == 200
-    eventually(lambda: value(kubectl) != key, 120, rulebook.log.read_text)
+    act([alert("LLMKeyExpires", key=NAME, user=NAME)])
     new, after = value(kubectl), secret(kubectl)["metadata"]["annotations"]
-    assert new
+    assert new not in ("", key)
     ended = {name for name in before if before[name] != after.get(name) and name.endswith("expires-at")}
     assert ended, (before, after)
-    runs = rulebook.runs()
-    assert rulebook.post([alert("LLMKeyExpires", key=NAME, user=NAME)]) == 200
-    eventually(lambda: rulebook.runs() > runs, 120, rulebook.log.read_text)
+    act([alert("LLMKeyExpires", key=NAME, user=NAME)])
     assert value(kubectl) == new
 
 
 def test_a_budget_that_is_spent_moves_the_keys(
-    rulebook: Rulebook, key: str, kubectl: Kubectl, eventually: Eventually, gateway_url: str, prometheus_url: str
+    key: str, kubectl: Kubectl, eventually: Eventually, act: Act, gateway_url: str, prometheus_url: str
 ) -> None:
     body = {"model": "simulated-model", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -173,17 +182,12 @@ def test_a_budget_that_is_spent_moves_the_keys(
     eventually(called, 30)
     eventually(counted, 30)
     assert "premium" not in tiers()
-    runs = rulebook.runs()
-    assert rulebook.post([alert("LLMBudgetReached", severity="warning", budget=f"user {NAME}", threshold="80")]) == 200
-    assert rulebook.post([alert("LLMBudgetReached", severity="critical", budget=f"user {NAME}", threshold="100")]) == 200
-    eventually(lambda: rulebook.runs() > runs, 180, rulebook.log.read_text)
+    levels = {"warning": "80", "critical": "100"}
+    act(*([alert("LLMBudgetReached", severity=name, budget=f"user {NAME}", threshold=share)] for name, share in levels.items()))
     assert "premium" in tiers()
-    assert rulebook.runs() == runs + 1
 
 
-def test_limits_are_in_force_and_verified_after_an_outage(rulebook: Rulebook, eventually: Eventually) -> None:
-    runs = rulebook.runs()
-    assert rulebook.post([alert("LLMLimiterDown"), alert("LLMLimiterDown", "resolved")]) == 200
-    eventually(lambda: rulebook.runs() == runs + 2, 240, rulebook.log.read_text)
+def test_limits_are_in_force_and_verified_after_an_outage(rulebook: Rulebook, act: Act) -> None:
+    act([alert("LLMLimiterDown"), alert("LLMLimiterDown", "resolved")], runs=2)
     recap = rulebook.log.read_text().rpartition("PLAY RECAP")[2]
     assert "failed=0" in recap, rulebook.log.read_text()[-5000:]

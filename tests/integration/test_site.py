@@ -193,14 +193,12 @@ def test_unreachable_api_server_is_named(playbook: t.Any, kubeconfig: str, tmp_p
     assert "Traceback" not in done.stdout
 
 
-@pytest.fixture(params=["test", "newest"], ids=["pinned Ansible", "newest Ansible"])
-def ansible_path(request: pytest.FixtureRequest) -> str:
-    """The PATH of an environment of hack/venv."""
-    done = subprocess.run(
-        ["hack/venv", request.param, "printenv", "PATH"], cwd=ROOT, capture_output=True, text=True, timeout=900, check=False
-    )
+@pytest.fixture
+def ansible_path() -> str:
+    """The PATH of an environment of hack/venv: that of the newest Ansible where there is a Python for it, else of these tests."""
+    done = subprocess.run(["hack/venv", "newest", "printenv", "PATH"], cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     if "needs Python" in done.stderr:
-        pytest.skip(done.stderr)
+        return os.environ["PATH"]
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

@@ -9,6 +9,7 @@ The tests of this folder share it: each leaves it as it was, with nothing of the
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pathlib
@@ -110,7 +111,9 @@ def playbook(cluster_dir: pathlib.Path) -> Playbook:
 
 @pytest.fixture(scope="session")
 def ansible(tmp_path_factory: pytest.TempPathFactory) -> Playbook:
-    """Run plays of the test's own, or a playbook in the checkout, with nothing but these variables."""
+    """Run plays of the test's own, or a playbook in the checkout, with nothing but these variables; also from several threads."""
+    # The factory itself is not made for threads: two that come first get two folders from it.
+    folder, numbers = tmp_path_factory.mktemp("plays"), itertools.count()
 
     def run(
         plays: str | list[dict[str, t.Any]],
@@ -119,7 +122,7 @@ def ansible(tmp_path_factory: pytest.TempPathFactory) -> Playbook:
         environment: dict[str, str] | None = None,
         timeout: float = 600,
     ) -> subprocess.CompletedProcess[str]:
-        name = plays if isinstance(plays, str) else str(tmp_path_factory.mktemp("plays") / "plays.yml")
+        name = plays if isinstance(plays, str) else str(folder / f"{next(numbers)}.yml")
         if not isinstance(plays, str):
             pathlib.Path(name).write_text(yaml.safe_dump(plays, sort_keys=False), encoding="utf-8")
         return subprocess.run(

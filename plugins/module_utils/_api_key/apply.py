@@ -102,7 +102,7 @@ def _update(writer: Writer, action: KeyAction) -> KeyAction:
     if action.generate:
         after = dataclasses.replace(after, value=new_value())
     if action.verb is not KeyVerb.CLEAN_UP and after != before:
-        writer.change(before, after)
+        after = writer.change(before, after, generated=action.generate)
     if before.refreshing:
         writer.delete(action.name + STAND_IN_SUFFIX)  # it would keep the old value alive
     for old in _dropped(action):
@@ -114,26 +114,30 @@ def _create(writer: Writer, action: KeyAction) -> KeyAction:
     if action.after is None:
         raise ValueError(f"nothing to create for {action.name}")
     value = action.after.value or new_value()
-    created = writer.create(body_of(dataclasses.replace(action.after, value=value), writer.changed_at))
+    body = body_of(dataclasses.replace(action.after, value=value), writer.changed_at)
+    created = writer.create(body, generated=action.after.value is None)
     return dataclasses.replace(action, after=created)
 
 
 def _keep_values(writer: Writer, batch: t.Sequence[KeyAction], now: datetime.datetime) -> list[KeyAction]:
     """Put the old values into Secrets of their own; the actions with the moments at which those die."""
-    dated = [_dated(action, now) for action in batch]
-    for_each(lambda keep: writer.create(body_of(keep, writer.changed_at)), [one.keep for one in dated if one.keep and not one.keep.uid])
+    kept = {action.name: action for action in batch}
+
+    def keep(action: KeyAction) -> None:
+        if action.keep and not action.keep.uid:  # else an interrupted run made it: its moment was promised then
+            until = earlier(stamp(now + action.overlap), action.states[1].grant.expires_at)
+            wanted = dataclasses.replace(action.keep, grant=dataclasses.replace(action.keep.grant, expires_at=until))
+            kept[action.name] = _with_kept(action, writer.create(body_of(wanted, writer.changed_at)))
+
+    for_each(keep, batch)
     writer.settle()
-    return dated
+    return list(kept.values())
 
 
-def _dated(action: KeyAction, now: datetime.datetime) -> KeyAction:
-    keep, (_before, after) = action.keep, action.states
-    if keep is None or keep.uid:  # an interrupted run made it: its moment was promised then
-        return action
-    until = earlier(stamp(now + action.overlap), after.grant.expires_at)
-    dated = dataclasses.replace(keep, grant=dataclasses.replace(keep.grant, expires_at=until))
-    living = tuple(dated if old.name == keep.name else old for old in after.previous)
-    return dataclasses.replace(action, keep=dated, after=dataclasses.replace(after, previous=living))
+def _with_kept(action: KeyAction, kept: StoredKey) -> KeyAction:
+    after = action.states[1]
+    living = tuple(kept if old.name == kept.name else old for old in after.previous)
+    return dataclasses.replace(action, keep=kept, after=dataclasses.replace(after, previous=living))
 
 
 def _refreshes(action: KeyAction) -> t.Iterator[Refresh]:

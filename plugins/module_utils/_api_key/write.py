@@ -4,7 +4,11 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""Single writes to key Secrets."""
+"""Single writes to key Secrets.
+
+The server may carry out what a run sent that was killed after the next run has read. What is found then is no change of another client's
+if it is what this run is about to write, but for what each run makes for itself: values that are generated, and moments.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,18 @@ SETTLE = 1.0
 #: Tries to change a Secret that another client touches at the same time without changing what we read.
 _TRIES = 3
 
+_OF_SERVER = ("namespace", "created", "uid", "resource_version")
+
+
+def _same(found: StoredKey, wanted: StoredKey, *but: str) -> bool:
+    """Whether they differ in nothing but these fields, and in moments that both have."""
+    moments = [(found.revoked_at, wanted.revoked_at), (found.grant.expires_at, wanted.grant.expires_at)]
+    if any((one is None) != (other is None) for one, other in moments):
+        return False
+    grant = dataclasses.replace(wanted.grant, expires_at=found.grant.expires_at)
+    alike = {name: getattr(found, name) for name in but}
+    return found == dataclasses.replace(wanted, grant=grant, revoked_at=found.revoked_at, **alike)
+
 
 class Writer:
     """Writes in one namespace, in the name of one run, which began at ``changed_at``."""
@@ -37,8 +53,15 @@ class Writer:
         """Give Authorino the time to see what was written."""
         self._pause(SETTLE)
 
-    def create(self, body: dict[str, t.Any]) -> StoredKey:
-        return from_secret(self._kube.create(SECRETS, self._namespace, body))
+    def create(self, body: dict[str, t.Any], *, generated: bool = False) -> StoredKey:
+        """What is there then. ``generated``: so is the value, another run's is as good."""
+        try:
+            return from_secret(self._kube.create(SECRETS, self._namespace, body))
+        except KubeError as exc:
+            secret = self._kube.get(SECRETS, self._namespace, body["metadata"]["name"]) if exc.reason == "AlreadyExists" else None
+            if secret is None or not _same(from_secret(secret), from_secret(body), *_OF_SERVER, *["value"] * generated):
+                raise
+            return from_secret(secret)
 
     def replace(self, body: dict[str, t.Any]) -> None:
         self._kube.replace(SECRETS, self._namespace, body["metadata"]["name"], body)
@@ -49,21 +72,31 @@ class Writer:
     def delete(self, name: str, uid: str | None = None) -> None:
         self._kube.delete(SECRETS, self._namespace, name, uid=uid)
 
-    def change(self, before: StoredKey, after: StoredKey, *, refreshing: bool = False) -> None:
-        """Turn one into the other, unless another client has changed it since it was read."""
+    def change(self, before: StoredKey, after: StoredKey, *, refreshing: bool = False, generated: bool = False) -> StoredKey:
+        """Turn one into the other, unless another client has changed it since it was read; what it is then.
+
+        ``generated``: so is the new value, another run's is as good.
+        """
         for attempt in range(1, _TRIES + 1):
             try:
                 self.patch(before.name, patch_of(before, after, self.changed_at, refreshing=refreshing))
-                return
+                break
             except KubeError as exc:
                 if exc.reason != "Conflict" or attempt == _TRIES:
                     raise
                 secret = self._kube.get(SECRETS, self._namespace, before.name)
-                version = from_secret(secret).resource_version if secret else None
-                again = dataclasses.replace(before, resource_version=version)
-                if secret is None or from_secret(secret) != dataclasses.replace(again, refreshing=from_secret(secret).refreshing):
+                if secret is None:
                     raise
-                before = again
+                found = from_secret(secret)
+                if found == dataclasses.replace(before, resource_version=found.resource_version, refreshing=found.refreshing):
+                    before = found
+                elif (found.value == before.value) == (after.value == before.value) and _same(
+                    found, after, "resource_version", "refreshing", "leaking", *["value"] * generated
+                ):
+                    before, after = found, dataclasses.replace(after, value=found.value)
+                else:
+                    raise
+        return after
 
     def remove(self, key: StoredKey) -> None:
         """Delete a Secret and its stand-in, so that Authorino notices."""

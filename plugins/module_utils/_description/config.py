@@ -53,7 +53,7 @@ def read_config(
     problems.raise_if_any()
     return {
         "tiers": [_tier_facts(tier) for tier in read],
-        "keys": [_key_facts(key) for key in wanted],
+        "api_keys": [_key_facts(key) for key in wanted],
         "identities": [identity.facts() for identity in tokens],
         "paths": [_path_facts(path) for path in allowed],
     }

@@ -16,11 +16,13 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.plan import 
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.read import stored_keys
 from ansible_collections.kuadrant.llm.plugins.module_utils._api_key.secret import from_secret
 from ansible_collections.kuadrant.llm.plugins.module_utils._description.keys import parse_keys
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube import KubeError
 
 APP = {"app": "llm-gateway"}
 NOW = datetime.datetime(2026, 11, 23, tzinfo=datetime.UTC)
 VALUE, NEW = "value-0123456789", "other-9876543210"
 Kube = t.Any  # the fake of conftest.py
+WRITES = ("create", "patch", "replace", "delete")
 
 
 class Authorino:
@@ -81,3 +83,39 @@ def later(**duration: int) -> datetime.datetime:
 
 def rotated(**more: t.Any) -> dict[str, t.Any]:
     return key(rotation="r1", overlap="1h", **more)
+
+
+def killed_with_a_late_write(kube: Kube, survived: int, *raw: dict[str, t.Any], now: datetime.datetime = NOW) -> bool:
+    """A run that is killed after ``survived`` writes, the next of which the server carries out before the first write of another run.
+
+    False if there is no such write: the run has ended.
+    """
+    late: list[t.Callable[[], object]] = []
+
+    def send(verb: str, arguments: tuple[t.Any, ...], options: dict[str, t.Any]) -> t.Any:
+        original = getattr(type(kube), verb)
+        if late or len(kube.writes) - before >= survived:
+            late.append(lambda: original(kube, *arguments, **options))
+            raise KubeError("killed")
+        return original(kube, *arguments, **options)
+
+    def first(verb: str, arguments: tuple[t.Any, ...], options: dict[str, t.Any]) -> t.Any:
+        for name in WRITES:
+            vars(kube).pop(name, None)
+        late[0]()
+        return getattr(kube, verb)(*arguments, **options)
+
+    def through(do: t.Callable[..., t.Any]) -> None:
+        for verb in WRITES:
+            setattr(kube, verb, lambda *arguments, _verb=verb, **options: do(_verb, arguments, options))
+
+    before = len(kube.writes)
+    through(send)
+    try:
+        run(kube, *raw, now=now)
+    except KubeError:
+        through(first)
+        return True
+    for name in WRITES:
+        vars(kube).pop(name, None)
+    return False

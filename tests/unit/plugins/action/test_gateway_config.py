@@ -27,7 +27,7 @@ def test_run_returns_tiers_and_keys_without_values(monkeypatch: pytest.MonkeyPat
     result = run({"tiers": TIERS, "keys": KEYS}, monkeypatch)
     assert not result["changed"]
     assert [tier["name"] for tier in result["tiers"]] == ["free"]
-    assert result["keys"][0]["has_value"] is True
+    assert result["api_keys"][0]["has_value"] is True
     assert "hush-hush-0123456" not in str(result)
 
 

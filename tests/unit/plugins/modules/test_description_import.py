@@ -61,7 +61,7 @@ def test_keys_of_litellm(imported: Run, tmp_path: pathlib.Path, export: str) -> 
     }
     assert done["variables"] == wanted
     assert yaml.safe_load((tmp_path / "gateway.yml").read_text()) == wanted
-    assert done["keys"][0] == {"name": "alice-s-laptop", "old_fingerprint": f"sha256:{digest(1)}"}
+    assert done["imported_keys"][0] == {"name": "alice-s-laptop", "old_fingerprint": f"sha256:{digest(1)}"}
     said = "\n".join(done["notes"])
     for part in (
         "blocked: leaked.",

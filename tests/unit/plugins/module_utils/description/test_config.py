@@ -41,7 +41,7 @@ def test_read_config_fills_in_defaults_and_hides_values() -> None:
     ]
     alice = {"user": "alice", "tier": "free", "groups": ["free"], "expires_at": "2026-11-23T13:00:01Z", "models": None, "has_value": True}
     bob = {"user": "bob", "tier": "premium", "groups": ["a", "b"], "expires_at": None, "models": None, "has_value": False}
-    assert config["keys"] == [
+    assert config["api_keys"] == [
         {"name": "alice-laptop", "state": "present", **alice},
         {"name": "bob", "state": "present", **bob},
         {"name": "old", "state": "absent"},
@@ -56,7 +56,7 @@ def test_read_config_takes_what_it_returned() -> None:
 def test_read_config_without_tiers_has_those_of_the_demos() -> None:
     config = read_config(None, None, now=NOW)
     assert [tier["name"] for tier in config["tiers"]] == ["free", "premium", "enterprise"]
-    assert config["keys"] == []
+    assert config["api_keys"] == []
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_read_config_does_not_blame_a_key_for_a_tier_that_could_not_be_read() ->
 
 def test_read_config_accepts_a_past_expiry_of_an_absent_key() -> None:
     keys = [{"name": "old", "state": "absent", "expires_at": "2020-01-01T00:00:00Z"}]
-    assert read_config(TIERS, keys, now=NOW)["keys"] == [{"name": "old", "state": "absent"}]
+    assert read_config(TIERS, keys, now=NOW)["api_keys"] == [{"name": "old", "state": "absent"}]
 
 
 @pytest.mark.parametrize(("overlap", "message"), [("soon", "overlap: "), ("2s", "overlap: 2s is too short")])
