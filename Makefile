@@ -10,7 +10,7 @@ TEST := hack/venv test
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test lint unit sanity integration platform cluster versions audit bench bench-keys bench-gateway bench-accuracy bench-budget bench-close bench-focus bench-mixed bench-split bench-doctor bench-drills bench-hostile bench-limiter build docs
+.PHONY: help demo down test lint unit sanity integration platform cluster kind versions audit bench bench-keys bench-gateway bench-accuracy bench-budget bench-close bench-focus bench-mixed bench-split bench-doctor bench-drills bench-hostile bench-limiter build docs
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ platform: ## All else about other platforms: the playbook site, all defaults fli
 
 cluster: ## The playbook site on a real node: kubelet, containerd and pods of images that are built here; takes root
 	@LLM_TEST_LANES=node $(TEST) hack/integration $(ARGS)
+
+kind: ## The playbook site on a cluster of kind whose node and images are made here, without an image registry; takes Docker, Podman or root
+	@LLM_TEST_LANES=kind $(TEST) hack/integration $(ARGS)
 
 versions: ## The collection's archive, its unit tests, sanity and lint with each Ansible that the README names
 	@LLM_TEST_LANES=versions $(TEST) hack/integration $(ARGS)

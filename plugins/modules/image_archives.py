@@ -18,7 +18,7 @@ description:
     No container engine takes part.
   - The same files give the same digest, whenever and by whomever the image is made.
   - Beside each archive it writes a bill of materials, C(<name>.spdx.json), a document of SPDX 2.3 with the modules of Go programs,
-    the crates of Rust programs, the wheels that files come from, and the sums of all files.
+    the crates of Rust programs, the wheels that files come from, the Debian packages of a base, and the sums of all files.
 extends_documentation_fragment:
   - kuadrant.llm._attributes
 attributes:
@@ -50,6 +50,15 @@ options:
         type: list
         elements: str
         required: true
+      base:
+        description:
+          - A tar file that is the lowest layer as it is, such as the root of a distribution.
+            Without it, an image has what is named here, and two users.
+        type: path
+      stop_signal:
+        description: The signal that asks the program to end, where it is not C(SIGTERM).
+        type: str
+        default: ""
       entrypoint:
         description: The program that a container runs, with its first arguments.
         type: list
@@ -209,7 +218,7 @@ images:
     references: {description: Under which it is known., type: list, elements: str}
     archive: {description: Path of the archive., type: str}
     digest: {description: Digest of its manifest; empty in check mode if a file of it is not there yet., type: str}
-    size: {description: Bytes of its layer., type: int}
+    size: {description: Bytes of its layers., type: int}
     sbom: {description: Path of its bill of materials., type: str}
 written:
   description: Archives and bills of materials that were written, or would be in check mode.
@@ -245,6 +254,8 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
         "options": {
             "name": _STR,
             "references": {"type": "list", "elements": "str", "required": True},
+            "base": {"type": "path"},
+            "stop_signal": {"type": "str", "default": ""},
             "entrypoint": _STRINGS,
             "command": _STRINGS,
             "user": {"type": "str", "default": ""},
@@ -329,7 +340,7 @@ def main() -> None:
                     "references": spec["references"],
                     "archive": str(paths[spec["name"]]),
                     "digest": archives[spec["name"]].digest if spec["name"] in archives else "",
-                    "size": archives[spec["name"]].layer_size if spec["name"] in archives else 0,
+                    "size": archives[spec["name"]].size if spec["name"] in archives else 0,
                     "sbom": str(bills[spec["name"]]),
                 }
                 for spec in specs

@@ -49,6 +49,12 @@ options:
     description: Folder with the note of the role.
     type: path
     required: true
+  images:
+    description: >-
+      Images that the nodes are to have, each with C(archive), C(references) and C(digest), as M(kuadrant.llm.image_archives) returns them.
+    type: list
+    elements: dict
+    default: []
 """
 
 EXAMPLES = r"""
@@ -93,6 +99,11 @@ ours:
   description: Whether the note names the nodes that there are.
   returned: success
   type: bool
+unloaded:
+  description: Archives of the images that a node lacks, or has with another digest; those of nodes that do not run are not known.
+  returned: success
+  type: list
+  elements: str
 """
 
 import dataclasses
@@ -112,6 +123,7 @@ ARGUMENT_SPEC = {
     "pinned": {"type": "str", "required": True},
     "config": {"type": "dict", "required": True},
     "folder": {"type": "path", "required": True},
+    "images": {"type": "list", "elements": "dict", "default": []},
 }
 
 
@@ -131,7 +143,9 @@ def main() -> None:
         found = kind_state.nodes(run, runtime, params["name"])
         noted = kind_state.note(Path(params["folder"]))
         state = kind_state.state(found, noted, params["config"], runtime=runtime, program=program)
-        module.exit_json(changed=False, **dataclasses.asdict(state))
+        stores = [kind_state.images(run, runtime, node) for node in kind_state.running(found)] if params["images"] else []
+        unloaded = kind_state.unloaded(params["images"], stores)
+        module.exit_json(changed=False, unloaded=unloaded, **dataclasses.asdict(state))
 
 
 if __name__ == "__main__":

@@ -64,6 +64,11 @@ options:
     description: More of the specification of the Kuadrant resource, over what the other options say.
     type: dict
     default: {}
+  authorino_pull_policy:
+    description: When a node pulls the image of Authorino. Empty leaves upstream's, which is V(Always).
+    type: str
+    choices: ["", Always, IfNotPresent, Never]
+    default: ""
   auth_timeout:
     description: How long a gateway waits for Authorino. Empty leaves upstream's.
     type: str
@@ -145,6 +150,7 @@ ARGUMENT_SPEC = {
     "observability": {"type": "bool", "default": False},
     "mtls": {"type": "bool", "default": False},
     "spec": {"type": "dict", "default": {}},
+    "authorino_pull_policy": {"type": "str", "choices": ["", "Always", "IfNotPresent", "Never"], "default": ""},
     "auth_timeout": {"type": "str", "default": ""},
     "auth_failure_mode": {"type": "str", "choices": ["deny", "allow"], "default": "deny"},
     "rate_limit_timeout": {"type": "str", "default": ""},
@@ -167,7 +173,8 @@ def main() -> None:
             images = {name: params[name] for name in ("mirror", "replacements", "pull_secret")}
             setup.operators(params["namespace"], Operators(environment(params), params["resources"], **images))
         spec = instance_spec(params) if params["instance"] else None
-        setup.instance(Instance(params["namespace"], params["name"], spec), operators=params["operators"])
+        instance = Instance(params["namespace"], params["name"], spec, params["authorino_pull_policy"])
+        setup.instance(instance, operators=params["operators"])
         module.exit_json(**setup.changes.result(diff=module._diff, notes=setup.notes))
 
 

@@ -15,7 +15,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
-from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.kind import CLUSTER_LABEL, Object, kind_differences
+from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.kind import CLUSTER_LABEL, ROLE_LABEL, Object, kind_differences
 
 #: Arguments to (return code, standard output, standard error); a program that does not exist ends with 127.
 Run: t.TypeAlias = t.Callable[[list[str]], tuple[int, str, str]]
@@ -76,6 +76,28 @@ def nodes(run: Run, runtime: str, name: str) -> list[Object]:
     return t.cast("list[Object]", json.loads(_must(run, [runtime, "inspect", *listed]))) if listed else []
 
 
+def running(found: t.Iterable[Object]) -> list[Object]:
+    """The nodes that run pods, without the load balancer that kind puts before several control planes."""
+    return [one for one in found if one["State"]["Running"] and one["Config"]["Labels"].get(ROLE_LABEL) in ("control-plane", "worker")]
+
+
+def images(run: Run, runtime: str, node: Object) -> dict[str, str]:
+    """What containerd in a node has: reference to digest."""
+    name = str(node["Name"]).removeprefix("/")
+    listed = _must(run, [runtime, "exec", name, "ctr", "--namespace=k8s.io", "images", "list"])
+    rows = [line.split() for line in listed.splitlines()[1:]]
+    return {row[0]: row[2] for row in rows if len(row) > 2}
+
+
+def unloaded(wanted: t.Iterable[Object], stores: t.Sequence[t.Mapping[str, str]]) -> list[str]:
+    """Archives of the images (``{archive, references, digest}``) that one of the nodes does not have as they are now."""
+    return [
+        image["archive"]
+        for image in wanted
+        if any(store.get(reference) != image["digest"] for store in stores for reference in image["references"])
+    ]
+
+
 def note(folder: Path) -> Object:
     """What the role wrote when it created a cluster: ``{nodes: [container ids], config}``; empty if it created none."""
     path = folder / "made.json"
@@ -99,5 +121,5 @@ def state(found: list[Object], noted: Object, config: Object, *, runtime: str, p
 def _must(run: Run, command: list[str]) -> str:
     code, out, err = run(command)
     if code:
-        raise GatewayError(f"Failed to look for the nodes of the kind cluster: {' '.join(command[:2])} ended with {code}: {err.strip()}")
+        raise GatewayError(f"Failed to look at the nodes of the kind cluster: {' '.join(command[:2])} ended with {code}: {err.strip()}")
     return out

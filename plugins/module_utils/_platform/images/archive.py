@@ -6,7 +6,7 @@
 
 """The archive of an image: one tar file that is an OCI image layout, and that older engines read as an archive of ``docker save``.
 
-Its layer is not compressed, so that digests do not depend on the version of a compression library. Source of the forms: OCI Image Format
+Its layers are not compressed, so that digests do not depend on the version of a compression library. Source of the forms: OCI Image Format
 Specification 1.1 (image-layout, manifest, config, layer); ``manifest.json`` as in the archives of Moby.
 """
 
@@ -34,14 +34,27 @@ _CHUNK = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer: its digest and size, and the tar file that it is, which is empty for the one made of an image's entries."""
+
+    digest: str
+    size: int
+    base: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Archive:
-    """An image as it is to be written: ``digest`` of its manifest, the small files before its layer, and that layer's digest and size."""
+    """An image as it is to be written: ``digest`` of its manifest, the small files before its layers, and these, the lowest first."""
 
     image: Image
     digest: str
     files: dict[str, bytes]
-    layer: str
-    layer_size: int
+    layers: tuple[Layer, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all layers."""
+        return sum(layer.size for layer in self.layers)
 
 
 class _Counted(io.RawIOBase):
@@ -67,24 +80,22 @@ class _Counted(io.RawIOBase):
 
 
 def describe(image: Image, architecture: str) -> Archive:
-    """All of an archive but the layer itself, which is read once for its digest. ``architecture`` as Go names it, such as ``amd64``."""
-    counted = _Counted()
-    _write_layer(image.entries, counted)
+    """All of an archive but its layers, which are read once for their digests. ``architecture`` as Go names it, such as ``amd64``."""
+    layers = tuple(_layer(image, base) for base in ([image.base] if image.base else []) + [""])
     config = {
         "architecture": architecture,
         "os": "linux",
         "created": "1970-01-01T00:00:00Z",
         "config": image.config,
-        "rootfs": {"type": "layers", "diff_ids": [counted.digest]},
-        "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "kuadrant.llm.images"}],
+        "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
+        "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "kuadrant.llm.images"} for _layer_of_image in layers],
     }
     blobs = [_json(config)]
-    layer = {"mediaType": f"{_OCI}.layer.v1.tar", "digest": counted.digest, "size": counted.size}
     manifest = {
         "schemaVersion": 2,
         "mediaType": f"{_OCI}.manifest.v1+json",
         "config": {"mediaType": f"{_OCI}.config.v1+json", "digest": _digest(blobs[0]), "size": len(blobs[0])},
-        "layers": [layer],
+        "layers": [{"mediaType": f"{_OCI}.layer.v1.tar", "digest": layer.digest, "size": layer.size} for layer in layers],
     }
     blobs.append(_json(manifest))
     descriptor: dict[str, t.Any] = {"mediaType": manifest["mediaType"], "digest": _digest(blobs[1]), "size": len(blobs[1])}
@@ -96,14 +107,20 @@ def describe(image: Image, architecture: str) -> Archive:
         }
         for reference in image.references
     ]
-    saved = [{"Config": _blob(_digest(blobs[0])), "RepoTags": list(image.references), "Layers": [_blob(counted.digest)]}]
+    saved = [{"Config": _blob(_digest(blobs[0])), "RepoTags": list(image.references), "Layers": [_blob(layer.digest) for layer in layers]}]
     files = {
         _INDEX: _json({"schemaVersion": 2, "mediaType": f"{_OCI}.index.v1+json", "manifests": named}),
         "manifest.json": _json(saved),
         "oci-layout": _json({"imageLayoutVersion": "1.0.0"}),
         **{_blob(_digest(blob)): blob for blob in blobs},
     }
-    return Archive(image, descriptor["digest"], files, counted.digest, counted.size)
+    return Archive(image, descriptor["digest"], files, layers)
+
+
+def _layer(image: Image, base: str) -> Layer:
+    counted = _Counted()
+    _write(image, base, counted)
+    return Layer(counted.digest, counted.size, base)
 
 
 def is_written(archive: Archive, path: Path) -> bool:
@@ -122,18 +139,32 @@ def write(archive: Archive, path: Path) -> None:
         with os.fdopen(handle, "wb") as out:
             for name, content in archive.files.items():
                 _member(out, name, content)
-            out.write(_header(_blob(archive.layer), archive.layer_size))
-            counted = _Counted(out)
-            _write_layer(archive.image.entries, counted)
-            if counted.digest != archive.layer:
-                raise GatewayError(f"Failed to write {path}: a file of image {archive.image.name} changed while it was read. Run it again.")
-            out.write(bytes(-counted.size % _BLOCK + 2 * _BLOCK))
+            for layer in archive.layers:
+                out.write(_header(_blob(layer.digest), layer.size))
+                counted = _Counted(out)
+                _write(archive.image, layer.base, counted)
+                if counted.digest != layer.digest:
+                    raise GatewayError(
+                        f"Failed to write {path}: a file of image {archive.image.name} changed while it was read. Run it again."
+                    )
+                out.write(bytes(-counted.size % _BLOCK))
+            out.write(bytes(2 * _BLOCK))
         Path(scratch).chmod(0o644)
         Path(scratch).replace(path)
     except OSError as exc:
         raise GatewayError(f"Failed to write {path}: {exc.strerror or exc}.") from exc
     finally:
         Path(scratch).unlink(missing_ok=True)
+
+
+def _write(image: Image, base: str, out: _Counted) -> None:
+    """The layer that the tar file ``base`` is, or the one of the image's entries."""
+    if not base:
+        _write_layer(image.entries, out)
+        return
+    with Path(base).open("rb") as content:
+        while chunk := content.read(_CHUNK):
+            out.write(chunk)
 
 
 def _write_layer(entries: t.Iterable[Entry], out: _Counted) -> None:
@@ -165,8 +196,8 @@ def _header(name: str, size: int) -> bytes:
 
 
 def _size(archive: Archive) -> int:
-    contents = [*map(len, archive.files.values()), archive.layer_size]
-    headers = sum(len(_header(name, 0)) for name in [*archive.files, _blob(archive.layer)])
+    contents = [*map(len, archive.files.values()), *(layer.size for layer in archive.layers)]
+    headers = sum(len(_header(name, 0)) for name in [*archive.files, *(_blob(layer.digest) for layer in archive.layers)])
     return headers + sum(size + -size % _BLOCK for size in contents) + 2 * _BLOCK
 
 

@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-"""What an image holds: read from the options of a module, checked as a whole, and laid out as the entries of its one layer.
+"""What an image holds: read from the options of a module, checked as a whole, and laid out as the entries of one layer.
 
 Nothing in a layout depends on when or by whom it was made: entries are sorted, belong to root and carry no time.
 """
@@ -57,13 +57,16 @@ class Entry:
 class Image:
     """An image: ``name`` of its archive, ``references`` under which it is known, the entries of its layer and its configuration.
 
-    ``config`` has the keys of an OCI image's configuration (``Entrypoint``, ``Cmd``, ``User``, ``Env``, ``Labels``, ``WorkingDir``).
+    ``base`` is a tar file of this machine that is the layer below, if there is one.
+    ``config`` has the keys of an OCI image's configuration (``Entrypoint``, ``Cmd``, ``User``, ``Env``, ``Labels``, ``StopSignal``,
+    ``WorkingDir``).
     """
 
     name: str
     references: tuple[str, ...]
     entries: tuple[Entry, ...]
     config: dict[str, t.Any]
+    base: str = ""
 
 
 def read(images: t.Sequence[Map], libraries: Libraries, pythons: Pythons) -> list[Image]:
@@ -78,6 +81,7 @@ def read(images: t.Sequence[Map], libraries: Libraries, pythons: Pythons) -> lis
             tuple(spec["references"]),
             tuple(sorted(_entries(spec, libraries, pythons), key=lambda one: one.path)),
             _config(spec),
+            spec.get("base") or "",
         )
         for spec in images
     ]
@@ -93,6 +97,7 @@ def is_there(spec: Map) -> bool:
     python = spec.get("python")
     return (
         all(found(entry["source"]) for entry in spec["files"])
+        and (not spec.get("base") or Path(spec["base"]).is_file())
         and all(Path(entry["source"]).is_dir() for entry in spec["folders"])
         and (not python or Path(python["interpreter"]).exists())
     )
@@ -106,6 +111,8 @@ def _problems(spec: Map) -> t.Iterator[str]:
     for reference in spec["references"]:
         if not _REFERENCE.fullmatch(reference):
             yield f"{reference!r} is no full reference with registry, repository and tag"
+    if spec.get("base") and not Path(spec["base"]).is_file():
+        yield f"its base {spec['base']} is not there"
     for entry in spec["files"]:
         matches = found(entry["source"])
         if len(matches) != 1:
@@ -125,11 +132,16 @@ def _problems(spec: Map) -> t.Iterator[str]:
 
 
 def _entries(spec: Map, libraries: Libraries, pythons: Pythons) -> list[Entry]:
-    entries = {
-        "etc/passwd": Entry("etc/passwd", 0o644, content=_USERS.encode()),
-        "etc/group": Entry("etc/group", 0o644, content=_GROUPS.encode()),
-        "tmp": Entry("tmp", 0o1777),
-    }
+    # A base has users and folders of its own.
+    entries = (
+        {}
+        if spec.get("base")
+        else {
+            "etc/passwd": Entry("etc/passwd", 0o644, content=_USERS.encode()),
+            "etc/group": Entry("etc/group", 0o644, content=_GROUPS.encode()),
+            "tmp": Entry("tmp", 0o1777),
+        }
+    )
     linked: list[str] = []
     if spec.get("python"):
         python = pythons(spec["python"])
@@ -177,6 +189,7 @@ def _config(spec: Map) -> dict[str, t.Any]:
         "User": spec["user"],
         "Env": [f"{name}={value}" for name, value in sorted(environment.items())],
         "WorkingDir": "/",
+        "StopSignal": spec.get("stop_signal") or "",
         "Labels": {name: str(value) for name, value in sorted(spec["labels"].items())},
     }
     return {name: value for name, value in wanted.items() if value}

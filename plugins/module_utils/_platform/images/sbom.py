@@ -7,7 +7,8 @@
 """The bill of materials of an image: a document of SPDX 2.3, as JSON.
 
 What is in a program is read from what it was built from: the module list that Go's linker leaves in it, the Cargo.lock of a Rust program,
-the RECORD files of installed wheels. Sources: SPDX 2.3; package URLs (purl-spec); Go's debug/buildinfo, since 1.18.
+the RECORD files of installed wheels, the list of packages that dpkg keeps in a base. Sources: SPDX 2.3; package URLs (purl-spec); Go's
+debug/buildinfo, since 1.18; dpkg's status file.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import csv
 import dataclasses
 import functools
 import hashlib
+import io
 import json
 import mmap
 import re
+import tarfile
 import typing as t
 from pathlib import Path
 
@@ -31,12 +34,14 @@ _BEGIN, _END = bytes.fromhex("3077af0c9274080241e1c107e6d618e6"), bytes.fromhex(
 _LOCKED = re.compile(
     r'^\[\[package\]\]\nname = "(?P<name>[^"]+)"\nversion = "(?P<version>[^"]+)"(?:\nsource = "(?P<source>[^"]+)")?', re.MULTILINE
 )
+_DPKG = "var/lib/dpkg/status"
+_INSTALLED = re.compile(r"^Package: (?P<name>\S+)\nStatus: install ok installed\n(?:[^\n]+\n)*?Version: (?P<version>\S+)$", re.MULTILINE)
 _CHUNK = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)
 class Ingredient:
-    """A package that is in an image: ``kind`` as in package URLs (golang, cargo, pypi)."""
+    """A package that is in an image: ``kind`` as in package URLs (golang, cargo, pypi, deb)."""
 
     kind: str
     name: str
@@ -45,7 +50,7 @@ class Ingredient:
     @property
     def purl(self) -> str:
         """``pkg:golang/github.com/kuadrant/authorino@v0.27.0``."""
-        name = self.name.lower() if self.kind in ("golang", "pypi") else self.name
+        name = self.name.lower() if self.kind in ("golang", "pypi") else f"debian/{self.name}" if self.kind == "deb" else self.name
         return f"pkg:{self.kind}/{name}@{self.version.replace('+', '%2B')}"
 
 
@@ -55,9 +60,21 @@ def parts(archive: Archive, locks: t.Mapping[str, str]) -> list[Ingredient]:
     for entry in archive.image.entries:
         if entry.source:
             found |= {*go_modules(entry.source), *_wheel(Path(entry.source))}
+    if archive.image.base:
+        found |= set(debian_packages(archive.image.base))
     for lock in locks.values():
         found |= set(crates(Path(lock).read_text(encoding="utf-8")))
     return sorted(found)
+
+
+def debian_packages(base: str) -> list[Ingredient]:
+    """The packages that are installed in the root of a Debian, a tar file; none of any other root."""
+    with tarfile.open(base) as tar:
+        for member in tar:
+            if member.name.removeprefix("./") == _DPKG:
+                listed = tar.extractfile(member).read().decode()  # type: ignore[union-attr]
+                return [Ingredient("deb", one["name"], one["version"]) for one in _INSTALLED.finditer(listed)]
+    return []
 
 
 def go_modules(program: str) -> list[Ingredient]:
@@ -145,12 +162,11 @@ def document(archive: Archive, version: str, locks: t.Mapping[str, str]) -> byte
         packages.append({**_package(f"SPDXRef-package-{number}", part.name, part.version), "externalRefs": [reference]})
         relations.append(_relation("SPDXRef-image", "CONTAINS", f"SPDXRef-package-{number}"))
     files = []
-    for number, entry in enumerate((one for one in archive.image.entries if one.source or one.content is not None), 1):
-        sums = _sums(Path(entry.source)) if entry.source else _sums_of(entry.content or b"")
+    for number, (path, sums) in enumerate(sorted(_files(archive).items()), 1):
         files.append(
             {
                 "SPDXID": f"SPDXRef-file-{number}",
-                "fileName": f"./{entry.path}",
+                "fileName": f"./{path}",
                 "checksums": [{"algorithm": kind, "checksumValue": value} for kind, value in sums.items()],
                 "licenseConcluded": "NOASSERTION",
                 "copyrightText": "NOASSERTION",
@@ -170,6 +186,21 @@ def document(archive: Archive, version: str, locks: t.Mapping[str, str]) -> byte
         "relationships": relations,
     }
     return json.dumps(whole, indent=1).encode() + b"\n"
+
+
+def _files(archive: Archive) -> dict[str, dict[str, str]]:
+    """Path of every file of an image to its sums; a file of the upper layer is over one of the base."""
+    found: dict[str, dict[str, str]] = {}
+    if archive.image.base:
+        with tarfile.open(archive.image.base) as tar:
+            found = {member.name.removeprefix("./"): _sums(tar.extractfile(member)) for member in tar if member.isfile()}  # type: ignore[arg-type]
+    for entry in archive.image.entries:
+        if entry.source:
+            with Path(entry.source).open("rb") as content:
+                found[entry.path] = _sums(content)
+        elif entry.content is not None:
+            found[entry.path] = _sums(io.BytesIO(entry.content))
+    return found
 
 
 def namespace(archive: Archive) -> str:
@@ -209,14 +240,9 @@ def _relation(one: str, kind: str, other: str) -> dict[str, str]:
     return {"spdxElementId": one, "relationshipType": kind, "relatedSpdxElement": other}
 
 
-def _sums(path: Path) -> dict[str, str]:
+def _sums(content: t.IO[bytes]) -> dict[str, str]:
     sha1, sha256 = hashlib.sha1(usedforsecurity=False), hashlib.sha256()
-    with path.open("rb") as content:
-        while chunk := content.read(_CHUNK):
-            sha1.update(chunk)
-            sha256.update(chunk)
+    while chunk := content.read(_CHUNK):
+        sha1.update(chunk)
+        sha256.update(chunk)
     return {"SHA1": sha1.hexdigest(), "SHA256": sha256.hexdigest()}
-
-
-def _sums_of(content: bytes) -> dict[str, str]:
-    return {"SHA1": hashlib.sha1(content, usedforsecurity=False).hexdigest(), "SHA256": hashlib.sha256(content).hexdigest()}

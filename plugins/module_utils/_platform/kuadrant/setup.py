@@ -12,7 +12,8 @@ import dataclasses
 import datetime
 import typing as t
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, Object
+from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, Object, Resource
 from ansible_collections.kuadrant.llm.plugins.module_utils._names import MANAGED_BY
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.apply import apply
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import Method, Outcome, essence
@@ -29,6 +30,8 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._platform.rollout.wai
 from ansible_collections.kuadrant.llm.plugins.module_utils._result import Changes
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
 
+AUTHORINOS = Resource("operator.authorino.kuadrant.io/v1beta1", "Authorino", "authorinos")
+AUTHORINO = "authorino"  # the one that kuadrant-operator creates, once, and leaves to others then
 OPERATOR = "kuadrant-operator-controller-manager"
 # All that the chart brings. By name: the label control-plane=controller-manager is on pods of several of them.
 OPERATORS = (OPERATOR, "authorino-operator", "limitador-operator-controller-manager", "dns-operator-controller-manager")
@@ -61,18 +64,22 @@ class Operators:
 
 @dataclasses.dataclass(frozen=True)
 class Instance:
-    """The Kuadrant resource. ``spec`` is exactly what it shall say; None: it belongs to others and is only waited for."""
+    """The Kuadrant resource. ``spec`` is exactly what it shall say; None: it belongs to others and is only waited for.
+
+    ``authorino_pull_policy``: when Authorino's image is pulled; empty leaves it to authorino-operator, which says Always.
+    """
 
     namespace: str
     name: str
     spec: t.Mapping[str, t.Any] | None
+    authorino_pull_policy: str = ""
 
 
 class Setup:
     """One run. ``changes`` and ``notes`` (sentences) tell what was done, or in check mode what would be."""
 
     def __init__(self, kube: Kube, *, check: bool, timeout: float, clock: Clock | None = None) -> None:
-        self._kube, self._check, self._timeout, self._clock = kube, check, timeout, clock
+        self._kube, self._check, self._timeout, self._clock = kube, check, timeout, clock or Clock()
         self.changes = Changes()
         self.notes: list[str] = []
 
@@ -138,10 +145,26 @@ class Setup:
             body = {"apiVersion": KUADRANTS.api_version, "kind": "Kuadrant", "metadata": metadata, "spec": dict(wanted.spec)}
             for outcome in apply(self._kube, [body], method=Method.EXACT, check=self._check):
                 self._record(outcome)
+            if wanted.authorino_pull_policy:
+                self._pull_policy(wanted.namespace, wanted.authorino_pull_policy)
         if not self._check:
             workloads = (Workload("Deployment", OPERATOR),) if operators else ()
             rollout = Rollout(KUADRANTS, wanted.namespace, wanted.name, workloads, _HINT)
             wait_in_effect(self._kube, rollout, timeout=self._timeout, clock=self._clock)
+
+    def _pull_policy(self, namespace: str, policy: str) -> None:
+        """kuadrant-operator creates the Authorino shortly after the Kuadrant resource, and Kuadrant is not Ready before its pod runs."""
+        end = self._clock.now() + self._timeout
+        while not (live := self._kube.get(AUTHORINOS, namespace, AUTHORINO)):
+            if self._check:
+                return
+            if self._clock.now() >= end:
+                raise GatewayError(f"There is no Authorino {namespace}/{AUTHORINO} after {self._timeout:.0f} s. {_HINT}")
+            self._clock.sleep(1)
+        before = live.get("spec", {}).get("imagePullPolicy")
+        if before != policy:
+            self._kube.patch(AUTHORINOS, namespace, AUTHORINO, {"spec": {"imagePullPolicy": policy}}, dry_run=self._check)
+            self.changes.record(f"Authorino {namespace}/{AUTHORINO}", {"imagePullPolicy": before}, {"imagePullPolicy": policy})
 
     def _record(self, outcome: Outcome) -> None:
         self.changes.record(outcome.label, essence(outcome.before), essence(outcome.after), secret=False)

@@ -102,6 +102,25 @@ def env(kube: t.Any, name: str = OPERATOR) -> dict[str, str]:
     return {variable["name"]: variable["value"] for variable in container["env"]}
 
 
+def test_pull_policy_of_authorino_is_set_once(cluster: t.Any, run: t.Any) -> None:
+    put(cluster, "authorinos", "authorino", apiVersion="operator.authorino.kuadrant.io/v1beta1", kind="Authorino", spec={"replicas": 1})
+    run()
+    assert cluster.objects["authorinos", SPACE, "authorino"]["spec"] == {"replicas": 1}
+    predicted = run(check=True, authorino_pull_policy="IfNotPresent")
+    assert (predicted["changed"], cluster.objects["authorinos", SPACE, "authorino"]["spec"]) == (True, {"replicas": 1})
+    assert run(authorino_pull_policy="IfNotPresent")["changed"]
+    assert cluster.objects["authorinos", SPACE, "authorino"]["spec"] == {"replicas": 1, "imagePullPolicy": "IfNotPresent"}
+    assert not run(authorino_pull_policy="IfNotPresent")["changed"]
+
+
+def test_authorino_that_is_not_created_is_an_error(cluster: t.Any, run: t.Any) -> None:
+    cluster.serve("operator.authorino.kuadrant.io/v1beta1", "Authorino", "authorinos")
+    message = run(authorino_pull_policy="IfNotPresent")["msg"]
+    assert message.startswith(
+        f"There is no Authorino {SPACE}/authorino after 0 s. The log of Deployment/{OPERATOR} in that namespace tells more."
+    )
+
+
 def test_everything_is_set_once_and_predicted_before(cluster: t.Any, run: t.Any) -> None:
     options = {"auth_timeout": "2s", "env": {"LOG_LEVEL": "debug"}, "mirror": "registry.example/llm", "observability": True}
     predicted = run(check=True, **options)

@@ -48,6 +48,7 @@ class Machine:
         label = "label=io.x-k8s.kind.cluster=llm"
         cases = [
             f'ps) case "$*" in *"{label}"*) echo {names};; esac;;',
+            f'exec) [ "$2 $3" = "llm-control-plane ctr" ] && while read -r line; do echo "$line"; done <{self.folder}/store;;',
             f'inspect) while read -r line; do echo "$line"; done <{self.folder}/nodes.json;;',
         ]
         self.put(name, f'case "$1" in {" ".join(cases)} esac')
@@ -145,3 +146,31 @@ def test_what_cannot_be_seen_is_compared_with_the_note(info: t.Any, machine: Mac
     machine.note("abc", podSubnet="10.1.0.0/16")
     config = kind_config("llm", ports=[{"host": 8000, "node": 30080}], pod_subnet="10.2.0.0/16")
     assert info(config=config)["differences"] == ["podSubnet is 10.1.0.0/16, not 10.2.0.0/16"]
+
+
+ONE = "registry.example.org/one:v1"
+TWO = "registry.example.org/two:v1"
+
+
+@pytest.mark.parametrize(
+    ("store", "running", "expected"),
+    [
+        pytest.param({ONE: "sha256:1", TWO: "sha256:2"}, True, [], id="all"),
+        pytest.param({ONE: "sha256:1"}, True, ["/images/two.tar"], id="one is missing"),
+        pytest.param({ONE: "sha256:1", TWO: "sha256:9"}, True, ["/images/two.tar"], id="one was built again"),
+        pytest.param({}, True, ["/images/one.tar", "/images/two.tar"], id="none"),
+        pytest.param({}, False, [], id="a node that does not run cannot be asked"),
+    ],
+)
+def test_images_that_a_node_lacks(info: t.Any, machine: Machine, store: dict[str, str], running: bool, expected: list[str]) -> None:
+    machine.engine("podman", node(running=running))
+    rows = [
+        "REF TYPE DIGEST SIZE",
+        *(f"{name} application/vnd.oci.image.manifest.v1+json {digest} 1 MiB" for name, digest in store.items()),
+    ]
+    (machine.folder / "store").write_text("\n".join(rows) + "\n")
+    images = [
+        {"archive": f"/images/{name}.tar", "references": [reference], "digest": f"sha256:{number}"}
+        for number, (name, reference) in enumerate((("one", ONE), ("two", TWO)), 1)
+    ]
+    assert info(images=images)["unloaded"] == expected

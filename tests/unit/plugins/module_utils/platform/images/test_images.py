@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -162,6 +163,40 @@ def test_layer_is_sorted_and_tells_neither_user_nor_time(run_module: t.Any, opti
     assert modes["tmp"] == "0o1777"
     assert entries["bin/program"].linkname == "/usr/local/bin/program"
     assert {"usr", "usr/local", "usr/local/bin", "etc/passwd", "etc/group"} <= entries.keys()
+
+
+def rooted(folder: Path, *members: tuple[str, bytes]) -> Path:
+    """The root of a distribution."""
+    with tarfile.open(folder / "root.tar", "w") as tar:
+        for name, content in members:
+            info = tarfile.TarInfo(f"./{name}")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return folder / "root.tar"
+
+
+def test_base_is_the_lowest_layer_as_it_is(run_module: t.Any, options: dict[str, t.Any], tmp_path: Path) -> None:
+    base = rooted(tmp_path, ("etc/passwd", b"root"))
+    image = options["images"][0] | {"base": str(base), "stop_signal": "SIGRTMIN+3"}
+    first = run_module(image_archives.main, **options | {"images": [image]})
+    path = tmp_path / "images/program.tar"
+    files = contents(path)
+    saved = json.loads(files["manifest.json"])[0]
+    lower, upper = saved["Layers"]
+    assert files[lower] == base.read_bytes()
+    assert first["images"][0]["size"] == len(files[lower]) + len(files[upper])
+    config = json.loads(files[saved["Config"]])
+    assert config["rootfs"]["diff_ids"] == [f"sha256:{hashlib.sha256(files[one]).hexdigest()}" for one in (lower, upper)]
+    assert config["config"]["StopSignal"] == "SIGRTMIN+3"
+    with tarfile.open(fileobj=io.BytesIO(files[upper])) as tar:
+        assert not {"etc/passwd", "etc/group", "tmp"} & {member.name for member in tar}
+    assert not run_module(image_archives.main, **options | {"images": [image]})["changed"]
+    rooted(tmp_path, ("etc/passwd", b"toor"))
+    again = run_module(image_archives.main, **options | {"images": [image]})
+    assert (again["changed"], again["images"][0]["digest"] != first["images"][0]["digest"]) == (True, True)
+    base.unlink()
+    assert f"its base {base} is not there" in run_module(image_archives.main, **options | {"images": [image]})["msg"]
+    assert run_module(image_archives.main, check=True, **options | {"images": [image]})["images"][0]["digest"] == ""
 
 
 def test_all_that_is_wrong_is_said_before_anything_is_written(run_module: t.Any, options: dict[str, t.Any], tmp_path: Path) -> None:

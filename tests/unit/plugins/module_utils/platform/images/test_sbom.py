@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import tarfile
 import typing as t
 from pathlib import Path
 
@@ -146,3 +148,41 @@ def test_document_is_written_again_with_its_image_only(run_module: t.Any, option
 def test_missing_lock_is_an_error(run_module: t.Any, options: dict[str, t.Any], tmp_path: Path) -> None:
     (tmp_path / "Cargo.lock").unlink()
     assert "Failed to make the bill of materials of program" in run_module(image_archives.main, **options)["msg"]
+
+
+STATUS = b"""Package: bash
+Status: install ok installed
+Priority: required
+Version: 5.2.15-2+b13
+Description: a shell
+ with more lines
+
+Package: gone
+Status: deinstall ok config-files
+Version: 1.0
+
+Package: libc6
+Status: install ok installed
+Source: glibc
+Version: 2.36-9+deb12u14
+"""
+
+
+def test_packages_and_files_of_a_base_are_named(run_module: t.Any, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "root.tar", "w") as tar:
+        for name, content in (("./var/lib/dpkg/status", STATUS), ("./etc/motd", b"below")):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    image = {
+        "name": "node",
+        "references": ["registry.example.org/node:v1"],
+        "base": str(tmp_path / "root.tar"),
+        "contents": [{"path": "/etc/motd", "content": "above"}],
+    }
+    run_module(image_archives.main, output=str(tmp_path), images=[image])
+    written = json.loads((tmp_path / "node.spdx.json").read_text())
+    found = [one["externalRefs"][0]["referenceLocator"] for one in written["packages"][1:]]
+    assert found == ["pkg:deb/debian/bash@5.2.15-2%2Bb13", "pkg:deb/debian/libc6@2.36-9%2Bdeb12u14"]
+    sums = {one["fileName"]: one["checksums"][1]["checksumValue"] for one in written["files"]}
+    assert sums == {"./etc/motd": hashlib.sha256(b"above").hexdigest(), "./var/lib/dpkg/status": hashlib.sha256(STATUS).hexdigest()}
