@@ -69,11 +69,9 @@ def parts(archive: Archive, locks: t.Mapping[str, str]) -> list[Ingredient]:
 
 def debian_packages(base: str) -> list[Ingredient]:
     """The packages that are installed in the root of a Debian, a tar file; none of any other root."""
-    with tarfile.open(base) as tar:
-        for member in tar:
-            if member.name.removeprefix("./") == _DPKG:
-                listed = tar.extractfile(member).read().decode()  # type: ignore[union-attr]
-                return [Ingredient("deb", one["name"], one["version"]) for one in _INSTALLED.finditer(listed)]
+    for path, content in _contents(base):
+        if path == _DPKG:
+            return [Ingredient("deb", one["name"], one["version"]) for one in _INSTALLED.finditer(content.read().decode())]
     return []
 
 
@@ -190,10 +188,7 @@ def document(archive: Archive, version: str, locks: t.Mapping[str, str]) -> byte
 
 def _files(archive: Archive) -> dict[str, dict[str, str]]:
     """Path of every file of an image to its sums; a file of the upper layer is over one of the base."""
-    found: dict[str, dict[str, str]] = {}
-    if archive.image.base:
-        with tarfile.open(archive.image.base) as tar:
-            found = {member.name.removeprefix("./"): _sums(tar.extractfile(member)) for member in tar if member.isfile()}  # type: ignore[arg-type]
+    found = {path: _sums(content) for path, content in _contents(archive.image.base)} if archive.image.base else {}
     for entry in archive.image.entries:
         if entry.source:
             with Path(entry.source).open("rb") as content:
@@ -238,6 +233,15 @@ def _package(reference: str, name: str, version: str) -> dict[str, t.Any]:
 
 def _relation(one: str, kind: str, other: str) -> dict[str, str]:
     return {"spdxElementId": one, "relationshipType": kind, "relatedSpdxElement": other}
+
+
+def _contents(base: str) -> t.Iterator[tuple[str, t.IO[bytes]]]:
+    """Path and content of every file in a tar file."""
+    with tarfile.open(base) as tar:
+        for member in tar:
+            content = tar.extractfile(member) if member.isfile() else None
+            if content:
+                yield member.name.removeprefix("./"), content
 
 
 def _sums(content: t.IO[bytes]) -> dict[str, str]:
