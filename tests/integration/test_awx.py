@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import typing as t
@@ -17,7 +18,7 @@ import yaml
 
 from tests.unit.fakes.awx import FakeAwx
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 SOURCE: dict[str, t.Any] = yaml.safe_load((ROOT / "playbooks/vars/awx.yml").read_text())
 
 
@@ -28,8 +29,8 @@ def awx() -> t.Iterator[FakeAwx]:
     fake.server.shutdown()
 
 
-def test_awx_setup_makes_it_all_once(awx: FakeAwx, ansible_env: dict[str, str]) -> None:
-    env = {**ansible_env, "CONTROLLER_HOST": awx.url, "CONTROLLER_OAUTH_TOKEN": "token"}
+def test_awx_setup_makes_it_all_once(awx: FakeAwx) -> None:
+    env = {**os.environ, "ANSIBLE_NOCOLOR": "1", "CONTROLLER_HOST": awx.url, "CONTROLLER_OAUTH_TOKEN": "token"}
 
     def setup() -> int:
         command = [
