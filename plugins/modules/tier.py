@@ -162,7 +162,7 @@ options:
     type: bool
     default: false
   wait:
-    description: Whether to wait until the policies are enforced.
+    description: Whether to wait until the policies are enforced, and those that were deleted are gone.
     type: bool
     default: true
   timeout:
@@ -346,7 +346,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     for step, outcome in apply.carry_out(kube, steps, check=module.check_mode):
         changed = changes.record(outcome.label, shown(outcome.before), shown(outcome.after))
         done.append(_entry(step, outcome.effect if changed else Effect.NONE))
-        if step.awaited and step.kind in NAMES:
+        if step.kind in NAMES and (step.awaited or outcome.before is not None):
             awaited.append(outcome)
     if params["wait"] and not module.check_mode:
         apply.wait(kube, awaited, timeout=params["timeout"], allow_partial=params["allow_partial"])

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import typing as t
 
@@ -19,6 +20,9 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._objects.operators im
 from ansible_collections.kuadrant.llm.plugins.module_utils._times import Clock
 
 FIRST_PAUSE, PAUSE = 0.125, 1.0  # seconds between two looks at an object: doubled each time, up to the second
+#: Of Kuadrant's policies that are extensions: TelemetryPolicy, PlanPolicy.
+EXTENSION_FINALIZER = "kuadrant.io/extensions"
+REMINDER = 10.0  # seconds from one to the next
 CLASSES = Resource("gateway.networking.k8s.io/v1", "GatewayClass", "gatewayclasses")
 
 _AWAITED = {
@@ -115,12 +119,36 @@ def wait_gone(kube: Kube, awaited: t.Sequence[Awaited], *, timeout: float, clock
     """
     clock = clock or Clock()
     end = clock.now() + timeout
-    pauses = _pauses()
+    pauses, reminders = _pauses(), Reminders(kube, clock)
     while staying := [(one, obj) for one in awaited if (obj := _same(one, kube.get(one.resource, one.namespace, one.name)))]:
         if clock.now() >= end:
             said = " ".join(f"{one.label} is still there after {timeout:g} s: {_held(obj)}" for one, obj in staying)
             raise GatewayError(said, problems=[f"{one.label}: {_held(obj)}" for one, obj in staying])
+        reminders.send((one.resource, obj) for one, obj in staying)
         clock.sleep(min(next(pauses), max(end - clock.now(), 0.01)))
+
+
+class Reminders:
+    """Changes of deleted objects that only Kuadrant's extensions can let go, one every :data:`REMINDER` seconds.
+
+    An extension takes its finalizer away when it learns of a change of a deleted object. The one change that a deletion is, it can miss:
+    while it does not run, and after any error. Source: pkg/extension/controller of kuadrant-operator 1.5.2.
+    """
+
+    def __init__(self, kube: Kube, clock: Clock) -> None:
+        self.kube, self.clock, self.sent = kube, clock, 0
+        self.start = clock.now()
+
+    def send(self, staying: t.Iterable[tuple[Resource, Object]]) -> None:
+        """Remind of those of ``staying`` that an extension holds, if it is time to."""
+        if self.clock.now() < self.start + (self.sent + 1) * REMINDER:
+            return
+        self.sent += 1
+        for resource, obj in staying:
+            if EXTENSION_FINALIZER in (obj["metadata"].get("finalizers") or ()):
+                body = {"metadata": {"annotations": {"kuadrant.llm/reminder": str(self.sent)}}}
+                with contextlib.suppress(KubeError):  # gone meanwhile, or not allowed: what is still there in the end is named
+                    self.kube.patch(resource, obj["metadata"].get("namespace"), obj["metadata"]["name"], body)
 
 
 def _pauses() -> t.Iterator[float]:

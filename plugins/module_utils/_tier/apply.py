@@ -18,7 +18,7 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._objects import apply
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.conditions import unmet_conditions
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.model import Outcome
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.plan import Request
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import CLASSES, Awaited
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import CLASSES, Awaited, wait_gone
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import wait as wait_for
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.compose import DataPlane, Surroundings
 from ansible_collections.kuadrant.llm.plugins.module_utils._tier.foreign import topology
@@ -123,6 +123,12 @@ def carry_out(kube: Kube, steps: t.Iterable[Step], *, check: bool) -> t.Iterator
 
 
 def wait(kube: Kube, outcomes: t.Iterable[Outcome], *, timeout: float, allow_partial: bool, clock: Clock | None = None) -> None:
-    """Return when all policies are enforced at their present generation; raise GatewayError with what is lacking after ``timeout`` s."""
-    awaited = [Awaited(one.resource, one.namespace, one.name, one.after) for one in outcomes]
+    """Return when all policies are enforced at their present generation, and what a finalizer held is gone.
+
+    Raises GatewayError with what is lacking, or what holds them, after ``timeout`` seconds.
+    """
+    outcomes = list(outcomes)
+    awaited = [Awaited(one.resource, one.namespace, one.name, one.after) for one in outcomes if one.after is not None]
     wait_for(kube, awaited, timeout=timeout, allow_partial=allow_partial, clock=clock)
+    held = [one for one in outcomes if one.after is None and one.before and one.before["metadata"].get("finalizers")]
+    wait_gone(kube, [Awaited(one.resource, one.namespace, one.name, one.before) for one in held], timeout=timeout, clock=clock)

@@ -13,11 +13,19 @@ from __future__ import annotations
 import argparse
 import pathlib
 import shutil
+import stat
 import subprocess
 import tempfile
 import typing as t
 
 import yaml
+
+
+def copy(source: str, target: pathlib.Path) -> None:
+    """Copy a folder; files and folders of Go modules are read-only, which the copies are not."""
+    shutil.copytree(source, target)
+    for path in (target, *target.rglob("*")):
+        path.chmod(path.stat().st_mode | stat.S_IWUSR)
 
 
 def package(helm: str, chart: dict[str, t.Any], output: pathlib.Path) -> None:
@@ -27,7 +35,7 @@ def package(helm: str, chart: dict[str, t.Any], output: pathlib.Path) -> None:
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch) / "chart"
-        shutil.copytree(chart["dir"], folder)
+        copy(chart["dir"], folder)
         values = folder / "values.yaml"
         for old, new in chart.get("values", {}).items():
             text = values.read_text(encoding="utf-8")
@@ -37,7 +45,7 @@ def package(helm: str, chart: dict[str, t.Any], output: pathlib.Path) -> None:
         wanted = {entry["name"]: entry["version"] for entry in yaml.safe_load((folder / "Chart.yaml").read_text()).get("dependencies", [])}
         for name, version in wanted.items():
             below = folder / "charts" / name
-            shutil.copytree(chart["dependencies"][name], below)
+            copy(chart["dependencies"][name], below)
             about = yaml.safe_load((below / "Chart.yaml").read_text(encoding="utf-8"))
             (below / "Chart.yaml").write_text(yaml.safe_dump({**about, "version": version}), encoding="utf-8")
         command = [

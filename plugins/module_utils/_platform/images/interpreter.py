@@ -114,8 +114,9 @@ def ask(python: t.Mapping[str, t.Any], run: Run) -> Interpreter:
     for root, names in told["packages"].items():
         for name in names:
             path = PurePosixPath(name)
-            # Programs of packages are outside, and compiled files carry times.
-            if ".." not in path.parts and not path.is_absolute() and path.suffix != ".pyc" and (Path(root) / name).is_file():
+            # Programs of packages are outside, compiled files carry times, and RECORD has the sums of both.
+            left_out = ".." in path.parts or path.is_absolute() or path.suffix == ".pyc" or path.match("*.dist-info/RECORD")
+            if not left_out and (Path(root) / name).is_file():
                 found.files[f"{PACKAGES}/{name}"] = str((Path(root) / name).resolve())
     for collection, folder in told["collections"].items():
         for name in below(Path(folder), _NOT_OF_COLLECTION):

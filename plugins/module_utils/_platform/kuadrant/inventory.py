@@ -14,7 +14,7 @@ import typing as t
 from ansible_collections.kuadrant.llm.plugins.module_utils._errors import GatewayError
 from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Kube, Object, Resource
 from ansible_collections.kuadrant.llm.plugins.module_utils._objects.discovery import Discovery
-from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import PAUSE
+from ansible_collections.kuadrant.llm.plugins.module_utils._objects.wait import PAUSE, Reminders
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.cluster.read import CRDS
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant import lookup
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.objects import GROUPS, losses, name_of
@@ -28,6 +28,8 @@ DERIVED: tuple[tuple[Resource, dict[str, str]], ...] = (
     (Resource("limitador.kuadrant.io/v1alpha1", "Limitador", "limitadors"), {}),
     (Resource("kuadrant.io/v1alpha1", "DNSRecord", "dnsrecords"), {}),
 )
+
+_Staying: t.TypeAlias = tuple[Resource, Object]
 
 
 def kinds(kube: Kube) -> list[Resource]:
@@ -95,33 +97,41 @@ def delete(
     for stage in stages:
         for obj in stage:
             kube.delete(_resource(served, obj), obj["metadata"].get("namespace"), obj["metadata"]["name"], obj["metadata"].get("uid"))
-        _await_none(functools.partial(_left, kube, served, stage), namespace, timeout, clock)
+        _await_none(kube, functools.partial(_left, kube, served, stage), namespace, timeout, clock)
     if stages:
-        _await_none(functools.partial(_derived, kube), namespace, timeout, clock)
+        _await_none(kube, functools.partial(_derived, kube), namespace, timeout, clock)
 
 
 def _resource(served: t.Mapping[tuple[str, str], Resource], obj: t.Mapping[str, t.Any]) -> Resource:
     return served[obj["apiVersion"].rpartition("/")[0], obj["kind"]]
 
 
-def _left(kube: Kube, served: t.Mapping[tuple[str, str], Resource], objects: t.Iterable[t.Mapping[str, t.Any]]) -> list[Object]:
+def _left(kube: Kube, served: t.Mapping[tuple[str, str], Resource], objects: t.Iterable[t.Mapping[str, t.Any]]) -> list[_Staying]:
     """Those of ``objects`` that are still there; one of the same name with another uid is another one."""
-    pairs = ((obj, lookup.get(kube, _resource(served, obj), obj["metadata"].get("namespace"), obj["metadata"]["name"])) for obj in objects)
-    return [now for obj, now in pairs if now is not None and now["metadata"].get("uid") == obj["metadata"].get("uid")]
+    left = []
+    for obj in objects:
+        resource = _resource(served, obj)
+        now = lookup.get(kube, resource, obj["metadata"].get("namespace"), obj["metadata"]["name"])
+        if now is not None and now["metadata"].get("uid") == obj["metadata"].get("uid"):
+            left.append((resource, now))
+    return left
 
 
-def _derived(kube: Kube) -> list[Object]:
-    return [obj for resource, labels in DERIVED for obj in lookup.listed(kube, resource, None, labels)]
+def _derived(kube: Kube) -> list[_Staying]:
+    return [(resource, obj) for resource, labels in DERIVED for obj in lookup.listed(kube, resource, None, labels)]
 
 
-def _await_none(left: t.Callable[[], list[Object]], namespace: str, timeout: float, clock: Clock | None) -> None:
+def _await_none(kube: Kube, left: t.Callable[[], list[_Staying]], namespace: str, timeout: float, clock: Clock | None) -> None:
     clock = clock or Clock()
     end = clock.now() + timeout
+    reminders = Reminders(kube, clock)
     while staying := left():
         if clock.now() >= end:
+            objects = [obj for _, obj in staying]
             raise GatewayError(
-                f"Kuadrant's objects are not gone after {timeout:g} s: {', '.join(map(held, staying))}. {_remedy(staying, namespace)}"
+                f"Kuadrant's objects are not gone after {timeout:g} s: {', '.join(map(held, objects))}. {_remedy(objects, namespace)}"
             )
+        reminders.send(staying)
         clock.sleep(min(PAUSE, max(end - clock.now(), 0.01)))
 
 

@@ -305,6 +305,21 @@ def test_finalizer_that_holds_an_object_is_named(cluster: t.Any, run: t.Any, tmp
     assert ("kuadrants", SPACE, "kuadrant") in cluster.objects
 
 
+def test_extension_that_missed_the_deletion_is_reminded(cluster: t.Any) -> None:
+    cluster.objects["authpolicies", "llm", "ours"]["metadata"]["finalizers"] = ["kuadrant.io/extensions"]
+    operators = cluster.on_write
+
+    def reconcile(verb: str, body: t.Any) -> None:
+        if verb == "patch":
+            cluster.objects.pop(("authpolicies", "llm", body["metadata"]["name"]))
+        operators("delete", body)
+
+    cluster.on_write = reconcile
+    policy, kuadrant = (next(obj for obj in inventory.read(cluster) if obj["kind"] == kind) for kind in ("AuthPolicy", "Kuadrant"))
+    inventory.delete(cluster, [[policy], [kuadrant]], namespace=SPACE, timeout=60, clock=FakeClock())
+    assert cluster.writes == [("patch", "ours"), ("delete", "kuadrant")]
+
+
 def test_what_was_derived_is_waited_for(cluster: t.Any, run: t.Any, tmp_path: pathlib.Path) -> None:
     cluster.on_write = lambda _verb, _body: None
     said = run(state="absent", folder=str(tmp_path))["msg"]

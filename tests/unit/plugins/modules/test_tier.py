@@ -115,6 +115,14 @@ def test_keys_of_the_tiers_are_let_in_by_default(run: Run, cluster: Kube) -> Non
     assert spec["targetRef"]["kind"] == "Gateway"
 
 
+def test_telemetry_that_is_deleted_is_waited_for(run: Run, cluster: Kube) -> None:
+    run(FREE, kinds=["TelemetryPolicy"])
+    cluster.objects["telemetrypolicies", "llm", "llm-usage"]["metadata"]["finalizers"] = ["kuadrant.io/extensions"]
+    said = run(state="absent", kinds=["TelemetryPolicy"], timeout=0)["msg"]
+    assert "TelemetryPolicy llm/llm-usage is still there after 0 s: finalizer kuadrant.io/extensions holds it." in said
+    assert actions(run(state="absent", kinds=["TelemetryPolicy"], wait=False)) == {"TelemetryPolicy": "delete"}
+
+
 def test_telemetry_is_about_the_gateway(run: Run, cluster: Kube) -> None:
     assert actions(run(FREE, kinds=["TelemetryPolicy"])) == {"TelemetryPolicy": "create"}
     ref = cluster.objects["telemetrypolicies", "llm", "llm-usage"]["spec"]["targetRef"]

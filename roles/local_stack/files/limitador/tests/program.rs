@@ -130,7 +130,7 @@ impl Drop for Disk<'_> {
 fn limited(directory: &Path) -> Command {
     let mut shell = Command::new("sh");
     shell.env_remove("RUST_LOG").kill_on_drop(true).stderr(Stdio::piped()).stdout(Stdio::null());
-    shell.args(["-c", "ulimit -f 1; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_limitador-server")]);
+    shell.args(["-c", "ulimit -f 4; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_limitador-server")]);
     shell.arg(directory.join("limits.yaml"));
     shell
 }
@@ -150,7 +150,7 @@ async fn a_full_disk_stops_neither_limits_nor_a_start() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("limits.yaml"), limits(400)).unwrap();
     let state = directory.path().join("state");
-    let disk = Disk::mount(&state).inspect_err(|why| eprintln!("no tmpfs, files of 512 bytes instead: {why}")).ok();
+    let disk = Disk::mount(&state).inspect_err(|why| eprintln!("no tmpfs, files of 2 KiB instead: {why}")).ok();
     let start = async || match &disk {
         Some(_) => start(directory.path()).await,
         None => start_by(limited(directory.path()), directory.path()).await,
@@ -186,7 +186,8 @@ async fn a_full_disk_stops_neither_limits_nor_a_start() {
 }
 
 async fn terminate(child: &mut Child) -> ExitStatus {
-    let kill = Command::new("kill").arg(child.id().unwrap().to_string()).status().await.unwrap();
+    // The shell's own: not every machine has a program of that name.
+    let kill = Command::new("sh").args(["-c", "kill \"$0\"", &child.id().unwrap().to_string()]).status().await.unwrap();
     assert!(kill.success());
     child.wait().await.unwrap()
 }

@@ -222,6 +222,33 @@ def test_what_a_finalizer_holds_is_named(cluster: t.Any) -> None:
     assert effects(remove(cluster, [config_map()], gone=False)) == {"ConfigMap llm/a": "delete"}
 
 
+def test_extension_that_missed_a_deletion_is_reminded(cluster: t.Any) -> None:
+    """As Kuadrant's does: it takes its finalizer away when the deleted object changes."""
+    apply(cluster, [config_map("a"), config_map("b")])
+    for name, finalizer in {"a": "kuadrant.io/extensions", "b": "example.org/keep"}.items():
+        cluster.objects["configmaps", "llm", name]["metadata"]["finalizers"] = [finalizer]
+    cluster.writes.clear()
+    cluster.on_write = lambda verb, body: verb == "patch" and cluster.objects.pop(("configmaps", "llm", body["metadata"]["name"]))
+    time = Time()
+    assert effects(remove(cluster, [config_map("a")], timeout=60, clock=time.clock)) == {"ConfigMap llm/a": "delete"}
+    assert 10 <= time.seconds < 12
+    with pytest.raises(GatewayError, match="finalizer example.org/keep holds it"):
+        remove(cluster, [config_map("b")], timeout=60, clock=time.clock)
+    assert [name for verb, name in cluster.writes if verb == "patch"] == ["a"]
+
+
+def test_reminder_that_is_refused_is_no_error_of_its_own(cluster: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    apply(cluster, [config_map()])
+    cluster.objects["configmaps", "llm", "a"]["metadata"]["finalizers"] = ["kuadrant.io/extensions"]
+
+    def refuse(*_args: object, **_options: object) -> None:
+        raise KubeError("not allowed", 403, "Forbidden")
+
+    monkeypatch.setattr(cluster, "patch", refuse)
+    with pytest.raises(GatewayError, match="finalizer kuadrant.io/extensions holds it"):
+        remove(cluster, [config_map()], timeout=60, clock=Time().clock)
+
+
 def test_another_one_of_the_same_name_is_not_waited_for(cluster: t.Any) -> None:
     apply(cluster, [config_map()])
     wait_gone(cluster, [Awaited(MAPS, "llm", "a", {"metadata": {"uid": "before"}})], timeout=0)

@@ -257,19 +257,27 @@ def test_libraries_come_into_the_image(options: dict[str, t.Any], tmp_path: Path
     assert entries[str(library)[1:]].source == str(library)
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> Path:
-    """A virtual environment with two packages, of which one requires the other."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
-    (site,) = tmp_path.glob("venv/lib/python3*/site-packages")
+def venv(folder: Path) -> Path:
+    """A virtual environment with two packages, of which one requires the other. RECORD holds the sum of a program that names the folder."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    (site,) = folder.glob("lib/python3*/site-packages")
     for name, requires in {"first": "Requires-Dist: se.cond\nRequires-Dist: absent; extra == 'more'\n", "se_cond": ""}.items():
         (site / f"{name}-1.0.dist-info").mkdir()
         (site / f"{name}-1.0.dist-info/METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{requires}")
-        (site / f"{name}-1.0.dist-info/RECORD").write_text(f"{name}.py,,\n__pycache__/{name}.cpython-311.pyc,,\n../../../bin/{name},,\n")
+        listed = [f"{name}.py", f"{name}-1.0.dist-info/METADATA", f"{name}-1.0.dist-info/RECORD", f"__pycache__/{name}.cpython-311.pyc"]
+        program = hashlib.sha256(str(folder).encode()).hexdigest()
+        (site / f"{name}-1.0.dist-info/RECORD").write_text(
+            "\n".join([*(f"{one},," for one in listed), f"../../../bin/{name},sha256={program},9\n"])
+        )
         (site / f"{name}.py").write_text("VALUE = 1\n")
     # Requirements are read by packaging, which comes with Ansible and with pip.
     shutil.copytree(Path(packaging.__file__).parent, site / "packaging")
-    return tmp_path / "venv/bin/python"
+    return folder / "bin/python"
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Path:
+    return venv(tmp_path / "venv")
 
 
 def test_python_with_its_packages_comes_into_the_image(
@@ -307,6 +315,17 @@ def test_python_with_its_packages_comes_into_the_image(
     named = json.loads(Path(made["images"][0]["sbom"]).read_text())["packages"]
     assert {one["name"] for one in named} >= {"first", "se-cond"}
     assert run_module(image_archives.main, **{**options, "images": [image]})["changed"] is False
+
+
+def test_pythons_installed_at_two_places_make_equal_images(run_module: t.Any, options: dict[str, t.Any], tmp_path: Path) -> None:
+    images = [
+        options["images"][0]
+        | {"name": name, "references": ["localhost/one:1"], "python": {"interpreter": str(venv(tmp_path / name)), "packages": ["first"]}}
+        for name in ("one", "two")
+    ]
+    made = run_module(image_archives.main, **{**options, "images": images})["images"]
+    assert made[0]["digest"] == made[1]["digest"]
+    assert "usr/share/python-packages/first-1.0.dist-info/METADATA" in layer(tmp_path / "images/one.tar")
 
 
 def test_package_that_is_not_installed_is_named(run_module: t.Any, options: dict[str, t.Any], environment: Path) -> None:
