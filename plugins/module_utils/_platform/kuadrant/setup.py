@@ -155,7 +155,7 @@ class Setup:
     def _pull_policy(self, namespace: str, policy: str) -> None:
         """kuadrant-operator creates the Authorino shortly after the Kuadrant resource, and Kuadrant is not Ready before its pod runs."""
         end = self._clock.now() + self._timeout
-        while not (live := self._kube.get(AUTHORINOS, namespace, AUTHORINO)):
+        while not (live := lookup.get(self._kube, AUTHORINOS, namespace, AUTHORINO)):  # or its kind is not served yet
             if self._check:
                 return
             if self._clock.now() >= end:

@@ -11,7 +11,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.kuadrant.llm.plugins.module_utils._kube import Object, Resource
+from ansible_collections.kuadrant.llm.plugins.module_utils._kube import KubeError, Object, Resource
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.decision import REQUIRED_CRDS
 from ansible_collections.kuadrant.llm.plugins.module_utils._platform.kuadrant.setup import OPERATORS, environment, instance_spec
 from ansible_collections.kuadrant.llm.plugins.modules import kuadrant, kuadrant_plan
@@ -111,6 +111,18 @@ def test_pull_policy_of_authorino_is_set_once(cluster: t.Any, run: t.Any) -> Non
     assert run(authorino_pull_policy="IfNotPresent")["changed"]
     assert cluster.objects["authorinos", SPACE, "authorino"]["spec"] == {"replicas": 1, "imagePullPolicy": "IfNotPresent"}
     assert not run(authorino_pull_policy="IfNotPresent")["changed"]
+
+
+def test_check_mode_does_without_a_kind_that_is_not_served_yet(cluster: t.Any, run: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    get = cluster.get
+
+    def served(resource: Resource, namespace: str | None, name: str) -> Object | None:
+        if resource.plural == "authorinos":
+            raise KubeError("404 page not found", 404, "NotFound")
+        return t.cast("Object | None", get(resource, namespace, name))
+
+    monkeypatch.setattr(cluster, "get", served)
+    assert run(check=True, authorino_pull_policy="IfNotPresent")["changed"]
 
 
 def test_authorino_that_is_not_created_is_an_error(cluster: t.Any, run: t.Any) -> None:
