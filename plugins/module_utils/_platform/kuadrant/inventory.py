@@ -127,7 +127,7 @@ def _await_none(kube: Kube, left: t.Callable[[], list[_Staying]], namespace: str
     reminders = Reminders(kube, clock)
     while staying := left():
         if clock.now() >= end:
-            objects = [obj for _, obj in staying]
+            objects = [obj for _resource, obj in staying]
             raise GatewayError(
                 f"Kuadrant's objects are not gone after {timeout:g} s: {', '.join(map(held, objects))}. {_remedy(objects, namespace)}"
             )

@@ -33,6 +33,17 @@ from ansible_collections.kuadrant.llm.plugins.module_utils._kube_access import P
 PEM = b"-----BEGIN CERTIFICATE-----\nbm8gY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n"
 DATA = base64.standard_b64encode(PEM).decode()
 HOST = "https://api.example:6443"
+USES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
 
 
 def kubeconfig(user: t.Any = None, **cluster: t.Any) -> dict[str, t.Any]:
@@ -239,6 +250,11 @@ def authority(folder: pathlib.Path) -> Authority:
         builder = builder.add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
         builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        # RFC 5280 asks for these, and so does Python from 3.13 on.
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+        uses = dict.fromkeys(USES, False) | ({"key_cert_sign": True} if authority else {"digital_signature": True})
+        builder = builder.add_extension(x509.KeyUsage(**uses), critical=True)
         return builder.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
     def private(key: ec.EllipticCurvePrivateKey) -> bytes:
