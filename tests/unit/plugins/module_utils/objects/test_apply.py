@@ -232,7 +232,7 @@ def test_extension_that_missed_a_deletion_is_reminded(cluster: t.Any) -> None:
     time = Time()
     assert effects(remove(cluster, [config_map("a")], timeout=60, clock=time.clock)) == {"ConfigMap llm/a": "delete"}
     assert 10 <= time.seconds < 12
-    with pytest.raises(GatewayError, match="finalizer example.org/keep holds it"):
+    with pytest.raises(GatewayError, match=r"finalizer example\.org/keep holds it"):
         remove(cluster, [config_map("b")], timeout=60, clock=time.clock)
     assert [name for verb, name in cluster.writes if verb == "patch"] == ["a"]
 
@@ -245,7 +245,7 @@ def test_reminder_that_is_refused_is_no_error_of_its_own(cluster: t.Any, monkeyp
         raise KubeError("not allowed", 403, "Forbidden")
 
     monkeypatch.setattr(cluster, "patch", refuse)
-    with pytest.raises(GatewayError, match="finalizer kuadrant.io/extensions holds it"):
+    with pytest.raises(GatewayError, match=r"finalizer kuadrant\.io/extensions holds it"):
         remove(cluster, [config_map()], timeout=60, clock=Time().clock)
 
 
