@@ -87,3 +87,26 @@ def test_a_configuration_that_envoy_refuses_is_named(playbook: t.Any, kubectl: t
     assert "test-broken" in done.stdout or "script load error" in done.stdout, done.stdout[-2000:]
     done = playbook("kuadrant.llm.check_gateway")
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_policy_that_was_deleted_while_its_operator_was_away_goes(
+    kubectl: t.Any, kubeconfig: str, state_dir: pathlib.Path, eventually: t.Any
+) -> None:
+    """An extension of kuadrant-operator lets it go when it changes, not when the extension starts."""
+    target = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "vllm-gateway"}
+    policy = {
+        "apiVersion": "extensions.kuadrant.io/v1alpha1",
+        "kind": "TelemetryPolicy",
+        "metadata": {"name": "test-away", "namespace": "llm"},
+        "spec": {"targetRef": target, "metrics": {"default": {"labels": {"who": "auth.identity.userid"}}}},
+    }
+    where = ("telemetrypolicy", "test-away", "-n", "llm")
+    kubectl("apply", "-f", "-", stdin=json.dumps(policy))
+    eventually(lambda: "kuadrant.io/extensions" in kubectl("get", *where, "-o", "jsonpath={.metadata.finalizers}"), 60)
+    subprocess.run([state_dir / "stackctl", "stop", "kuadrant-operator"], check=True, timeout=60, capture_output=True)
+    kubectl("delete", *where, "--wait=false")
+    subprocess.run([state_dir / "stackctl", "start", "kuadrant-operator"], check=True, timeout=60, capture_output=True)
+    options = {"kubeconfig": kubeconfig, "definitions": [policy], "state": "absent", "owned_only": False, "timeout": 120}
+    command = ["ansible", "localhost", "-m", "kuadrant.llm.objects", "-a", json.dumps(options)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
