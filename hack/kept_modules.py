@@ -48,7 +48,8 @@ def _bytecode(compile_source: t.Callable[[str, bytes], t.Any]) -> t.Callable[[st
             import _imp
             import marshal
 
-            asked[path] = marshal.loads(_kept("code", source, lambda: marshal.dumps(compile_source(path, source))))  # noqa: S302 - what is read was written here
+            code = _kept("code", source, lambda: marshal.dumps(compile_source(path, source)))
+            asked[path] = marshal.loads(code)  # noqa: S302 - what is read was written here
             _imp._fix_co_filename(asked[path], path)  # each run has an archive of its own
         return asked[path]
 

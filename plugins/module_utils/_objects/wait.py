@@ -136,17 +136,18 @@ class Reminders:
     """
 
     def __init__(self, kube: Kube, clock: Clock) -> None:
-        self.kube, self.clock, self.sent = kube, clock, 0
-        self.start = clock.now()
+        self.kube, self.clock, self.due = kube, clock, clock.now() + REMINDER
 
     def send(self, staying: t.Iterable[tuple[Resource, Object]]) -> None:
         """Remind of those of ``staying`` that an extension holds, if it is time to."""
-        if self.clock.now() < self.start + (self.sent + 1) * REMINDER:
+        now = self.clock.now()
+        if now < self.due:
             return
-        self.sent += 1
+        self.due = now + REMINDER
         for resource, obj in staying:
             if EXTENSION_FINALIZER in (obj["metadata"].get("finalizers") or ()):
-                body = {"metadata": {"annotations": {"kuadrant.llm/reminder": str(self.sent)}}}
+                # Another value than that of the run before: what is equal is no change.
+                body = {"metadata": {"annotations": {"kuadrant.llm/reminder": str(now)}}}
                 with contextlib.suppress(KubeError):  # gone meanwhile, or not allowed: what is still there in the end is named
                     self.kube.patch(resource, obj["metadata"].get("namespace"), obj["metadata"]["name"], body)
 
