@@ -99,6 +99,7 @@ class ModelServer(http.server.ThreadingHTTPServer):
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or a body waits 40 ms for the acknowledgement of its headers
     server: ModelServer
 
     def log_message(self, *_args: object) -> None:
