@@ -25,6 +25,27 @@ def test_a_full_disk_of_the_limiter_is_as_documented(playbook: Run, kubectl: t.C
     assert "drill" not in left
 
 
+def test_what_a_killed_run_left_is_removed(playbook: Run, kubectl: t.Callable[..., str]) -> None:
+    webhook = {
+        "name": "drill.llm.example",
+        "clientConfig": {"url": "https://127.0.0.1:1/"},
+        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"], "operations": ["CREATE", "UPDATE"]}],
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "llm"}},
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+    }
+    left = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": "drill-refuses"},
+        "webhooks": [webhook],
+    }
+    kubectl("apply", "--filename=-", stdin=json.dumps(left))
+    done = playbook("playbooks/drill.yml", {"drill_names": []})
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert "drill" not in kubectl("get", "validatingwebhookconfigurations,httproutes,secrets", "--all-namespaces", "--output=name")
+
+
 def test_what_there_is_no_drill_of_is_refused(playbook: Run) -> None:
     done = playbook("playbooks/drill.yml", {"drill_names": ["earthquake"]})
     assert done.returncode != 0
