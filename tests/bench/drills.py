@@ -62,11 +62,11 @@ def hold(stack: Stack, names: list[str] | None, minutes: float, seen: Path) -> l
     given = json.dumps({**chosen, "drill_minutes": minutes, "drill_output": str(seen)})
     variables = [word for variable in (*stack.variables, given) for word in ("-e", variable)]
     command = ["ansible-playbook", "playbooks/drill.yml", *variables]
-    done = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    print(f"bench: all drills take half an hour; each is told in {stack.log} when it has been held", flush=True)
     with stack.log.open("a") as log:
-        log.write(done.stdout)
+        subprocess.run(command, cwd=ROOT, check=False, stdout=log, stderr=subprocess.STDOUT)
     if not seen.exists():
-        raise SystemExit(f"bench: the drills did not end; see {stack.log}\n{done.stdout[-3000:]}")
+        raise SystemExit(f"bench: the drills did not end; see {stack.log}\n{stack.log.read_text()[-3000:]}")
     return t.cast("list[dict[str, t.Any]]", json.loads(seen.read_text()))
 
 
