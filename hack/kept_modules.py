@@ -29,7 +29,8 @@ def _kept(kind: str, source: bytes, make: t.Callable[[], bytes]) -> bytes:
 
     file = os.path.join(_FOLDER, f"{kind}-{hashlib.sha256(source).hexdigest()}")
     with contextlib.suppress(OSError), open(file, "rb") as stored:
-        return stored.read()
+        if found := stored.read():  # a power loss leaves an empty file
+            return found
     made = make()
     scratch = f"{file}.{os.getpid()}"
     with contextlib.suppress(OSError):  # another user's environment
@@ -66,7 +67,7 @@ def _imports(source: str | bytes) -> bytes:
     body: list[ast.stmt] = [node for node in imports if node in tree.body]
     if below:
         body.append(ast.If(test=ast.Constant(value=True), body=below, orelse=[]))
-    return ast.unparse(ast.fix_missing_locations(ast.Module(body=body, type_ignores=[]))).encode()
+    return b"%s\n" % ast.unparse(ast.fix_missing_locations(ast.Module(body=body, type_ignores=[]))).encode()  # never empty
 
 
 class _Packer:

@@ -43,3 +43,17 @@ def test_ansible_asks_for_what_is_kept() -> None:
     assert [type(node) for node in tree.body] == [ast.Import]
     with pytest.raises(Exception, match="Unable to compile 'one'"):
         module_common._compile_module_ast("one", "import\n")
+
+
+def test_a_file_that_was_emptied_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import kept_modules
+
+    monkeypatch.setattr(kept_modules, "_FOLDER", str(tmp_path))
+
+    def kept(source: bytes) -> bytes:
+        return kept_modules._kept("imports", source, lambda: kept_modules._imports(source))
+
+    assert (kept(b"import os\n"), kept(b"x = 1\n")) == (b"import os\n", b"\n")
+    for file in tmp_path.iterdir():
+        file.write_bytes(b"")
+    assert kept(b"import os\n") == b"import os\n"
